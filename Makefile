@@ -1,0 +1,67 @@
+# make demo   the whole job on a real small cluster on this machine
+# make test   every check and every test, the sandbox's included
+# make lint   ruff, mypy, vermin, ansible-lint     make unit   the tests that need no cluster
+# make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: demo test lint unit clean help
+
+PYTHON ?= python3
+BIN := .venv/bin
+# The sandbox is root's: it makes namespaces, mounts and devices.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
+
+demo: .venv/installed
+	@$(SUDO) $(BIN)/mnrun sandbox up
+	@$(SUDO) $(BIN)/mnrun all -i inventory/sandbox
+
+# One pytest for all tests, so that its last line counts them all. The sandbox comes up before it
+# and goes down after it, also when a test fails or somebody presses Ctrl-C.
+test: lint
+	@echo "== sandbox"; \
+	down() { $(SUDO) $(BIN)/mnrun sandbox down > .venv/down.log || cat .venv/down.log; }; \
+	trap down EXIT; \
+	$(SUDO) $(BIN)/mnrun sandbox up; \
+	echo "== tests"; \
+	$(SUDO) $(BIN)/pytest --maxfail=10 tests/unit tests/packaging tests/sandbox
+
+lint: .venv/installed-dev
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "== mypy"
+	@$(BIN)/mypy
+	@echo "== vermin: modules run on Python 3.8"
+	@$(BIN)/vermin --target=3.8- --violations --no-tips plugins/modules plugins/module_utils
+	@echo "== ansible-lint"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
+
+unit: .venv/installed-dev
+	@$(BIN)/pytest tests/unit
+
+clean:
+	rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info *.tar.gz
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# A virtual environment; what it needs from Debian only where it is missing.
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mnrun needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && command -v git >/dev/null || \
+	  { echo "== Debian packages: python3-venv git"; $(APT) update; $(APT) install -y --no-install-recommends python3-venv git; }
+	@echo "== .venv"
+	@$(PYTHON) -m venv .venv
+
+# An editable install copies the collection too, and a copy goes stale: see pyproject.toml.
+.venv/installed .venv/installed-dev: .venv/installed%: .venv/bin/pip pyproject.toml galaxy.yml
+	@echo "== mnrun in .venv"
+	@$(BIN)/pip install -qq --disable-pip-version-check -e '.$(if $*,[$(*:-%=%)])'
+	@rm -rf .venv/lib/python3*/site-packages/ansible_collections/mnrun
+	@touch $@

@@ -1,0 +1,102 @@
+"""`mnrun`: parse, run the command's playbook, say how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnrun.arguments import help_text, parse
+from mnrun.commands import ALIASES, COMMANDS, Command
+from mnrun.errors import MnrunError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0 only when the work is done.
+
+    1: it is not. 2: the command line is wrong. 128 + N: signal N ended it (Ctrl-C: 130).
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        print(help_text(), file=sys.stderr, end="")
+        return UsageError.exit_code
+    try:
+        options = parse(words)
+        return _run(options, COMMANDS[options.command])
+    except MnrunError as error:
+        print(f"mnrun: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _run(options: argparse.Namespace, command: Command) -> int:
+    # Imported here: --help and a typing error need none of them.
+    from mnrun import closing, display, runner, sites  # noqa: PLC0415
+    from mnrun.shell import run_shell, sandbox_dir  # noqa: PLC0415
+    from mnrun.terminal import Terminal  # noqa: PLC0415
+
+    if not command.playbook:
+        run_shell(options.node, options.shell_command, sandbox_dir(options.extra_vars))
+    root = sites.collection_root()
+    playbook = runner.Playbook(
+        name=command.fqcn,
+        inventory=sites.inventory(options.inventory or command.site, root),
+        collection=root,
+        arguments=tuple(_ansible_arguments(options)),
+        extra_vars=extra_vars(options, command),
+        tracebacks=options.verbose > 0,
+    )
+    terminal = Terminal(sys.stdout)
+    if options.alias:
+        terminal.line(f"{options.alias} is now: mnrun {' '.join(ALIASES[options.alias])}")
+    screen = display.Display(terminal, _style(options, command))
+    start = time.monotonic()
+    code, signal_number = runner.run(playbook, screen.handle, screen.tick)
+    screen.end()
+    seconds = time.monotonic() - start
+    ending = closing.Ending(command, options, playbook.inventory, code, signal_number, seconds)
+    exit_code = closing.close(ending, screen.outcome, terminal)
+    if terminal.gone:
+        _silence_stdout()
+    return exit_code
+
+
+def _style(options: argparse.Namespace, command: Command) -> Any:
+    from mnrun.display import Style  # noqa: PLC0415
+
+    return Style(options.verbose, options.diff, headings=not command.reads, raw=command.raw_lines)
+
+
+def _ansible_arguments(options: argparse.Namespace) -> Iterator[str]:
+    for value in options.extra_vars:
+        yield from ("-e", _absolute(value))
+    if options.check:
+        yield "--check"
+    if options.diff:
+        yield "--diff"
+    if options.verbose > 1:
+        yield f"-{'v' * (options.verbose - 1)}"
+
+
+def _absolute(value: str) -> str:
+    """Return @file with the file's whole path: ansible-playbook does not expand ~ there."""
+    if not value.startswith("@"):
+        return value
+    return f"@{Path(value[1:]).expanduser().absolute()}"
+
+
+def extra_vars(options: argparse.Namespace, command: Command) -> dict[str, Any]:
+    """Return the command's own options that were given; the roles know their defaults."""
+    values = {name: getattr(options, name) for name in command.variables}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _silence_stdout() -> None:
+    """Keep Python from complaining at its exit about a pipe that nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

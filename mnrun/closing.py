@@ -1,0 +1,128 @@
+"""How a run ends: the last lines on the screen and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnrun.commands import Command
+from mnrun.display import Outcome
+from mnrun.report import duration, stage_table
+from mnrun.terminal import Terminal
+
+_SECRET = re.compile("key|token|password|secret", re.IGNORECASE)
+_HIDDEN = "…"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known when ansible-playbook has ended."""
+
+    command: Command
+    options: argparse.Namespace
+    inventory: str
+    code: int
+    """ansible-playbook's exit code."""
+    signal: int
+    """The signal that ended it; 0: none."""
+    seconds: float
+
+
+def close(ending: Ending, outcome: Outcome, terminal: Terminal) -> int:
+    """Print the closing lines and return mnrun's exit code."""
+    if ending.signal and ending.code:
+        lines, code = _interrupted(ending), 128 + ending.signal
+    elif ending.code:
+        lines, code = _failed(ending, outcome), 1
+    elif not outcome.hosts:
+        lines, code = _nobody(ending), 1
+    else:
+        lines, code = _done(ending, outcome), 0
+    for line in lines:
+        terminal.line(line)
+    return code
+
+
+def _done(ending: Ending, outcome: Outcome) -> Iterator[str]:
+    if outcome.stages is not None:
+        yield from stage_table(outcome.stages)
+    if outcome.summary:
+        yield ""
+        yield from outcome.summary
+    if not ending.command.reads:
+        yield ""
+        yield _recap(
+            "Checked, nothing was changed" if ending.options.check else "Done", ending, outcome
+        )
+
+
+def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
+    for failure in outcome.failures:
+        yield ""
+        yield from failure.lines()
+    if outcome.unreachable:
+        yield from _how_to_reach(ending)
+    if not outcome.failures:  # it broke before any task, and said why in its own words
+        yield ""
+        yield from outcome.stray
+    yield ""
+    yield _recap("Failed", ending, outcome)
+
+
+def _how_to_reach(ending: Ending) -> Iterator[str]:
+    if Path(ending.inventory).name == "sandbox":
+        yield "  Is the sandbox up?  mnrun sandbox up"
+    else:
+        yield "  How it is reached (ansible_host, ansible_user, keys) is said in the inventory:"
+        yield f"  {ending.inventory}"
+
+
+def _recap(word: str, ending: Ending, outcome: Outcome) -> str:
+    would = " (would be)" if ending.options.check else ""
+    return f"{word}: changed={outcome.changed}{would} in {duration(ending.seconds)}"
+
+
+def _nobody(ending: Ending) -> Iterator[str]:
+    yield ""
+    yield f"Nothing was done: {ending.inventory} has no host in the group login."
+    yield "Put the login node there, or name another inventory with -i."
+
+
+def _interrupted(ending: Ending) -> Iterator[str]:
+    again = as_typed(ending.command.name, ending.options)
+    yield ""
+    if not ending.command.trains:
+        yield f"Interrupted. To go on from where it is:  {again}"
+        return
+    yield "Interrupted. What runs on the cluster goes on:"
+    yield f"  {as_typed('status', ending.options)}   shows it"
+    yield f"  {again}   attaches to it again"
+
+
+def as_typed(command: str, options: argparse.Namespace) -> str:
+    """Return a command as a user would type it for the same site."""
+    shared = ["-i", options.inventory] if options.inventory else []
+    for value in options.extra_vars:
+        shared += ["-e", _without_secrets(value)]
+    return shlex.join(["mnrun", *command.split(), *shared])
+
+
+def _without_secrets(value: str) -> str:
+    """Return a value of -e without what may be secret: hints end up in logs and screenshots."""
+    if value.startswith("@") or not _SECRET.search(value):
+        return value
+    try:
+        words = [] if value.startswith(("{", "[")) else shlex.split(value)
+    except ValueError:  # a quote without its twin: nobody can say where the secret ends
+        words = []
+    return " ".join(_without_secret(word) for word in words) or _HIDDEN
+
+
+def _without_secret(word: str) -> str:
+    name, equals, value = word.partition("=")
+    # The value alone is quoted: so ansible wants it.
+    return f"{name}{equals}{_HIDDEN if _SECRET.search(name) else shlex.quote(value)}"

@@ -1,0 +1,97 @@
+"""The table of commands: each one names a playbook of the collection, nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COLLECTION = "mnrun.train"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the command line."""
+
+    name: str
+    """As a user types it: one word, or two ("ray start")."""
+    help: str
+    playbook: str = ""
+    """Name within the collection. Empty: the command runs no playbook (`sandbox shell`)."""
+    variables: tuple[str, ...] = ()
+    """Options that become extra vars, by the variable's name; see arguments.py."""
+    trains: bool = False
+    """It waits for training that goes on when the command is interrupted."""
+    site: str | None = None
+    """The site it always runs on, unless -i names another; None: the default inventory."""
+    reads: bool = False
+    """It only shows something: no headings and no count of changes around it."""
+    raw_lines: bool = False
+    """What it shows is a log: every line as it is."""
+
+    @property
+    def fqcn(self) -> str:
+        """The playbook's full name, as ansible-playbook takes it."""
+        return f"{COLLECTION}.{self.playbook}"
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("all", "SFT, then PPO from its result, with all they need", "all", trains=True),
+        Command("sft", "supervised fine-tuning over several nodes", "sft", trains=True),
+        Command(
+            "ppo",
+            "PPO: brings up a Ray cluster if none is there, trains, takes it down",
+            "ppo",
+            trains=True,
+        ),
+        Command("environment", "set up and verify modules and conda environment", "environment"),
+        Command("data", "check model, data, options and Slurm requests", "data_check"),
+        Command("ray start", "bring up a Ray cluster as a Slurm job", "ray_start"),
+        Command("ray stop", "take it down and verify that its nodes are free", "ray_stop"),
+        Command("ray status", "where the Ray cluster runs and how it is", "ray_status", reads=True),
+        Command("status", "what runs, what is done, and where its logs are", "status", reads=True),
+        Command(
+            "logs",
+            "the log of a stage; -f follows it",
+            "logs",
+            variables=("mnrun_logs_stage", "mnrun_logs_follow"),
+            reads=True,
+            raw_lines=True,
+        ),
+        Command(
+            "sandbox up",
+            "bring up a real small Slurm cluster on this machine",
+            "sandbox_up",
+            variables=("sandbox_nodes", "sandbox_gpus_per_node", "sandbox_accounting"),
+            site="sandbox",
+        ),
+        Command(
+            "sandbox down",
+            "take it down; --wipe forgets jobs and results",
+            "sandbox_down",
+            variables=("sandbox_wipe",),
+            site="sandbox",
+        ),
+        Command("sandbox status", "what of it runs", "sandbox_status", site="sandbox", reads=True),
+        Command("sandbox shell", "a shell, or one command, on one of its nodes"),
+    )
+}
+
+GROUPS = {
+    "ray": "the Ray cluster inside Slurm: start, stop, status",
+    "sandbox": "a small real Slurm cluster on this machine: up, down, status, shell",
+}
+
+ALIASES = {
+    "step_2_0": ("environment",),
+    "step_2_1": ("data",),
+    "step_2_2_setup": ("sft", "--check", "--diff"),
+    "submit_sft": ("sft",),
+    "step_3_0_setup": ("ray", "start", "--check", "--diff"),
+    "start_ray": ("ray", "start"),
+    "setup_ppo": ("ppo", "--check", "--diff"),
+    "run_ppo": ("ppo",),
+    "stop_ray": ("ray", "stop"),
+}
+"""The steps of the script that mnrun replaces, and what each is now. The set-up steps made
+folders and scripts; their stage does so itself now, so they show what it will make."""

@@ -1,0 +1,218 @@
+"""What a run shows while it goes on: events of ansible-runner in, lines on a terminal out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mnrun import report
+from mnrun.terminal import Terminal
+
+Event = Mapping[str, Any]
+
+_STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\] (?P<text>.*)")
+_STRAY_LINES = 40
+"""How many of ansible's own lines are kept, for an error that belongs to no task."""
+
+_LONG = 10
+"""Seconds after which a task is worth a line even where lines cannot be taken back."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How much is shown."""
+
+    verbosity: int = 0
+    diff: bool = False
+    headings: bool = True
+    raw: bool = False
+    """Stage lines are a log's lines: each is printed, without its stage."""
+
+
+@dataclass
+class Outcome:
+    """What is known of a run when its events are over."""
+
+    changed: int = 0
+    hosts: int = 0
+    """Hosts on which at least one task ran."""
+    failures: list[report.Failure] = field(default_factory=list)
+    unreachable: bool = False
+    """One of the failures is a host that did not answer."""
+    stray: deque[str] = field(default_factory=lambda: deque(maxlen=_STRAY_LINES))
+    summary: list[str] = field(default_factory=list)
+    stages: list[Mapping[str, Any]] | None = None
+
+
+class Display:
+    """Draws each event and gathers the outcome."""
+
+    def __init__(
+        self, terminal: Terminal, style: Style, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.outcome = Outcome()
+        self._terminal = terminal
+        self._style = style
+        self._clock = clock
+        self._stage = ""
+        self._task = ""
+        self._task_start = 0.0
+        self._announced = False
+        self._warned: set[str] = set()
+        self._handlers: dict[str, Callable[[Event], None]] = {
+            "playbook_on_play_start": self._play,
+            "playbook_on_task_start": self._task_start_event,
+            "runner_on_ok": self._ok,
+            "runner_on_skipped": self._skipped,
+            "runner_on_failed": self._failed,
+            "runner_on_unreachable": self._unreachable,
+            "playbook_on_stats": self._stats,
+            "verbose": self._output,
+            "error": self._output,
+            "warning": self._warning,
+            "system_warning": self._warning,
+        }
+
+    def handle(self, event: Event) -> bool:
+        """Show one event. False: ansible-runner need not write it to disk."""
+        handler = self._handlers.get(event["event"])
+        if handler:
+            handler(event)
+        if self._style.verbosity >= 2 and event["event"] not in ("verbose", "error"):
+            self._lines(event.get("stdout", ""))
+        return False
+
+    def _lines(self, text: str) -> None:
+        for line in text.splitlines():
+            self._terminal.line(line)
+
+    def tick(self) -> bool:
+        """Show for how long the task has been running; False when nobody can see it."""
+        elapsed = self._clock() - self._task_start
+        if self._task and not self._stage and elapsed >= 1:
+            self._terminal.note(f"  … {self._task}  {elapsed:.0f} s")
+            if elapsed >= _LONG and not self._terminal.live and not self._announced:
+                self._announced = True
+                self._terminal.line(f"  … {self._task}")
+        return not self._terminal.gone
+
+    def end(self) -> None:
+        """Leave the screen in order, whatever the last event was."""
+        self._end_line()
+
+    def _play(self, event: Event) -> None:
+        self._end_line()
+        if self._style.headings:
+            self._terminal.line(self._terminal.style(f"▸ {event['event_data']['name']}", "bold"))
+
+    def _task_start_event(self, event: Event) -> None:
+        self._end_line()
+        self._task = event["event_data"]["name"]
+        self._task_start = self._clock()
+        self._announced = False
+        self._terminal.note(f"  … {self._task}")
+
+    def _end_line(self) -> None:
+        """Leave the last progress of a stage on the screen, and nothing of a task."""
+        if self._stage:
+            self._terminal.keep()
+        else:
+            self._terminal.drop()
+        self._stage = self._task = ""
+
+    def _ok(self, event: Event) -> None:
+        data = event["event_data"]
+        result = data.get("res") or {}
+        changed = bool(result.get("changed"))
+        self._gather(result)
+        self._warn(result.get("warnings") or ())
+        self._end_line()
+        if changed or self._style.verbosity:
+            mark = self._terminal.style("✓", "green") if changed else "•"
+            self._task_line(mark, data)
+        if data.get("resolved_action") == "ansible.builtin.debug" and "msg" in result:
+            self._lines(report.text(result["msg"]))
+        if self._style.diff:
+            for line in report.differences(result):
+                self._terminal.line(f"    {self._coloured(line)}")
+
+    def _coloured(self, line: str) -> str:
+        colour = {"+": "green", "-": "red"}.get(line[:1])
+        return self._terminal.style(line, colour) if colour else line
+
+    def _gather(self, result: report.Result) -> None:
+        self.outcome.summary = list(result.get("summary") or self.outcome.summary)
+        if "mnrun_status" in result:
+            self.outcome.stages = list(result["mnrun_status"])
+
+    def _task_line(self, mark: str, data: Mapping[str, Any]) -> None:
+        host = f"  ({data['host']})" if self._style.verbosity else ""
+        self._terminal.line(f"  {mark} {data['task']}{host}")
+
+    def _skipped(self, event: Event) -> None:
+        if self._style.verbosity:
+            self._task_line("-", event["event_data"])
+
+    def _failed(self, event: Event) -> None:
+        data = event["event_data"]
+        if data.get("ignore_errors"):
+            return
+        self._add_failures(data)
+
+    def _add_failures(self, data: Mapping[str, Any]) -> None:
+        result = data.get("res") or {}
+        self._warn(result.get("warnings") or ())
+        self._end_line()
+        self._task_line(self._terminal.style("✗", "red"), data)
+        known = {failure.message for failure in self.outcome.failures}
+        for failure in report.failures(data["task"], data["host"], result):
+            if failure.message not in known:  # a rescue may have said it again
+                self.outcome.failures.append(failure)
+
+    def _unreachable(self, event: Event) -> None:
+        self.outcome.unreachable = True
+        self._add_failures(event["event_data"])
+
+    def _stats(self, event: Event) -> None:
+        data = event["event_data"]
+        self._end_line()
+        self.outcome.changed = sum(data["changed"].values())
+        self.outcome.hosts = len(data["processed"])
+
+    def _output(self, event: Event) -> None:
+        for line in event.get("stdout", "").splitlines():
+            match = _STAGE_LINE.fullmatch(line.rstrip())
+            if match:
+                self._progress(match["stage"], match["text"])
+            else:
+                self._stray(line.rstrip())
+
+    def _progress(self, stage: str, text: str) -> None:
+        if self._style.raw:
+            self._terminal.line(text)
+            return
+        if self._stage and stage != self._stage:
+            self._terminal.keep()
+        self._stage = stage
+        self._terminal.bottom(f"  [{stage}] {text}")
+        if self._style.verbosity:
+            self._terminal.keep()
+
+    def _stray(self, line: str) -> None:
+        self.outcome.stray.append(line)
+        if self._style.verbosity >= 2:
+            self._terminal.line(line)
+
+    def _warning(self, event: Event) -> None:
+        text = event.get("stdout", "").strip()
+        self._warn([text.removeprefix("[WARNING]: ")] if text else [])
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        for text in (" ".join(warning.split()) for warning in warnings):
+            if text not in self._warned:
+                self._warned.add(text)
+                self._terminal.line(self._terminal.style(f"  ! {text}", "yellow"))

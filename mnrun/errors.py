@@ -1,0 +1,15 @@
+"""What a user sees instead of a traceback."""
+
+from __future__ import annotations
+
+
+class MnrunError(Exception):
+    """A run could not be started or did not do its work. Its text says how to mend it."""
+
+    exit_code = 1
+
+
+class UsageError(MnrunError):
+    """The command line is wrong: nothing was started."""
+
+    exit_code = 2

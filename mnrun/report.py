@@ -1,0 +1,163 @@
+"""What is said about a run: failures, differences, the table of stages. Text in, text out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import yaml
+
+Result = Mapping[str, Any]
+"""What a module returned, as the event carries it."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task failed on a host."""
+
+    task: str
+    host: str
+    message: str
+    log_path: str = ""
+    log_tail: Sequence[str] = field(default=())
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report: what failed, why, and the end of the log that shows it."""
+        yield f"{self.task} (on {self.host}):"
+        yield from (f"  {line}" for line in self.message.splitlines())
+        if self.log_tail:
+            yield ""
+            yield f"  The end of {self.log_path or 'its log'}:"
+            yield from (f"    {_as_on_screen(line)}" for line in self.log_tail)
+        elif self.log_path:
+            yield f"  Its log: {self.log_path}"
+
+
+def _as_on_screen(line: str) -> str:
+    """Return what a terminal would show: a progress bar rewrites its line again and again."""
+    return line.rstrip().rpartition("\r")[2]
+
+
+def failures(task: str, host: str, result: Result) -> list[Failure]:
+    """Return what failed in a task: one failure, or one for each item of its loop."""
+    items = [item for item in result.get("results", []) if item.get("failed")]
+    return [_failure(task, host, item) for item in items or [result]]
+
+
+def _failure(task: str, host: str, result: Result) -> Failure:
+    job = result.get("job") or {}
+    return Failure(
+        task=task,
+        host=host,
+        message=_message(result),
+        log_path=result.get("log_path") or job.get("stderr") or job.get("stdout") or "",
+        log_tail=tuple(result.get("log_tail") or ()),
+    )
+
+
+def _message(result: Result) -> str:
+    """Return the module's own words, and what was printed where they do not say enough."""
+    message = text(result.get("msg", result.get("censored", "")))
+    parts = [message.removeprefix("Task failed: ")]
+    if parts[0].startswith("Module failed: "):
+        parts.append("That is a defect in the module, not in your settings; -v shows where.")
+    prefix = "" if "cmd" in result else "module_"  # a module that broke before it could answer
+    parts.append(result.get(f"{prefix}stderr") or result.get(f"{prefix}stdout") or "")
+    if "Traceback" in str(result.get("exception")):  # with -v only, see runner.py
+        parts.append(str(result["exception"]))
+    return "\n".join(part.strip() for part in parts if part) or "It gives no reason; -v shows more."
+
+
+def text(value: object) -> str:
+    """Return a value as a person would write it down: YAML, but for a text itself."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)).rstrip()
+
+
+def differences(result: Result) -> Iterator[str]:
+    """Yield the lines of a unified diff for all that a module says it changed."""
+    for item in result.get("results") or [result]:
+        found = item.get("diff") or []
+        for part in [found] if isinstance(found, Mapping) else found:
+            yield from _difference(part)
+
+
+def _difference(part: Mapping[str, Any]) -> Iterator[str]:
+    if "prepared" in part:
+        yield from str(part["prepared"]).splitlines()
+        return
+    before, after = part.get("before"), part.get("after")
+    old_name, new_name = part.get("before_header"), part.get("after_header")
+    if isinstance(before, Mapping) or isinstance(after, Mapping):
+        yield from _mapping_difference(before or {}, after or {})
+    else:
+        yield from _unified(before, after, old_name or "before", new_name or "after")
+
+
+def _mapping_difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for key in {**before, **after}:
+        yield from _unified(before.get(key), after.get(key), f"before: {key}", f"after: {key}")
+
+
+def _unified(before: object, after: object, old_name: str, new_name: str) -> Iterator[str]:
+    old, new = text(before).splitlines(), text(after).splitlines()
+    yield from difflib.unified_diff(old, new, old_name, new_name, lineterm="")
+
+
+def stage_table(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table of stages, from the answers of slurm_job_info and ray_job_info."""
+    if not stages:
+        return ["Nothing has run yet."]
+    head = ("STAGE", "JOB", "STATE", "STEP", "METRICS", "LOG")
+    in_order = sorted(stages, key=lambda stage: (stage.get("job") or {}).get("start") or inf)
+    return _columns([head, *(_stage_row(stage) for stage in in_order)])
+
+
+def _stage_row(stage: Mapping[str, Any]) -> tuple[str, ...]:
+    job = stage.get("job") or {}
+    progress = stage.get("progress") or {}
+    words = [str(job[key]) for key in ("state", "reason") if job.get(key)]
+    state = " ".join([*words, *([] if stage.get("known", True) else ["(last known)"])])
+    steps = [str(progress[key]) for key in ("step", "total") if progress.get(key) is not None]
+    return (
+        str(stage.get("stage", "")),
+        str(job.get("id") or ""),
+        state,
+        "/".join(steps),
+        ", ".join(_metrics(progress.get("metrics") or {})),
+        str(job.get("stdout") or ""),
+    )
+
+
+def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each metric with its first value and its last one."""
+    for name, last in metrics.items():
+        first = metrics.get(f"first_{name}", last)
+        if not name.startswith("first_"):
+            came_from = "" if first == last else f"{_number(first)} → "
+            yield f"{name.replace('_', ' ')} {came_from}{_number(last)}"
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    cells = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return ["  ".join(row).rstrip() for row in cells]
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person says it: 4.2 s, 1m 05s, 2h 03m."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(max(int(seconds), 60), 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    return f"{minutes // 60}h {minutes % 60:02d}m"

@@ -1,0 +1,213 @@
+"""Runs a playbook with ansible-runner and ends it cleanly, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mnrun.errors import MnrunError
+from mnrun.processes import Process, await_end, descendants, send
+
+GRACE = 10.0
+"""Seconds that ansible-playbook and its modules get to end by themselves after a signal."""
+
+_TICK = 1
+"""Seconds between two looks at the clock and at signals."""
+
+_KILLED = 255
+"""Stands for the exit code of an ansible-playbook that was killed and has none."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """One call of ansible-playbook."""
+
+    name: str
+    """Its full name, mnrun.train.sft."""
+    inventory: str
+    collection: Path
+    """The collection's folder, see sites.collection_root."""
+    arguments: tuple[str, ...] = ()
+    extra_vars: Mapping[str, Any] = field(default_factory=dict)
+    tracebacks: bool = False
+    """Results of failed tasks carry a traceback."""
+
+
+@dataclass
+class Interruption:
+    """A wish to end the run: a signal, or nobody left to show it to."""
+
+    number: int = 0
+    """The first signal that came; 0: none."""
+    deadline: float | None = None
+    """When ansible-playbook is killed, on the monotonic clock."""
+    tree: list[Process] = field(default_factory=list)
+    """ansible-playbook and all below it when it was asked to end."""
+
+    def request(self, number: int, _frame: FrameType | None = None) -> None:
+        """Ask ansible-playbook to end; asked a second time, let it be killed at once."""
+        self.deadline = time.monotonic() + (0 if self.number else GRACE)
+        self.number = self.number or number
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Signal ansible-playbook, as soon as there is one."""
+        if self.number and not self.tree:
+            # Once it has ended, nothing leads to what its workers started.
+            self.tree = descendants(os.getpid())
+            for process in self.tree[:1]:
+                # SIGINT, whatever came: it passes that on to its workers, which live in sessions
+                # of their own.
+                send(process.pid, signal.SIGINT)
+
+    def overdue(self) -> bool:
+        """Return True when the time to end by itself is over."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+def run(
+    playbook: Playbook,
+    on_event: Callable[[Mapping[str, Any]], bool],
+    on_tick: Callable[[], bool],
+) -> tuple[int, int]:
+    """Run a playbook to its end.
+
+    Args:
+        playbook: what to run.
+        on_event: called with each event of ansible-runner.
+        on_tick: called about every second; False ends the run.
+
+    Returns:
+        ansible-playbook's exit code and the number of the signal that ended it (0: none).
+
+    Raises:
+        MnrunError: ansible-playbook is not there.
+    """
+    import ansible_runner  # noqa: PLC0415 - takes longer than all that --help does
+
+    environment = _environment(playbook)
+    _require_ansible_playbook(environment["PATH"])
+    interruption = Interruption()
+
+    def cancelled() -> bool:
+        if not on_tick() and not interruption.number:
+            interruption.request(signal.SIGINT)
+        interruption.pass_on()
+        return interruption.overdue()
+
+    with _private_folder() as folder, _signals(interruption), _no_orphans(interruption):
+        result = ansible_runner.run(
+            private_data_dir=str(folder),
+            project_dir=str(Path.cwd()),
+            playbook=playbook.name,
+            # Not as `inventory`: what is no path there would be written to a file.
+            cmdline=shlex.join(["-i", playbook.inventory, *playbook.arguments]),
+            extravars=dict(playbook.extra_vars),
+            envvars=environment,
+            suppress_env_files=True,
+            quiet=True,
+            event_handler=on_event,
+            status_handler=_forget_command,
+            cancel_callback=cancelled,
+        )
+    return _KILLED if result.rc is None else int(result.rc), interruption.number
+
+
+def _environment(playbook: Playbook) -> dict[str, str]:
+    """Return what is set for ansible-playbook on top of the caller's environment."""
+    scripts = Path(sys.executable).parent
+    places = [str(playbook.collection.parents[2]), *_own_collections()]
+    settings = {
+        "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "ANSIBLE_CONFIG": str(playbook.collection / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(places),
+        # In the file too; ansible-runner would set it to False.
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        # Otherwise ansible-runner puts itself in front of the caller's, which may not exist here.
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_FORCE_COLOR": "False",
+        "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_DISPLAY_TRACEBACK": "error" if playbook.tracebacks else "never",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    if "utf" not in _locale().lower():
+        settings["LC_ALL"] = "C.UTF-8"  # ansible does not start in any other encoding
+    return settings
+
+
+def _own_collections() -> list[str]:
+    default = "~/.ansible/collections:/usr/share/ansible/collections"
+    return os.environ.get("ANSIBLE_COLLECTIONS_PATH", default).split(os.pathsep)
+
+
+def _locale() -> str:
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+def _require_ansible_playbook(path: str) -> None:
+    if not shutil.which("ansible-playbook", path=path):
+        raise MnrunError(
+            f"ansible-playbook is neither beside {sys.executable} nor on PATH.\n"
+            f"Install it there:  {sys.executable} -m pip install 'ansible-core~=2.19.0'"
+        )
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Yield ansible-runner's folder, readable by nobody else and gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="mnrun-"))
+    try:
+        # Settings given as an argument are lost together with the other env files.
+        (folder / "env").mkdir(mode=0o700)
+        settings = {"pexpect_timeout": _TICK, "suppress_output_file": True}
+        (folder / "env" / "settings").write_text(json.dumps(settings), encoding="utf-8")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_command(status: Mapping[str, Any], runner_config: Any) -> None:
+    """Remove the file in which ansible-runner keeps the whole environment, keys included."""
+    if status["status"] == "running":
+        (Path(runner_config.artifact_dir) / "command").unlink(missing_ok=True)
+
+
+@contextmanager
+def _signals(interruption: Interruption) -> Iterator[None]:
+    """Turn the signals that end a program into a request; one that is ignored stays so."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interruption.request)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _no_orphans(interruption: Interruption) -> Iterator[None]:
+    """Await the end of all that ansible-playbook started, also when ansible-runner failed."""
+    try:
+        yield
+    except BaseException:
+        interruption.request(signal.SIGINT)
+        raise
+    finally:
+        await_end(interruption.tree, interruption.overdue)

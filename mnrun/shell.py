@@ -1,0 +1,76 @@
+"""`mnrun sandbox shell`: ssh to a node of the sandbox, with the ssh config that `up` wrote."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from mnrun.errors import MnrunError, UsageError
+
+_SANDBOX = "/var/lib/mnrun-sandbox"  # as the role sandbox has it
+
+
+def sandbox_dir(extra_vars: Sequence[str]) -> Path:
+    """Return the sandbox's folder: the last `sandbox_dir` among values of -e, or the usual one.
+
+    Args:
+        extra_vars: as typed: key=value pairs, JSON or YAML. Files (@) are not looked into.
+    """
+    folder = _SANDBOX
+    for text in extra_vars:
+        folder = _variables(text).get("sandbox_dir", folder)
+    return Path(folder)
+
+
+def _variables(text: str) -> dict[str, Any]:
+    try:
+        if text.startswith("{"):
+            return dict(yaml.safe_load(text))
+        return dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise UsageError(f"The value of -e cannot be read: {error}") from error
+
+
+def ssh_command(node: str, words: Sequence[str], config: Path, terminal: bool) -> list[str]:
+    """Return the ssh command line.
+
+    Args:
+        node: a host of the sandbox.
+        words: the command. One word is a line for the node's shell; several are a program and
+            its arguments, which arrive as they are. None: a login shell.
+        config: the sandbox's ssh_config.
+        terminal: whether the command gets a terminal.
+
+    Raises:
+        MnrunError: there is no sandbox.
+        UsageError: it has no such node.
+    """
+    if not config.is_file():
+        raise MnrunError("The sandbox is not up. Bring it up:  mnrun sandbox up")
+    hosts = re.findall(r"^Host (.+)$", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    known = [pattern for line in hosts for pattern in line.split() if pattern != "*"]
+    if not any(fnmatch(node, pattern) for pattern in known):
+        raise UsageError(f"The sandbox has no node {node!r}. It has: {', '.join(known)}")
+    line = words[0] if len(words) == 1 else shlex.join(words)
+    terminal_option = "-t" if terminal else "-T"
+    return ["ssh", "-F", str(config), terminal_option, node, *([line] if line else [])]
+
+
+def run_shell(node: str, words: Sequence[str], sandbox: Path) -> NoReturn:
+    """Become the ssh that `ssh_command` describes, to the sandbox in that folder."""
+    if not shutil.which("ssh"):
+        raise MnrunError("ssh is not installed here. On Debian:  apt-get install openssh-client")
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    command = ssh_command(node, words, sandbox / "ssh_config", terminal)
+    if not os.access(sandbox / "key", os.R_OK):
+        raise MnrunError("The sandbox belongs to root:  sudo mnrun sandbox shell")
+    os.execvp(command[0], command)  # noqa: S606 - an argument list; what the node runs is quoted

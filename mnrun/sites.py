@@ -1,0 +1,76 @@
+"""Where the collection lies and which inventory a command uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mnrun.errors import MnrunError, UsageError
+
+DEFAULT_SITE = "osk"
+INVENTORY_VARIABLE = "MNRUN_INVENTORY"
+
+
+def collection_root(package: Path | None = None) -> Path:
+    """Return the collection's folder: `<something>/ansible_collections/mnrun/train`.
+
+    In a checkout it is the checkout (an editable install copies the collection into
+    site-packages, where later edits would not be seen); in an installed wheel it lies beside
+    this package.
+
+    Args:
+        package: the folder of this package.
+
+    Raises:
+        MnrunError: there is no collection; the text says how to mend it.
+    """
+    top = (package or Path(__file__).resolve().parent).parent
+    base = top / "collections" if (top / "galaxy.yml").is_file() else top
+    root = base / "ansible_collections" / "mnrun" / "train"
+    if not (root / "playbooks").is_dir():
+        raise MnrunError(
+            f"The collection mnrun.train is not at {root}.\n"
+            "In a checkout, bring back the link:  git checkout collections\n"
+            "Otherwise install mnrun again:       pip install --force-reinstall mnrun"
+        )
+    return root
+
+
+def known_sites(root: Path) -> dict[str, Path]:
+    """Return the inventories that come with mnrun: name -> folder."""
+    folder = root.resolve() / "inventory"
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+def inventory(chosen: str | None, root: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the inventory to use, as ansible-playbook's -i takes it.
+
+    The first of: `chosen` (the option -i), $MNRUN_INVENTORY, ./inventory/osk, the site osk that
+    comes with mnrun. A name that is no path here is looked up among the sites that come with it.
+
+    Raises:
+        UsageError: what was named is neither a path nor a known site.
+    """
+    named = chosen or environ.get(INVENTORY_VARIABLE)
+    if named:
+        return _resolve(named, root, "-i" if chosen else f"${INVENTORY_VARIABLE}")
+    return _resolve(f"inventory/{DEFAULT_SITE}", root, "the default inventory")
+
+
+def _resolve(named: str, root: Path, source: str) -> str:
+    if "," in named:  # a list of hosts, in ansible's own form
+        return named
+    path = Path(named).expanduser()
+    if path.exists():
+        return str(path.absolute())
+    sites = known_sites(root)
+    name = named.rstrip("/").removeprefix("./").removeprefix("inventory/")
+    if name in sites:
+        return str(sites[name])
+    listing = "\n".join(f"  {site:<10} {place}" for site, place in sites.items())
+    raise UsageError(
+        f"There is no inventory {named!r} (from {source}): no such path here, and no site of "
+        f"that name.\nSites that come with mnrun:\n{listing}\n"
+        "Name one of them, or the path of your own (copy one of these and edit it)."
+    )

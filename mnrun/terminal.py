@@ -1,0 +1,97 @@
+"""Lines on a screen: permanent ones, and one at the bottom that is rewritten in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TextIO
+from unicodedata import east_asian_width
+
+_ASCII = str.maketrans(
+    {"✓": "+", "✗": "x", "•": "-", "·": "|", "…": ".", "▸": ">", "—": "-", "→": "->"}
+)
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+_CLEAR = "\r\x1b[K"
+
+
+class Terminal:
+    """A stream with a bottom line.
+
+    Where the stream is no terminal, each new text of the bottom line is a line of its own.
+    Characters that the stream's encoding cannot carry become ASCII ones.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.gone = False
+        """The reader went away (a closed pipe, a closed window): nothing more can be shown."""
+        dumb = os.environ.get("TERM", "") in ("", "dumb")
+        self.live = stream.isatty() and not dumb
+        self._colour = self.live and "NO_COLOR" not in os.environ
+        self._bottom = ""
+
+    def style(self, text: str, colour: str) -> str:
+        """Return `text` in a colour (a key of _COLOURS), or as it is where colours do not work."""
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._colour else text
+
+    def line(self, text: str = "") -> None:
+        """Print a permanent line; the bottom line stays below it."""
+        if self._bottom and self.live:
+            self._write(f"{_CLEAR}{text}\n")
+            self._draw(self._bottom)
+        else:
+            self._write(f"{text}\n")
+
+    def bottom(self, text: str) -> None:
+        """Make `text` the bottom line, in place of the one that is there."""
+        if self.live:
+            self._draw(text)
+        elif text != self._bottom:
+            self._write(f"{text}\n")
+        self._bottom = text
+
+    def note(self, text: str) -> None:
+        """Show `text` at the bottom on a terminal; elsewhere it is not worth a line."""
+        if self.live:
+            self._draw(text)
+            self._bottom = text
+
+    def keep(self) -> None:
+        """Make the bottom line permanent."""
+        if self._bottom and self.live:
+            self._write(f"{_CLEAR}{self._bottom}\n")
+        self._bottom = ""
+
+    def drop(self) -> None:
+        """Take the bottom line away."""
+        if self._bottom and self.live:
+            self._write(_CLEAR)
+        self._bottom = ""
+
+    def _draw(self, text: str) -> None:
+        # A line that wraps cannot be taken back with a carriage return.
+        self._write(f"{_CLEAR}{_fit(text, shutil.get_terminal_size().columns - 1)}")
+
+    def _write(self, text: str) -> None:
+        encoding = self.stream.encoding or "ascii"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:  # nobody reads: that must not end a run that is about to submit a job
+            self.gone = True
+
+
+def _fit(text: str, columns: int) -> str:
+    """Return as much of `text` as fits; Chinese and Japanese characters take two columns."""
+    used = cut = 0
+    for at, character in enumerate(text):
+        if used < columns:
+            cut = at
+        used += 2 if east_asian_width(character) in "WF" else 1
+        if used > columns:
+            return f"{text[:cut]}…"
+    return text

@@ -1,0 +1,40 @@
+"""Shows how the Ray cluster comes up while a task waits for its head."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ..plugin_utils.connection import PatientAction
+from ..plugin_utils.follow import DEFAULT_TIMEOUT
+
+MODULE = "mnrun.train.ray_cluster_info"
+_QUESTION = 30  # seconds that one question stays open
+
+
+class ActionModule(PatientAction):
+    """Transparent, but with `wait`: then a line for each change, until the head is up."""
+
+    def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
+        """Run the task."""
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if not boolean(arguments.get("wait", False), strict=False):
+            return self.call(MODULE, arguments, task_vars)
+        arguments.setdefault("stage", "ray")
+        deadline = time.monotonic() + float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
+        seen = "nothing yet"
+        while True:
+            left = max(1, int(deadline - time.monotonic()))
+            last = left <= _QUESTION
+            question = {"seen": "" if last else seen, "wait_timeout": min(left, _QUESTION)}
+            answer = self.call_patiently(MODULE, {**arguments, **question}, task_vars)
+            if answer.get("failed"):
+                return answer
+            if answer["digest"] != seen:
+                seen = answer["digest"]
+                self.say(arguments["stage"], answer["msg"])
+            if answer["head"]:
+                return answer

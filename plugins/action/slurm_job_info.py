@@ -1,0 +1,55 @@
+"""Shows a stage's log lines, also new ones as they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ..plugin_utils.connection import PatientAction
+from ..plugin_utils.follow import ENDED
+
+MODULE = "mnrun.train.slurm_job_info"
+
+
+class ActionModule(PatientAction):
+    """Transparent, but for `log_lines`, which are shown, and `follow`."""
+
+    def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
+        """Run the task; with `follow`, until the job has ended."""
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        answer = self.call(MODULE, arguments, task_vars)
+        if answer.get("failed") or not int(arguments.get("log_lines", 0)):
+            return answer
+        if not answer["stages"]:
+            return {**answer, "failed": True, "msg": _nothing(arguments)}
+        shown = self._show(answer["stages"], "")
+        if not boolean(arguments.get("follow", False), strict=False):
+            return answer
+        ended = False
+        while not ended:  # and once more after the end, for what was written last
+            entry = answer["stages"][0]
+            ended = entry["job"]["phase"] in ENDED
+            more = {"wait": True, "seen": entry["digest"], "log_offset": entry["log"]["offset"]}
+            answer = self.call_patiently(MODULE, {**arguments, **more}, task_vars)
+            if answer.get("failed"):
+                return answer
+            shown = self._show(answer["stages"], shown)
+        return answer
+
+    def _show(self, stages: list[dict[str, Any]], shown: str) -> str:
+        """Show the new lines; `shown` is the log that the last line was from."""
+        for entry in stages:
+            for item in entry["log"]["lines"]:
+                if item["path"] != shown:
+                    shown = item["path"]
+                    self.say(entry["stage"], f"==> {shown} <==")
+                self.say(entry["stage"], item["line"])
+        return shown
+
+
+def _nothing(arguments: dict[str, Any]) -> str:
+    stage = arguments.get("stage")
+    what = f"The stage {stage} has" if stage else "Nothing has"
+    return f"{what} not run in {arguments.get('run_dir')} yet, so there is no log."

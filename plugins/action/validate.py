@@ -1,0 +1,170 @@
+"""The action of ``mnrun.train.validate``: every fault of the variables, before anything is done."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
+    placeholders,
+    text_faults,
+    type_fault,
+)
+
+_ROLES = Path(__file__).resolve().parents[2] / "roles"
+# Options that every role shares.
+_SITE = "mnrun"
+# A value that follows from what a task of the play will find cannot be judged before it.
+_WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
+
+
+class ActionModule(ActionBase):
+    """Checks the variables of roles on the controller, without a connection."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Compare the play's variables with the specifications of the roles named."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            {"roles": {"type": "list", "elements": "str", "required": True}}
+        )
+        given = dict(task_vars or {})
+        specs = {role: self._options(role) for role in self._roles()}
+        for role in arguments["roles"]:
+            if role not in specs:
+                raise AnsibleError(f"validate: {role} is no role; there are {', '.join(specs)}.")
+        wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
+        faults = [*self._unknown(given, specs), *self._bad(given, wanted)]
+        result["changed"] = False
+        if faults:
+            result.update(failed=True, msg=_message(faults))
+        return result
+
+    def _roles(self) -> list[str]:
+        return sorted(path.parts[-3] for path in _ROLES.glob("*/meta/argument_specs.yml"))
+
+    def _load(self, role: str, kind: str) -> dict[str, Any]:
+        path = _ROLES / role / kind
+        if not path.is_file():
+            return {}
+        return self._loader.load_from_file(str(path), trusted_as_template=True) or {}
+
+    def _options(self, role: str) -> dict[str, Any]:
+        specs = self._load(role, "meta/argument_specs.yml")["argument_specs"]
+        options: dict[str, Any] = {}
+        for entry in specs.values():
+            options |= entry.get("options") or {}
+        return options
+
+    def _unknown(
+        self, given: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[str]:
+        """Variables that look like ours, and that nothing reads."""
+        known = {name for options in specs.values() for name in options}
+        internal = {name for role in specs for name in self._load(role, "vars/main.yml")}
+        for name in sorted(set(given) - known - internal):
+            role = _owner(name, specs)
+            if role and not name.endswith("_result"):
+                likely = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+                hint = f"did you mean {likely[0]}?" if likely else f"remove it. {_help(role)}"
+                of = "any role" if role == _SITE else f"the role {role}"
+                yield f"{name}{_at(given[name])}: not an option of {of}; {hint}"
+
+    def _bad(self, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+        """Options that are missing, of another type, or that still hold a placeholder."""
+        defaults: dict[str, Any] = {}
+        for role in self._roles():
+            defaults |= self._load(role, "defaults/main.yml")
+        known = {**defaults, **given}
+        templar = self._templar.copy_with_new_env(available_variables=known)
+        seen: set[str] = set()
+        # Plain values first: a placeholder is told of where it was written, not where it is used.
+        for name in sorted(wanted, key=lambda name: wanted[name].get("type") in ("dict", "list")):
+            yield from self._option(name, wanted[name], known, templar, seen)
+
+    def _option(
+        self, name: str, spec: Mapping[str, Any], known: Mapping[str, Any], templar: Any,
+        seen: set[str],
+    ) -> Iterator[str]:  # fmt: skip
+        try:
+            value = templar.template(known[name]) if name in known else None
+        except AnsibleError as error:
+            if _WAITS_FOR_A_RESULT.search(error.message):
+                return
+            yield f"{name}{_about(spec)}{_at(known[name])}: cannot be worked out, {error.message}."
+            return
+        if value in (None, "", []) and spec.get("required"):
+            yield f"{name}{_about(spec)}: not set. {_mend(name)}"
+        elif name in known:
+            left_in = placeholders(value, spec)
+            yield from _placeholder_faults(name, spec, left_in, seen)
+            fault = "" if left_in else type_fault(name, value, spec)
+            faults = [fault] if fault else text_faults(name, value, spec)
+            yield from (f"{name}{_about(spec)}{_at(known[name])}: {fault}." for fault in faults)
+
+
+def _placeholder_faults(
+    name: str, spec: Mapping[str, Any], left_in: list[tuple[str, str]], seen: set[str]
+) -> Iterator[str]:
+    for placeholder, text in left_in:
+        place = _at(text)
+        # Several options may refer to one: it is reported where it was written, once.
+        once = f"{placeholder} {place or name}"
+        if once not in seen:
+            seen.add(once)
+            start = f"{name}{_about(spec)}{place}: still the placeholder {placeholder}."
+            yield f"{start} {_mend(name)}"
+
+
+def _owner(name: str, roles: Mapping[str, Any]) -> str:
+    owners = [role for role in [*roles, _SITE] if name.startswith(f"{role}_")]
+    return max(owners, key=len, default="")
+
+
+def _help(role: str) -> str:
+    return "" if role == _SITE else f"`ansible-doc -t role mnrun.train.{role}` lists them"
+
+
+def _about(spec: Mapping[str, Any]) -> str:
+    """The start of an option's description, in brackets and without Ansible's markup."""
+    description = spec.get("description") or ""
+    text = description if isinstance(description, str) else description[0]
+    first = re.sub(r"\b[A-Z]\((.*?)\)", r"\1", text)
+    first = re.split(r"[.;:] |\.$", first)[0]
+    return f" ({first[:1].lower()}{first[1:]})" if first else ""
+
+
+def _mend(name: str) -> str:
+    return f"Set it in your inventory's group_vars, or with -e {name}=VALUE."
+
+
+def _at(value: Any) -> str:
+    """Where a value was written, as ansible-core knows it since 2.19."""
+    try:
+        from ansible._internal._datatag._tags import Origin  # noqa: PLC0415 - not a public name
+    except ImportError:
+        return ""
+    origin = Origin.get_tag(value)
+    if origin is None or origin == Origin.UNKNOWN:
+        return ""
+    if not origin.path:
+        return f", as given in {origin.description}"
+    path = Path(origin.path)
+    short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f", in {short}:{origin.line_num}" if origin.line_num else f", in {short}"
+
+
+def _message(faults: list[str]) -> str:
+    lines = [f"  {number}. {fault}" for number, fault in enumerate(faults, 1)]
+    count = f"{len(faults)} variables need" if len(faults) > 1 else "One variable needs"
+    return "\n".join([f"{count} your hand. Nothing was started.", *lines])

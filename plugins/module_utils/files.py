@@ -1,0 +1,77 @@
+"""Files on a shared file system: whole or not there, and on the disk before we go on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from .errors import Invalid
+
+
+def expand(path: str) -> Path:
+    """`~` and `~user` at the start of `path`, made absolute; links stay as they are.
+
+    Raises Invalid for a path that no tool here could pass on.
+    """
+    # Not Path.resolve(): what a user calls ~/training must not become /mnt/disk7/…
+    full = os.path.expanduser(path)  # noqa: PTH111
+    if any(ord(character) < 32 for character in full):
+        raise Invalid(f"The path {path!r} holds a control character (a line break?). Rename it.")
+    if not full.startswith("/"):
+        raise Invalid(f"The path {path!r} must begin with / or ~/; variables are not expanded.")
+    return Path(os.path.normpath(full))
+
+
+def make_directory(path: Path) -> bool:
+    """Make `path` and its parents. True if it was not there."""
+    if path.is_dir():
+        return False
+    path.mkdir(parents=True, exist_ok=True)
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """Bring the names in the folder `path` onto the disk, where the file system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems do not sync folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write `text`; a reader, or we after a crash, see the old file or the new one, whole."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file, or None if there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def names(folder: Path) -> list[str]:
+    """The names in a folder, sorted; none if there is no such folder."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []

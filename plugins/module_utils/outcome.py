@@ -1,0 +1,27 @@
+"""What a call has done or found, for report.py to put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .job import Attempt, Record
+from .logs import Cause
+from .stage import Action
+
+
+@dataclass
+class Outcome:
+    """The answer of `present`, `absent` or `conclude`."""
+
+    action: Action
+    why: str
+    record: Record | None = None
+    folder: Path | None = None
+    attempt: Attempt | None = None
+    output: dict[str, Any] | None = None  # the stage's result, if it is done and whole
+    problem: str = ""  # not empty: the call has failed, for this reason
+    cause: Cause | None = None
+    notes: list[str] = field(default_factory=list)
+    diff: list[dict[str, Any]] = field(default_factory=list)

@@ -1,0 +1,97 @@
+"""The result of a stage: is it there, is it whole, is it all of it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .checkpoint import Checkpoint, survey
+from .checkpoint_folder import owned
+from .job import Attempt, CheckpointRule, Observation, Phase, Record
+from .progress import Progress, read_progress
+
+
+class Output(NamedTuple):
+    """What was found of a stage's result. Whole without a checkpoint: the stage leaves none."""
+
+    checkpoint: Checkpoint | None
+    faults: list[str]
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing or damaged."""
+        return not self.faults
+
+
+def log_paths(attempt: Attempt) -> list[Path]:
+    """The logs of an attempt, that of errors first; empty while it has no job."""
+    return [Path(path) for path in dict.fromkeys((attempt.stderr, attempt.stdout)) if path]
+
+
+def verify(rule: CheckpointRule | None, record: Record) -> Output:
+    """Check the result of a record whose job ended well."""
+    if rule is None:
+        return Output(None, [])
+    place = owned(rule, record.fingerprint)
+    if place is None:
+        return Output(None, [f"{rule.path} holds no checkpoints of this spec"])
+    found = survey(place, rule.hf)
+    if found.newest is None:
+        return Output(None, found.faults or [f"{place.path} holds no checkpoint"])
+    expected = _expected_step(record)
+    if found.newest.step >= expected:
+        return Output(found.newest, [])
+    short = f"the newest whole checkpoint is of step {found.newest.step}, not of step {expected}"
+    return Output(found.newest, [short, *found.faults])
+
+
+def newest_step(rule: CheckpointRule | None, record: Record) -> int:
+    """The newest step from which an attempt could go on; 0 if there is none."""
+    place = owned(rule, record.fingerprint) if rule else None
+    return survey(place, hf=False).step if place else 0
+
+
+def settle(record: Record, observation: Observation, rule: CheckpointRule | None) -> None:
+    """Write how the newest attempt ended into `record`, and the result if it is whole."""
+    attempt = record.attempts[-1].seen(observation)
+    attempt.last_step = newest_step(rule, record)
+    record.attempts[-1] = attempt
+    if attempt.phase is not Phase.SUCCEEDED:
+        return
+    output = verify(rule, record)
+    if output.whole and output.checkpoint:
+        progress = read_progress(log_paths(attempt))
+        record.output = _as_dict(output.checkpoint, _all_metrics(record, progress))
+
+
+def as_result(record: Record, output: Output) -> dict[str, Any] | None:
+    """A whole result as modules return it: where it lies now, with the metrics of its training."""
+    if output.checkpoint is None:
+        return None
+    return _as_dict(output.checkpoint, (record.output or {}).get("metrics", {}))
+
+
+def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float]) -> dict[str, Any]:
+    return {
+        "step": checkpoint.step,
+        "path": str(checkpoint.path),
+        "model": str(checkpoint.model),
+        "metrics": metrics,
+    }
+
+
+def _expected_step(record: Record) -> int:
+    """The step that the result reached once, or that the trainer said it would reach."""
+    if record.output:
+        return int(record.output["step"])
+    said = read_progress(log_paths(record.attempts[-1]))
+    return said.total or 0 if said.total_stated else 0
+
+
+def _all_metrics(record: Record, last: Progress) -> dict[str, float]:
+    """The last values, and the first ones of the first attempt which had any."""
+    metrics: dict[str, float] = {}
+    for attempt in record.attempts[:-1]:
+        metrics = {**read_progress(log_paths(attempt)).metrics, **metrics}
+    begun = {name: value for name, value in metrics.items() if name.startswith("first_")}
+    return {**metrics, **last.metrics, **begun}

@@ -1,0 +1,125 @@
+"""All that can be known before a job is submitted, all faults at once. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import preflight_slurm as slurm
+from .errors import Invalid, Unknown
+from .files import expand
+from .preflight_data import Checked, check_file
+from .preflight_identity import file_identity, folder_identity
+from .preflight_model import model_faults
+from .preflight_trainer import Field, Reads, reads
+from .process import Runner
+
+
+@dataclass
+class Report:
+    """What was found. `rows` by file; `identities` name the content, for a stage's spec."""
+
+    faults: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    identities: dict[str, Any] = field(default_factory=dict)
+
+
+def check(params: dict[str, Any], run: Runner) -> Report:
+    """Check models, data, trainer options and Slurm requests (the module's own parameters)."""
+    report = Report()
+    trainers = _check_trainers(params["trainers"], report)
+    _check_slurm(params["slurm"], run, report)
+    _check_models([params["model"], *params["other_models"]], report)
+    train = [expand(path) for path in params["train_files"]]
+    test = [expand(path) for path in params["test_files"]]
+    _check_data(train, test, trainers, report)
+    report.faults = list(dict.fromkeys(report.faults))
+    if not report.faults:
+        _identify(params, train, test, report)
+    return report
+
+
+def _check_trainers(trainers: list[dict[str, Any]], report: Report) -> list[Reads]:
+    known = [_check_trainer(trainer, report) for trainer in trainers]
+    return [reads for reads in known if reads is not None]
+
+
+def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
+    try:
+        return reads(trainer["stage"], trainer["config_name"], trainer["overrides"])
+    except Invalid as error:
+        report.faults += error.message.splitlines()
+        return None
+
+
+def _check_models(models: list[str], report: Report) -> None:
+    for model in models:
+        if model:
+            report.faults += model_faults(expand(model))
+
+
+def _check_data(train: list[Path], test: list[Path], trainers: list[Reads], report: Report) -> None:
+    wanted: dict[Path, dict[Field, None]] = {path: {} for path in [*train, *test]}
+    for trainer in trainers:
+        for path in [*trainer.train_files, *trainer.test_files]:
+            wanted.setdefault(path, {}).update(dict.fromkeys(trainer.fields))
+    try:
+        checked = {path: check_file(path, list(fields)) for path, fields in wanted.items()}
+    except Invalid as error:
+        report.faults.append(error.message)
+        return
+    for path, found in checked.items():
+        report.rows[str(path)] = found.rows
+        report.faults += found.faults
+    report.faults += [fault for trainer in trainers for fault in _too_few(trainer, checked)]
+
+
+def _too_few(trainer: Reads, checked: dict[Path, Checked]) -> list[str]:
+    rows = sum(checked[path].rows for path in trainer.train_files)
+    if rows >= trainer.batch or any(checked[path].faults for path in trainer.train_files):
+        return []
+    fewer = f"{rows} rows to train on are fewer than one batch of {trainer.batch}"
+    mend = "no step would be taken; lower data.train_batch_size or give more data"
+    return [f"{trainer.stage}: {fewer}, so {mend}"]
+
+
+def _check_slurm(requests: list[dict[str, Any]], run: Runner, report: Report) -> None:
+    if not requests:
+        return
+    faults: list[tuple[str, str]] = []
+    warnings: list[tuple[str, str]] = []
+    try:
+        cluster = slurm.survey(run)
+        for request in requests:
+            found = slurm.check(request["options"], cluster)
+            faults += [(fault, request["stage"]) for fault in found.faults]
+            warnings += [(warning, request["stage"]) for warning in found.warnings]
+    except Unknown as error:
+        report.faults.append(
+            f"Slurm does not answer, so whether the jobs could run is unknown ({error});"
+            " try again when `sinfo` works"
+        )
+    except Invalid as error:
+        report.faults.append(error.message)
+    report.faults += _by_stages(faults)
+    report.warnings += _by_stages(warnings)
+
+
+def _by_stages(told: list[tuple[str, str]]) -> list[str]:
+    """One line for what several stages have in common."""
+    stages: dict[str, list[str]] = {}
+    for text, stage in told:
+        stages.setdefault(text, []).append(stage)
+    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in stages.items()]
+
+
+def _identify(params: dict[str, Any], train: list[Path], test: list[Path], report: Report) -> None:
+    others = {model: folder_identity(expand(model)) for model in params["other_models"] if model}
+    report.identities = {
+        "model": folder_identity(expand(params["model"])) if params["model"] else "",
+        "train_files": [file_identity(path) for path in train],
+        "test_files": [file_identity(path) for path in test],
+        **({"other_models": others} if others else {}),
+    }

@@ -1,0 +1,79 @@
+"""Is a folder a whole model in the Hugging Face form? Nothing of the weights is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+from .weights import INDEX, read_json, safetensors_fault, torch_fault
+
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+_POINTER = b"version https://git-lfs"
+
+
+def model_faults(folder: Path) -> list[str]:
+    """What keeps `folder` from being a model that the trainer can load."""
+    if not folder.is_dir():
+        return [f"there is no model folder {folder}; {nearest(folder)}"]
+    pointers = sorted(path.name for path in folder.iterdir() if is_pointer(path))
+    if pointers:
+        mend = f"get the files: cd {folder} && git lfs pull"
+        return [f"{folder}: {', '.join(pointers)} only point to files in Git LFS; {mend}"]
+    faults = []
+    if not isinstance(read_json(folder / "config.json"), dict):
+        faults.append(f"{folder}/config.json is missing or no JSON")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        faults.append(f"{folder} holds no tokenizer, none of {', '.join(_TOKENIZERS)}")
+    mend = "; copy or download the model again" if faults else ""
+    return [*(fault + mend for fault in faults), *_weight_faults(folder)]
+
+
+def is_pointer(path: Path) -> bool:
+    """True for the small text that Git leaves where Git LFS did not fetch the file."""
+    if not path.is_file() or path.stat().st_size > 1024:
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(_POINTER)) == _POINTER
+
+
+def nearest(path: Path) -> str:
+    """The last folder on the way to `path` that exists, and what lies in it."""
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return f"{folder} holds: {', '.join(names[:12]) or 'nothing'}"
+
+
+def _weight_faults(folder: Path) -> list[str]:
+    kinds: tuple[tuple[str, str, Callable[[Path], str]], ...] = (
+        (INDEX, "model.safetensors", safetensors_fault),
+        ("pytorch_model.bin.index.json", "pytorch_model.bin", _bin_fault),
+    )
+    for index, single, fault in kinds:
+        if (folder / index).is_file():
+            return _shard_faults(folder, index, fault)
+        if (folder / single).is_file():
+            return _mended([fault(folder / single)])
+    return [f"{folder} holds no weights, neither safetensors nor pytorch_model.bin"]
+
+
+def _shard_faults(folder: Path, index: str, fault: Callable[[Path], str]) -> list[str]:
+    read = read_json(folder / index)
+    names = read.get("weight_map") if isinstance(read, dict) else None
+    if not isinstance(names, dict) or not names:
+        return [f"{folder / index} names no weights; download the model again"]
+    return _mended([fault(folder / Path(str(name)).name) for name in sorted(set(names.values()))])
+
+
+def _mended(faults: list[str]) -> list[str]:
+    return [f"{fault}; copy or download it again" for fault in faults if fault]
+
+
+def _bin_fault(path: Path) -> str:
+    """Before 1.6 torch wrote a plain pickle, in which nothing tells whether it is whole."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            if stream.read(1) == b"\x80":
+                return ""
+    return torch_fault(path)

@@ -1,0 +1,88 @@
+"""Running a scheduler's command: bounded in time, in an environment that is the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Callable, List, NamedTuple
+
+from .errors import Invalid, Missing
+
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+_USUAL_PLACES = (
+    f"{_SYSTEM_PATH}:/opt/slurm/bin:/usr/local/slurm/bin:/cm/shared/apps/slurm/current/bin"
+)
+_KEPT = ("SLURM_CONF", "TZ", "KRB5CCNAME")
+
+
+class Result(NamedTuple):
+    """How a command ended. `code` is None if it was ended because its time was over."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+Runner = Callable[[List[str], float, str], Result]  # (command, seconds, standard input)
+
+
+def clean_environment(tool_folder: str) -> dict[str, str]:
+    """What commands and, through sbatch, jobs see of the caller's environment: next to nothing.
+
+    A job must not depend on the shell, virtual environment or allocation that it was submitted
+    from, and SBATCH_* variables would override the script's own directives.
+    """
+    user = pwd.getpwuid(os.geteuid())
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment.update(
+        HOME=user.pw_dir,
+        USER=user.pw_name,
+        LOGNAME=user.pw_name,
+        SHELL=user.pw_shell or "/bin/bash",
+        LANG="C.UTF-8",
+        PATH=f"{tool_folder}:{_SYSTEM_PATH}",
+    )
+    return environment
+
+
+def find_tool(name: str) -> str:
+    """The full path of a command. Raises Missing if this host does not have it."""
+    path = shutil.which(name) or shutil.which(name, path=_USUAL_PLACES)
+    if not path:
+        raise Missing(
+            f"There is no {name} on {os.uname().nodename}. The host in the group `login` must be "
+            "one from which jobs are submitted; if its Slurm lies elsewhere, add that folder to "
+            "PATH (the play's `environment`)."
+        )
+    return path
+
+
+def run(command: list[str], seconds: float, stdin: str = "") -> Result:
+    """Run `command` (no shell), for at most `seconds`. Raises Invalid if it cannot be started."""
+    tool = find_tool(command[0])
+    environment = clean_environment(str(Path(tool).parent))
+    if command[0] != "sbatch":  # whose environment the job inherits
+        environment["SLURM_TIME_FORMAT"] = "%s"
+    try:
+        done = subprocess.run(
+            [tool, *command[1:]],
+            input=stdin,
+            capture_output=True,
+            timeout=seconds,
+            env=environment,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise Invalid(f"{tool} cannot be run: {error.strerror}.") from error
+    except subprocess.TimeoutExpired as late:
+        return Result(None, _text(late.stdout), _text(late.stderr))
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""

@@ -1,0 +1,25 @@
+"""The backend for Ray jobs that fits what is known of their head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .clock import Clock
+from .process import run
+from .ray_backend import RayBackend, RayJob, RayRecords
+from .ray_client import RayClient, http_transport
+from .ray_head import ask_slurm, cluster_of
+from .slurm import SlurmClient
+
+
+def ray_backend(job: RayJob, address: str, token_file: str, clock: Clock) -> RayRecords:
+    """One that talks to the head at `address`; without an address, one that reads records only.
+
+    Raises:
+        Invalid: the address is none.
+    """
+    head_over = ask_slurm(SlurmClient(run, clock))
+    if not address:
+        return RayRecords(job, head_over)
+    client = RayClient(http_transport(address, token_file))
+    return RayBackend(client, replace(job, cluster=cluster_of(token_file)), head_over)

@@ -1,0 +1,170 @@
+"""The edge that slurm_job and ray_job share: options in, one call, a result or a failure out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from .absent import absent
+from .clock import Clock
+from .conclude import conclude
+from .errors import MnrunError
+from .files import expand
+from .info import BackendOf, Question, answer
+from .job import Backend, CheckpointRule, Request
+from .ledger import Ledger
+from .names import check_name
+from .only import Only
+from .outcome import Outcome
+from .present import Stage, plan, present
+from .report import result
+from .stage import Action
+from .stop import StopRule
+
+STAGE_OPTIONS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "run_dir": {"type": "str", "required": True},
+    "stage": {"type": "str", "required": True},
+    "spec": {"type": "dict", "default": {}},
+    "labels": {"type": "dict", "default": {}},
+    "only_labels": {"type": "dict", "default": {}},
+    "files": {"type": "dict", "default": {}},
+    "directories": {"type": "list", "elements": "str", "default": []},
+    "checkpoints": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "parts": {"type": "list", "elements": "str", "default": []},
+            "hf": {"type": "bool", "default": False},
+        },
+    },
+    "replace": {"type": "bool", "default": False},
+    "max_attempts": {"type": "int", "default": 3},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 604800},
+    "attempt": {"type": "int"},
+    "stop_signal": {"type": "str", "default": ""},
+    "stop_timeout": {"type": "int", "default": 60},
+}
+
+INFO_OPTIONS: dict[str, Any] = {
+    "run_dir": {"type": "str", "required": True},
+    "stage": {"type": "str", "default": ""},
+    "fingerprint": {"type": "str", "default": ""},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 30},
+    "pace": {"type": "float", "default": 0.0},
+    "seen": {"type": "str", "default": ""},
+    "log_lines": {"type": "int", "default": 0},
+    "log_offset": {"type": "dict", "default": {}},
+}
+
+
+def make_request(params: dict[str, Any], kind: str, name: str, service: bool = False) -> Request:
+    """A module's options as a request. Raises Invalid for what could not be used in a name, on a
+    command line or in a path."""
+    rule = params["checkpoints"]
+    return Request(
+        run_dir=expand(params["run_dir"]),
+        stage=check_name("stage", params["stage"]),
+        kind=kind,
+        name=check_name("name", name),
+        spec=params["spec"],
+        labels=_texts(params["labels"]),
+        directories=[expand(path) for path in params["directories"]],
+        checkpoints=CheckpointRule(expand(rule["path"]), rule["parts"], rule["hf"])
+        if rule
+        else None,
+        service=service,
+        replace=params["replace"],
+        max_attempts=params["max_attempts"],
+    )
+
+
+def run_stage(
+    module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock | None = None
+) -> None:
+    """Do what a module's options say, and end the module. `make` turns them into a request and a
+    backend; an error that it raises becomes the module's failure."""
+    clock = clock or Clock()
+    with_edge(module, lambda: _run(module, make, clock))
+
+
+def _run(module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock) -> dict[str, Any]:
+    request, backend = make()
+    ledger = Ledger(request.run_dir, request.stage, clock)
+    stage = Stage(request, backend, ledger, clock)
+    outcome = _act(stage, module.params, module.check_mode)
+    answer = result(outcome, request)
+    if not module._diff:
+        del answer["diff"]
+    return {**answer, "failed": True} if outcome.problem else answer
+
+
+def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
+    if params["state"] == "absent":
+        rule = StopRule(params["stop_signal"], params["stop_timeout"])
+        return absent(stage, _only(stage, params), rule, check)
+    if check:
+        return plan(stage)
+    if params["attempt"] is not None:
+        return conclude(stage, params["attempt"], params["wait_timeout"])
+    outcome = present(stage)
+    if not params["wait"] or outcome.attempt is None or outcome.action is Action.NOTHING:
+        return outcome
+    ended = conclude(stage, outcome.attempt.number, params["wait_timeout"])
+    ended.action, ended.notes, ended.diff = outcome.action, outcome.notes, outcome.diff
+    return ended
+
+
+def _only(stage: Stage, params: dict[str, Any]) -> Only:
+    users = params.get("unless_used_by")
+    ledger = None
+    if users:
+        name = check_name("unless_used_by", users)
+        ledger = Ledger(stage.request.run_dir, name, stage.clock)
+    return Only(
+        labels=_texts(params["only_labels"]),
+        users=ledger,
+        once_used=bool(params.get("only_once_used")),
+    )
+
+
+def run_info(module: Any, backend_of: Callable[[Path, Clock], BackendOf]) -> None:
+    """Answer an `*_info` module's question, and end the module."""
+    with_edge(module, lambda: _info(module.params, backend_of))
+
+
+def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]) -> dict[str, Any]:
+    clock = Clock()
+    run_dir = expand(params["run_dir"])
+    question = Question(
+        run_dir=run_dir,
+        stage=check_name("stage", params["stage"]) if params["stage"] else "",
+        fingerprint=params["fingerprint"],
+        seen=params["seen"] if params["wait"] else "",
+        wait=params["wait_timeout"],
+        pace=params["pace"],
+        log_lines=params["log_lines"],
+        log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
+    )
+    return {"changed": False, "stages": answer(question, backend_of(run_dir, clock), clock)}
+
+
+def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
+    """End `module` with the result of `act`, or with what went wrong in words for the user."""
+    try:
+        found = act()
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        module.fail_json(msg=f"{error.filename}: {error.strerror}. Nothing further was done.")
+    else:
+        end = module.fail_json if found.pop("failed", False) else module.exit_json
+        end(**found)
+
+
+def _texts(labels: dict[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in labels.items()}

@@ -1,0 +1,1 @@
+"""A real small Slurm cluster in the namespaces of one machine."""

@@ -1,0 +1,14 @@
+"""What can go wrong with the sandbox."""
+
+from __future__ import annotations
+
+from ..errors import MnrunError
+
+NO_NAMESPACES = (
+    "Where namespaces are not permitted, as in most containers, there can be no sandbox: "
+    "use a machine or a virtual machine."
+)
+
+
+class SandboxError(MnrunError):
+    """The sandbox cannot do what was asked; the text says what is wrong and how to mend it."""

@@ -1,0 +1,147 @@
+"""Write what the cluster starts from: configuration, keys, the shared home."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from ..files import read_text, write_atomic
+from . import render
+from .layout import UID, USER, Options
+from .process import run
+
+PRIVATE = 0o600
+
+
+def write_all(options: Options, source: Path, owner: int) -> None:
+    """Write all files but Slurm's; `source` holds those that are the same everywhere.
+
+    `owner` is the number of the user of this machine who may log in to the cluster.
+    """
+    os.umask(0o022)
+    for folder in ("log", "spool", "run", "etc/slurm", "etc/ssh/authorized_keys", "home"):
+        options.path(folder).mkdir(parents=True, exist_ok=True)
+    copy_tree(source, Path(options.directory))
+    if not options.path("munge.key").exists():
+        put(options.path("munge.key"), secrets.token_hex(64), PRIVATE)
+    _accounts(options)
+    _user(options)
+    _keys(options, owner)
+    put(options.path("ssh_config"), render.ssh_config(options))
+    put(options.path("options.json"), json.dumps(options._asdict()))
+
+
+def write_slurm(options: Options, proctrack: str) -> None:
+    """Write Slurm's files; `proctrack` is how it can follow a job's processes."""
+    folder = options.path("etc", "slurm")
+    put(folder / "slurm.conf", render.slurm_conf(options, proctrack))
+    put(folder / "gres.conf", render.gres_conf(options))
+    put(folder / "cgroup.conf", render.cgroup_conf(options))
+    put(folder / "slurmdbd.conf", render.slurmdbd_conf(options), PRIVATE)
+
+
+def put(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file whole; a private one is never readable by others, not even for a moment."""
+    old = os.umask(0o777 & ~mode)
+    try:
+        write_atomic(path, text)
+    finally:
+        os.umask(old)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy all files below `source`; programs are those in a folder `bin`."""
+    for path in sorted(source.rglob("*")):
+        to = target / path.relative_to(source)
+        if path.is_dir():
+            to.mkdir(parents=True, exist_ok=True)
+            continue
+        part = to.with_name(to.name + ".new")
+        shutil.copyfile(path, part)
+        part.chmod(0o755 if path.parent.name == "bin" else 0o644)
+        part.replace(to)
+
+
+def _accounts(options: Options) -> None:
+    passwd = render.passwd(read_text(Path("/etc/passwd")) or "")
+    put(options.path("etc", "passwd"), passwd)
+    put(options.path("etc", "group"), render.group(read_text(Path("/etc/group")) or ""))
+    put(options.path("etc", "shadow"), render.shadow(passwd), PRIVATE)
+    put(options.path("etc", "hosts"), render.hosts(options))
+
+
+def _user(options: Options) -> None:
+    """Make the user's home. What is there already stays as it is."""
+    for folder, mode in ((options.home, 0o755), (options.home / ".ssh", 0o700)):
+        folder.mkdir(mode=mode, exist_ok=True)
+        os.chown(folder, UID, UID)
+    for name in (".bashrc", ".profile"):
+        skeleton, to = Path("/etc/skel", name), options.home / name
+        if skeleton.exists() and not to.exists():
+            shutil.copyfile(skeleton, to)
+            os.chown(to, UID, UID)
+
+
+def _keys(options: Options, owner: int) -> None:
+    """Make the keys that are missing, and the lists of those that count."""
+    inside = options.home / ".ssh" / "id_ed25519"
+    own, root = options.path("key"), options.path("root_key")
+    public = {path: _key(path) for path in (inside, own, root)}
+    os.chown(inside, UID, UID)
+    os.chown(own, owner, -1)
+    ssh = options.path("etc", "ssh")
+    put(ssh / "authorized_keys" / USER, public[inside] + public[own])
+    put(ssh / "authorized_keys" / "root", public[root])
+    (ssh / "keys").mkdir(exist_ok=True)
+    known = render.known_hosts((n, _key(ssh / "keys" / n.name)) for n in options.machines)
+    put(options.path("known_hosts"), known)
+    put(ssh / "ssh_known_hosts", known)
+
+
+def _key(path: Path) -> str:
+    """Return the public half of the key at `path`, which is made if it is missing."""
+    public = path.with_name(path.name + ".pub")
+    if not public.exists():
+        if path.exists():
+            path.unlink()  # cut off between its two halves
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mnrun sandbox", "-f"]
+        run([*command, str(path)])
+    return read_text(public) or ""
+
+
+def owner(options: Options) -> int:
+    """The number of this machine's user who may log in: who called sudo, else whoever could."""
+    key = options.path("key")
+    return int(os.environ.get("SUDO_UID") or (key.stat().st_uid if key.exists() else 0))
+
+
+def owned(options: Options, owner: int) -> bool:
+    """Whether this user holds the key and the socket. Where one is missing, it is not wrong."""
+    paths = (options.path("key"), options.path("login.sock"))
+    return all(path.stat().st_uid == owner for path in paths if path.exists())
+
+
+def hand_over(options: Options, owner: int) -> None:
+    """Let this user, and no other but root, log in from now on."""
+    for path in (options.path("key"), options.path("login.sock")):
+        if path.exists():
+            os.chown(path, owner, -1)
+
+
+def linked(options: Options, conda_env: str) -> bool:
+    """Whether ~/conda_env of the cluster's user is the environment that it should be."""
+    link = options.home / "conda_env"
+    return not conda_env or (link.is_symlink() and os.readlink(link) == conda_env)
+
+
+def link(options: Options, conda_env: str) -> None:
+    """Make ~/conda_env of the cluster's user a link to the training environment."""
+    if linked(options, conda_env):
+        return
+    part = options.home / f".conda_env.{secrets.token_hex(4)}"
+    part.symlink_to(conda_env)
+    os.chown(part, UID, UID, follow_symlinks=False)
+    part.replace(options.home / "conda_env")

@@ -1,0 +1,77 @@
+"""Install Debian packages without letting them start or enable daemons on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from .errors import SandboxError
+from .process import run
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+# Debian's own way to say "start nothing": packages ask this program.
+POLICY_TEXT = "#!/bin/sh\n# mnrun sandbox: only while it installs packages\nexit 101\n"
+SYSTEMD = Path("/run/systemd/system")
+UNITS = {
+    "mariadb-server": "mariadb",
+    "munge": "munge",
+    "openssh-server": "ssh",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "slurmdbd": "slurmdbd",
+}
+PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+INSTALL = 900.0  # seconds
+APT = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
+
+
+def missing(names: Sequence[str]) -> list[str]:
+    """Return those packages that are not installed.
+
+    Raises SandboxError where there is no dpkg.
+    """
+    if not shutil.which("dpkg-query"):
+        raise SandboxError(
+            "The sandbox is made of Debian packages, and dpkg is not here: run it on Debian 12, "
+            "or in a virtual machine with it."
+        )
+    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *names]
+    lines = run(query, check=False).stdout.splitlines()
+    there = {line.split()[0] for line in lines if line.endswith(" installed")}
+    return [name for name in names if name not in there]
+
+
+def install(names: Sequence[str]) -> None:
+    """Install packages; their daemons are not started, and not enabled for the next boot.
+
+    Raises SandboxError with what apt-get said.
+    """
+    with quiet(POLICY):
+        extra = {name: os.environ[name] for name in PROXIES if name in os.environ}
+        extra["DEBIAN_FRONTEND"] = "noninteractive"
+        run([*APT, "update"], timeout=INSTALL, extra=extra)
+        command = [*APT, "install", "--yes", "--no-install-recommends", *names]
+        run(command, timeout=INSTALL, extra=extra)
+    units = [UNITS[name] for name in names if name in UNITS]
+    if units and SYSTEMD.is_dir():
+        run(["systemctl", "disable", "--quiet", *units], check=False)
+
+
+@contextmanager
+def quiet(policy: Path) -> Iterator[None]:
+    """Forbid packages to start daemons meanwhile; a policy of the machine's own stays as it is.
+
+    One that a killed run left is recognised by its text, and removed at the end.
+    """
+    with suppress(FileExistsError):
+        descriptor = os.open(policy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o755)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(POLICY_TEXT)
+    try:
+        yield
+    finally:
+        if policy.read_text(encoding="utf-8", errors="replace") == POLICY_TEXT:
+            policy.unlink()

@@ -1,0 +1,168 @@
+"""The cluster's configuration, as text."""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Iterable
+
+from .layout import CLUSTER, CONTROLLER, LOGIN, UID, USER, Node, Options
+
+SLURM = Template("""\
+# Written by the sandbox each time it starts.
+ClusterName=$cluster
+SlurmctldHost=$controller
+SlurmUser=root
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdPidFile=/run/slurmd.pid
+SlurmctldLogFile=$directory/log/slurmctld.log
+SlurmdLogFile=$directory/log/slurmd-%n.log
+StateSaveLocation=$directory/spool
+# Gone with the node, as after a reboot.
+SlurmdSpoolDir=/run/slurmd
+MpiDefault=none
+SwitchType=switch/none
+TaskPlugin=task/none
+ProctrackType=proctrack/$proctrack
+JobAcctGatherType=jobacct_gather/linux
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+GresTypes=gpu
+# The nodes are said to be far larger than this machine.
+SlurmdParameters=config_overrides
+ReturnToService=2
+SchedulerParameters=sched_interval=5,bf_interval=5
+KillWait=5
+# With 20 s a busy machine drains its nodes: "Kill task failed".
+UnkillableStepTimeout=60
+SlurmdTimeout=20
+MessageTimeout=10
+PropagateResourceLimitsExcept=MEMLOCK
+$accounting
+NodeName=$names CPUs=64 Sockets=2 CoresPerSocket=32 ThreadsPerCore=1 RealMemory=2000000$gres
+PartitionName=gpu Nodes=$names Default=YES MaxTime=7-00:00:00 State=UP
+PartitionName=debug Nodes=$first MaxTime=30:00 State=UP
+""")
+
+WITH_ACCOUNTING = f"""\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={CONTROLLER}
+AccountingStoreFlags=job_comment,job_env,job_script
+AccountingStorageTRES=gres/gpu
+"""
+
+SLURMDBD = Template("""\
+DbdHost=$controller
+SlurmUser=root
+PidFile=/run/slurmdbd.pid
+LogFile=$directory/log/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=slurm_acct_db
+""")
+
+SSH_CONFIG = Template("""\
+# Written by the sandbox. ssh -F $directory/ssh_config $login
+Host $login
+  HostName $login
+  ProxyCommand /usr/bin/python3 -IS $directory/bin/connect.py $directory/login.sock
+  ProxyUseFdpass yes
+Host $nodes
+  ProxyJump $login
+Match user root
+  IdentityFile $directory/root_key
+Host *
+  User $user
+  IdentityFile $directory/key
+  IdentitiesOnly yes
+  PasswordAuthentication no
+  StrictHostKeyChecking yes
+  UserKnownHostsFile $directory/known_hosts
+  GlobalKnownHostsFile /dev/null
+""")
+
+
+def slurm_conf(options: Options, proctrack: str) -> str:
+    """slurm.conf; `proctrack` is `cgroup` or `linuxproc`."""
+    names = [node.name for node in options.compute]
+    return SLURM.substitute(
+        cluster=CLUSTER,
+        controller=CONTROLLER,
+        directory=options.directory,
+        proctrack=proctrack,
+        accounting=WITH_ACCOUNTING if options.accounting else "",
+        names=",".join(names),
+        first=names[0],
+        gres=f" Gres=gpu:{options.gpus}" if options.gpus else "",
+    )
+
+
+def gres_conf(options: Options) -> str:
+    """gres.conf: stand-in GPUs, each a device that every node has of its own."""
+    if not options.gpus:
+        return ""
+    return f"AutoDetect=off\nName=gpu File=/run/fakegpu/nvidia[0-{options.gpus - 1}]\n"
+
+
+def cgroup_conf(options: Options) -> str:
+    """cgroup.conf: the freezer follows each process of a job; nothing is limited."""
+    mountpoint = options.path("run")
+    return f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={mountpoint}\nConstrainDevices=no\n"
+
+
+def slurmdbd_conf(options: Options) -> str:
+    """slurmdbd.conf."""
+    return SLURMDBD.substitute(controller=CONTROLLER, directory=options.directory)
+
+
+def hosts(options: Options) -> str:
+    """/etc/hosts of the nodes."""
+    lines = [f"{node.address} {node.name}" for node in options.machines]
+    return "\n".join(["127.0.0.1 localhost", *lines]) + "\n"
+
+
+def passwd(system: str) -> str:
+    """/etc/passwd of the nodes: this machine's system accounts and the cluster's user."""
+    lines = ["root:x:0:0:root:/root:/bin/bash"]
+    lines += [":".join(entry) for entry in _system(system) if entry[0] != "root"]
+    return "\n".join([*lines, f"{USER}:x:{UID}:{UID}::/home/{USER}:/bin/bash"]) + "\n"
+
+
+def group(system: str) -> str:
+    """/etc/group of the nodes: this machine's system groups and the user's own."""
+    lines = [":".join([*entry[:3], ""]) for entry in _system(system)]
+    return "\n".join([*lines, f"{USER}:x:{UID}:"]) + "\n"
+
+
+def shadow(passwd_text: str) -> str:
+    """/etc/shadow: no account has a password, and none is locked (sshd refuses those)."""
+    names = [line.split(":")[0] for line in passwd_text.splitlines()]
+    return "".join(f"{name}:*:19000:0:99999:7:::\n" for name in names)
+
+
+def _system(text: str) -> list[list[str]]:
+    """The entries of passwd or group that belong to the system; numbers 1000 and up are people."""
+    entries = [line.split(":") for line in text.splitlines()]
+    return [
+        entry
+        for entry in entries
+        if len(entry) > 3
+        and entry[0] != USER
+        and entry[2].isdigit()
+        and (int(entry[2]) < 1000 or int(entry[2]) >= 65534)
+    ]
+
+
+def ssh_config(options: Options) -> str:
+    """The ssh configuration for this machine's side: how to reach the nodes."""
+    nodes = " ".join(node.name for node in options.compute)
+    return SSH_CONFIG.substitute(directory=options.directory, login=LOGIN, nodes=nodes, user=USER)
+
+
+def known_hosts(keys: Iterable[tuple[Node, str]]) -> str:
+    """known_hosts, from each node and its public host key; with addresses for use inside."""
+    lines = []
+    for node, key in keys:
+        kind, value = key.split()[:2]
+        lines.append(f"{node.name},{node.address} {kind} {value}\n")
+    return "".join(lines)

@@ -1,0 +1,82 @@
+"""Is a file of weights whole? Answered from its structure, without reading the weights.
+
+Each function returns what is wrong, in words that name the file, or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+
+
+def torch_fault(path: Path) -> str:
+    """A file of torch.save is a zip archive, whose directory comes last: cut off, it is none."""
+    if not path.is_file():
+        return f"{path} is missing"
+    return "" if zipfile.is_zipfile(path) else f"{path} is cut off or damaged"
+
+
+def safetensors_fault(path: Path) -> str:
+    """The header says where each tensor lies, so how long the file has to be."""
+    if not path.is_file():
+        return f"{path} is missing"
+    size = path.stat().st_size
+    try:
+        expected = _expected_size(path, size)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error):
+        return f"{path} is damaged: it does not begin with a safetensors header"
+    if expected != size:
+        return f"{path} is damaged: it has {size} bytes, by its header it should have {expected}"
+    return ""
+
+
+def _expected_size(path: Path, size: int) -> int:
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > min(size, _LONGEST_HEADER):
+            raise ValueError("the header is longer than the file")
+        header = json.loads(stream.read(length))
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    return 8 + int(length) + int(max(ends, default=0))
+
+
+def hf_faults(folder: Path) -> list[str]:
+    """What keeps a folder from being a model in the Hugging Face form."""
+    if not folder.is_dir():
+        return [f"{folder} is missing"]
+    faults = []
+    if not isinstance(read_json(folder / "config.json"), dict):
+        faults.append(f"{folder / 'config.json'} is missing or damaged")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        faults.append(f"{folder} holds no tokenizer ({', '.join(_TOKENIZERS)})")
+    shards, fault = _shards(folder)
+    problems = [fault] + [safetensors_fault(folder / shard) for shard in shards]
+    return faults + [problem for problem in problems if problem]
+
+
+def _shards(folder: Path) -> tuple[list[str], str]:
+    """The files of weights that a model has by its index, and what is wrong with the index."""
+    path = folder / INDEX
+    if not path.is_file():
+        return [_SINGLE], ""
+    index = read_json(path)
+    weights = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weights, dict) or not weights:
+        return [], f"{path} names no weights"
+    return sorted({Path(str(name)).name for name in weights.values()}), ""
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says; None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,262 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: activation
+short_description: The script that brings up the training environment
+description:
+  - Writes one bash script that loads the site's modules in order, activates the conda environment
+    without C(conda init) and without touching C(~/.bashrc), and sets variables, limits and W&B.
+    Every job and every step on the Ray head sources it.
+  - Works under Environment Modules and under Lmod, and in shells that are not interactive.
+  - The script is tried first, in a bash without any start file. One that fails is not installed;
+    the message names what is missing and what is there instead.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Tries the script and shows what would change. Writes nothing.
+  diff_mode:
+    support: full
+    description: Shows the script before and after.
+options:
+  path:
+    description: Where the script belongs. Its folders are made if they are missing.
+    type: path
+    required: true
+  modules_init:
+    description: File that defines the command C(module).
+    type: path
+    default: /etc/profile.d/modules.sh
+  modules:
+    description:
+      - Modules to load, in order, after a reset to what the site loads by itself.
+      - Empty to use no modules.
+    type: list
+    elements: str
+    default: []
+  conda_hook:
+    description:
+      - The C(etc/profile.d/conda.sh) of the conda installation.
+      - Empty if O(conda_prefix) is a Python virtual environment.
+    type: path
+    default: ""
+  conda_prefix:
+    description:
+      - The environment that holds verl, torch and Ray.
+      - Empty for a script that stops before it, to create the environment.
+    type: path
+    default: ""
+  variables:
+    description:
+      - Environment variables, set in this order to exactly these values (a leading C(~/) is
+        replaced by the home folder). No secrets; they would stand readable in the script.
+    type: dict
+    default: {}
+  limits:
+    description: Letters of bash's C(ulimit) with a number or C(unlimited).
+    type: dict
+    default: {}
+  wandb:
+    description: Where and how runs are logged to Weights & Biases.
+    type: dict
+    default: {}
+    suboptions:
+      entity:
+        description: User or team at W&B. Empty for the key's own.
+        type: str
+        default: ""
+      project:
+        description: Project at W&B.
+        type: str
+        default: ""
+      key_file:
+        description:
+          - File of mode 600 that holds the API key. It is read when the script runs, and never
+            written into it.
+        type: path
+        default: ""
+      key:
+        description:
+          - The API key itself. It is put in a file of mode 600 beside the script, where it stays
+            for later runs; O(wandb.key_file) comes before it.
+        type: str
+        default: ""
+      mode:
+        description:
+          - V(auto) sends runs if there is a key and, in a job, W&B answers; else it keeps them
+            offline and says so.
+        type: str
+        choices: [auto, online, offline, disabled]
+        default: auto
+  verify:
+    description: Try the script before it is installed.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Write and try the activation script
+  mnrun.train.activation:
+    path: ~/training/multinode/.mnrun/activate.sh
+    modules: [nccl/2.22.3, miniconda/24.7.1-py311]
+    conda_hook: /home/appli/miniconda3/24.7.1-py311/etc/profile.d/conda.sh
+    conda_prefix: ~/conda_env
+    limits: {v: unlimited}
+    wandb: {entity: my-team, project: my-project, key_file: ~/.wandb_key}
+"""
+
+RETURN = r"""
+path:
+  description: The script's absolute path.
+  type: str
+  returned: success
+home:
+  description: The home folder of the user on this machine.
+  type: str
+  returned: success
+prefix:
+  description: The environment's absolute path, or empty.
+  type: str
+  returned: success
+python:
+  description: Absolute path of the environment's Python, or empty.
+  type: str
+  returned: success
+versions:
+  description: Versions of Python, verl, torch and Ray in the environment. Empty without a trial.
+  type: dict
+  returned: success
+wandb_mode:
+  description: V(online), V(offline) or V(disabled). Empty without a trial.
+  type: str
+  returned: success
+notices:
+  description:
+    - What the script had to say beside that, such as a limit that could not be raised. It is
+      shown as warnings too.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.activation import Verified, store_secret, verify
+from ..module_utils.activation_script import Settings, render
+from ..module_utils.errors import MnrunError
+from ..module_utils.files import expand, make_directory, read_text, write_atomic
+
+
+def spec() -> dict[str, Any]:
+    modes = ["auto", "online", "offline", "disabled"]
+    return {
+        "path": {"type": "path", "required": True},
+        "modules_init": {"type": "path", "default": "/etc/profile.d/modules.sh"},
+        "modules": {"type": "list", "elements": "str", "default": []},
+        "conda_hook": {"type": "path", "default": ""},
+        "conda_prefix": {"type": "path", "default": ""},
+        "variables": {"type": "dict", "default": {}},
+        "limits": {"type": "dict", "default": {}},
+        "wandb": {
+            "type": "dict",
+            "default": {},
+            "apply_defaults": True,
+            "options": {
+                "entity": {"type": "str", "default": ""},
+                "project": {"type": "str", "default": ""},
+                # No secret itself, and a log that hides it cannot name it.
+                "key_file": {"type": "path", "default": "", "no_log": False},
+                "key": {"type": "str", "default": "", "no_log": True},
+                "mode": {"type": "str", "default": "auto", "choices": modes},
+            },
+        },
+        "verify": {"type": "bool", "default": True},
+    }
+
+
+def settings(params: dict[str, Any]) -> Settings:
+    wandb = params["wandb"]
+    key_files = [wandb["key_file"], str(kept_key(expand(params["path"])))]
+    return Settings(
+        modules_init=params["modules_init"],
+        modules=params["modules"],
+        conda_hook=params["conda_hook"],
+        conda_prefix=params["conda_prefix"],
+        variables={name: _expanded(value) for name, value in params["variables"].items()},
+        limits=params["limits"],
+        wandb_entity=wandb["entity"],
+        wandb_project=wandb["project"],
+        wandb_key_files=[path for path in key_files if path],
+        wandb_mode=wandb["mode"],
+    )
+
+
+def kept_key(script: Path) -> Path:
+    return script.with_name("wandb_key")
+
+
+def _expanded(value: Any) -> Any:
+    is_home = isinstance(value, str) and value.startswith("~/")
+    return str(Path(value).expanduser()) if is_home else value
+
+
+def tried(text: str, params: dict[str, Any], folder: str) -> Verified:
+    """Try the script from a file of its own, so that a bad one never gets to its place."""
+    if not params["verify"]:
+        return Verified({}, "", [])
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".sh", encoding="utf-8") as trial:
+        trial.write(text)
+        trial.flush()
+        return verify(trial.name, params["conda_prefix"], params["wandb"]["key"])
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    path, prefix, key = expand(params["path"]), params["conda_prefix"], params["wandb"]["key"]
+    text = render(settings(params))
+    verified = tried(text, params, module.tmpdir)
+    for notice in verified.notices:
+        module.warn(notice)
+    before = read_text(path)
+    new_key = bool(key) and read_text(kept_key(path)) != key
+    if not module.check_mode:
+        make_directory(path.parent)
+        if new_key:
+            store_secret(kept_key(path), key)
+        if before != text:
+            write_atomic(path, text)
+    diff = {"before": before or "", "after": text}
+    header = {"before_header": str(path), "after_header": str(path)}
+    return {
+        "changed": before != text or new_key,
+        "path": str(path),
+        "home": str(Path.home()),
+        "prefix": prefix,
+        "python": str(Path(prefix, "bin", "python")) if prefix else "",
+        "versions": verified.versions,
+        "wandb_mode": verified.wandb_mode,
+        "notices": verified.notices,
+        "diff": {**diff, **header} if before != text else {},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=spec(), supports_check_mode=True)
+    try:
+        module.exit_json(**run(module))
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check environment_* and rights.")
+
+
+if __name__ == "__main__":
+    main()

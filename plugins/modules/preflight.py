@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Check model, data, trainer options and Slurm requests before a submission
+description:
+  - Finds what would make a training fail hours later in the queue, and reports all of it at once.
+    Reads only; nothing is loaded into memory as a whole.
+  - The model folder has to be whole (configuration, tokenizer, every file of weights that its index
+    names, no Git LFS pointers). The data has to be readable parquet with the columns and nested
+    fields that the trainers will read by their options, without empty prompts.
+  - The trainers' options are put together by hydra from verl's own configuration. Slurm requests
+    are compared with the partitions and nodes that the cluster has.
+  - Must run with the training environment's Python (C(ansible_python_interpreter)), which has
+    pyarrow, hydra and verl.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: There is nothing to show.
+options:
+  model:
+    description: Model folder in the Hugging Face form. Empty for none.
+    type: str
+    default: ""
+  other_models:
+    description: More model folders to check, such as one that PPO starts from. Empty ones do not
+      count.
+    type: list
+    elements: str
+    default: []
+  train_files:
+    description: Parquet files to train on.
+    type: list
+    elements: str
+    default: []
+  test_files:
+    description: Parquet files to validate on.
+    type: list
+    elements: str
+    default: []
+  trainers:
+    description:
+      - Trainers whose options to check. Which files and columns they read follows from these.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      stage:
+        description: Name of the stage, for messages.
+        type: str
+        required: true
+      config_name:
+        description: Name of the trainer's hydra configuration, such as V(ppo_trainer).
+        type: str
+        required: true
+      overrides:
+        description: The trainer's options as hydra overrides.
+        type: list
+        elements: str
+        default: []
+  slurm:
+    description: Requests to Slurm to check.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      stage:
+        description: Name of the stage, for messages.
+        type: str
+        required: true
+      options:
+        description: Options of sbatch, by their long names without the dashes.
+        type: dict
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Check everything before the training
+  mnrun.train.preflight:
+    model: ~/model/Llama-3.2-1B-Instruct
+    train_files: [~/data/gsm8k/train.parquet]
+    trainers:
+      - stage: ppo
+        config_name: ppo_trainer
+        overrides: [data.train_batch_size=256, trainer.nnodes=2]
+    slurm:
+      - stage: ray
+        options: {partition: team-a, nodes: 2, gpus-per-node: 8}
+  vars:
+    ansible_python_interpreter: "{{ environment_result.python }}"
+"""
+
+RETURN = r"""
+faults:
+  description: What is wrong, one entry for each fault. Empty on success.
+  type: list
+  elements: str
+  returned: always
+rows:
+  description: Rows of each data file.
+  type: dict
+  returned: always
+identities:
+  description:
+    - Hashes that follow from the content of C(model), C(train_files), C(test_files) and, if there
+      are any, C(other_models). They go into the specs of the stages that use them.
+  type: dict
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.errors import MnrunError
+from ..module_utils.preflight import check
+from ..module_utils.process import run
+
+_TEXTS = {"type": "list", "elements": "str", "default": []}
+_STAGE = {"type": "str", "required": True}
+SPEC = {
+    "model": {"type": "str", "default": ""},
+    "other_models": _TEXTS,
+    "train_files": _TEXTS,
+    "test_files": _TEXTS,
+    "trainers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "stage": _STAGE,
+            "config_name": {"type": "str", "required": True},
+            "overrides": _TEXTS,
+        },
+    },
+    "slurm": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"stage": _STAGE, "options": {"type": "dict", "required": True}},
+    },
+}
+
+
+def message(faults: list[str]) -> str:
+    lines = [f"  {number}. {fault}" for number, fault in enumerate(faults, 1)]
+    count = f"{len(faults)} faults were" if len(faults) > 1 else "One fault was"
+    return "\n".join([f"{count} found before anything was submitted:", *lines])
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        report = check(module.params, run)
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    except OSError as error:
+        module.fail_json(
+            msg=f"{error.filename} cannot be read: {error.strerror}. Check its rights."
+        )
+    for warning in report.warnings:
+        module.warn(warning)
+    found = {"faults": report.faults, "rows": report.rows}
+    if report.faults:
+        module.fail_json(msg=message(report.faults), **found)
+    module.exit_json(changed=False, identities=report.identities, **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ray_cluster_info
+short_description: Where the head of a run's Ray cluster is
+description:
+  - Reads the run's ledger, asks Slurm about the job of the Ray cluster that was started last, and
+    tells what that job published when all its nodes were up. Changes nothing.
+  - What an earlier job published is never told.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing, in check mode or not.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Changes nothing.
+options:
+  run_dir:
+    description: The run's folder on the cluster's shared file system.
+    type: path
+    required: true
+  stage:
+    description: The stage that the cluster's Slurm job was submitted as.
+    type: str
+    default: ray
+  wait:
+    description:
+      - Wait until the head is up. Fails, with the cause, if the job ends before that.
+      - In a play, a line is shown for each change, and a lost connection is survived.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds to wait at most, the time in the queue included.
+    type: int
+    default: 604800
+  seen:
+    description: >-
+      With O(wait), answer also when RV(digest) is another one than this, or when the time is over.
+    type: str
+    default: ""
+seealso:
+  - module: mnrun.train.slurm_job
+  - module: mnrun.train.ray_job
+"""
+
+EXAMPLES = r"""
+- name: Wait for the head
+  mnrun.train.ray_cluster_info:
+    run_dir: ~/training/multinode
+    wait: true
+  register: ray_cluster_result
+
+- name: Add it to the inventory
+  ansible.builtin.add_host:
+    name: ray-head
+    ansible_host: "{{ ray_cluster_result.head.host }}"
+"""
+
+RETURN = r"""
+msg:
+  description: How it is, in words.
+  type: str
+  returned: always
+job:
+  description: The Slurm job, as M(mnrun.train.slurm_job) returns it.
+  type: dict
+  returned: when a cluster was ever started
+digest:
+  description: Changes when the job's state or its reason does.
+  type: str
+  returned: when a cluster was ever started
+head:
+  description: What the cluster published when all its nodes were up. Null while it is not up.
+  type: dict
+  returned: success
+  contains:
+    host:
+      description: Slurm's name of the head's node.
+      type: str
+    address:
+      description: Where the dashboard and the job API listen, on the head's loopback only.
+      type: str
+      sample: http://127.0.0.1:37174
+    gcs_address:
+      description: Where the other nodes reach the head.
+      type: str
+      sample: 10.94.0.94:37173
+    token_file:
+      description: File of mode 600 with the cluster's token, on the shared file system.
+      type: str
+    job_id:
+      description: Id of the Slurm job.
+      type: str
+    nodes:
+      description: Slurm's names of all nodes, the head first.
+      type: list
+      elements: str
+    gpus:
+      description: GPUs on each node.
+      type: int
+    temp_dir:
+      description: Ray's folder on each node.
+      type: str
+    ray_version:
+      description: Version of Ray.
+      type: str
+    ready_seconds:
+      description: Seconds from the start of the job's work until all nodes were up.
+      type: float
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.errors import Refused
+from ..module_utils.files import expand
+from ..module_utils.ledger import Ledger
+from ..module_utils.names import check_name
+from ..module_utils.process import run
+from ..module_utils.ray_cluster import newest, refuse_ended, told, wait_for_head
+from ..module_utils.report import line
+from ..module_utils.run import with_edge
+from ..module_utils.slurm import SlurmClient
+from ..module_utils.slurm_backend import SlurmBackend, SlurmJob
+
+
+def look(given: dict[str, Any]) -> dict[str, Any]:
+    clock = Clock()
+    run_dir = expand(given["run_dir"])
+    stage = check_name("stage", given["stage"])
+    ledger = Ledger(run_dir, stage, clock)
+    record = newest(ledger)
+    if record is None:
+        if given["wait"]:
+            raise Refused(f"No Ray cluster was started for the run {run_dir} yet.")
+        return {"head": None, "msg": "No Ray cluster was started for this run yet."}
+    backend = SlurmBackend(SlurmClient(run, clock), SlurmJob(run_dir, stage))
+    seconds = given["wait_timeout"] if given["wait"] else 0.0
+    cluster = wait_for_head(ledger, record, backend, clock, seconds, given["seen"])
+    answer = told(cluster, clock.now())
+    answer["msg"] = line(answer)
+    if given["wait"] and answer["head"] is None:
+        refuse_ended(cluster)
+        if not given["seen"]:
+            raise Refused(
+                f"The Ray cluster is not up after {seconds:.0f} s (wait_timeout): {answer['msg']}. "
+                "It was left alone; run the same again to come back to it."
+            )
+    return answer
+
+
+def main() -> None:
+    options = {
+        "run_dir": {"type": "path", "required": True},
+        "stage": {"type": "str", "default": "ray"},
+        "wait": {"type": "bool", "default": False},
+        "wait_timeout": {"type": "int", "default": 604800},
+        "seen": {"type": "str", "default": ""},
+    }
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    with_edge(module, lambda: {"changed": False, **look(module.params)})
+
+
+if __name__ == "__main__":
+    main()

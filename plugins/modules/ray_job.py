@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ray_job
+short_description: A stage of a run as a Ray job, submitted once
+description:
+  - Submits a bash script through Ray's job API on the head of a Ray cluster, follows it by its
+    status there, and ends it.
+  - Runs on the head. Without O(address), on the login node, it can still tell what is left to do
+    (C(check_mode)), from the run's ledger and from Slurm.
+  - The script records its own start and end, and its output goes to the shared file system, so that
+    nothing is lost with the head. A job that was lost with its cluster gets a successor.
+author: The mnrun authors
+version_added: 0.1.0
+extends_documentation_fragment: mnrun.train.stage
+options:
+  address:
+    description: Where the dashboard listens, as seen from the host that this runs on.
+    type: str
+    default: ""
+  token_file:
+    description:
+      - File of mode 600 that holds the cluster's token. Only its path is passed on.
+      - Beside it lies what the cluster's Slurm job published, which names that job.
+    type: path
+    default: ""
+  script:
+    description:
+      - What the driver runs, for bash, without a first line C(#!). C($MNRUN_RECORD) is the folder
+        of O(files).
+      - Required for O(state=present).
+    type: str
+  output:
+    description: >-
+      Path of the driver's log on the shared file system, with C(%x) for the submission id. Empty
+      for a file in the record's folder.
+    type: str
+    default: ""
+seealso:
+  - module: mnrun.train.ray_job_info
+  - module: mnrun.train.ray_cluster_info
+"""
+
+EXAMPLES = r"""
+- name: See whether PPO is done already, without a Ray cluster
+  mnrun.train.ray_job:
+    run_dir: ~/training/multinode
+    stage: ppo
+    spec: {model: ~/model/Llama-3.2-1B-Instruct, epochs: 15}
+    script: python -m verl.trainer.main_ppo
+    checkpoints: {path: ~/training/multinode/ppo/checkpoints, parts: [actor, critic]}
+  check_mode: true
+  register: plan
+
+- name: Train, on the head
+  mnrun.train.ray_job:
+    run_dir: ~/training/multinode
+    stage: ppo
+    address: "{{ ray_cluster_result.head.address }}"
+    token_file: "{{ ray_cluster_result.head.token_file }}"
+    spec: {model: ~/model/Llama-3.2-1B-Instruct, epochs: 15}
+    script: python -m verl.trainer.main_ppo
+    output: ~/training/multinode/ppo/logs/%x.log
+    checkpoints: {path: ~/training/multinode/ppo/checkpoints, parts: [actor, critic]}
+    wait: true
+  delegate_to: ray-head
+"""
+
+RETURN = r"""
+action:
+  description: What was done, or would be done in check mode.
+  type: str
+  returned: success
+  choices: [submitted, attached, adopted, resubmitted, replaced, stopped, nothing]
+  sample: submitted
+msg:
+  description: Why, in words.
+  type: str
+  returned: always
+stage:
+  description: The stage.
+  type: str
+  returned: always
+fingerprint:
+  description: SHA-256 of the spec.
+  type: str
+  returned: when there is a record
+attempt:
+  description: Number of the attempt that RV(job) is of.
+  type: int
+  returned: when something was submitted
+job:
+  description: The job; its id is the submission id, times are seconds since the epoch.
+  type: dict
+  returned: when something was submitted
+  sample:
+    id: ppo-0a1b2c3d-1
+    name: ppo-0a1b2c3d-1
+    phase: running
+    state: RUNNING
+    reason: Job is currently running.
+    exit_code: null
+    start: 1790000000.0
+    end: null
+    nodes: ""
+    stdout: /home/user/training/multinode/ppo/logs/ppo-0a1b2c3d-1.log
+    stderr: ""
+record:
+  description: Folder of the record, with the script and what the job wrote about itself.
+  type: str
+  returned: when there is a record
+labels:
+  description: Labels of the record.
+  type: dict
+  returned: always
+progress:
+  description: How far the training is by its log (first_… are the first values).
+  type: dict
+  returned: always
+  sample: {step: 40, total: 435, metrics: {reward: 0.31, first_reward: 0.02}}
+output:
+  description: The result, if the work is done and its result is whole.
+  type: dict
+  returned: always
+log_tail:
+  description: The lines of the log that show why the job failed.
+  type: list
+  elements: str
+  returned: failure of the job
+log_path:
+  description: The log that RV(log_tail) is from.
+  type: str
+  returned: failure of the job
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.errors import Invalid
+from ..module_utils.job import Backend, Request
+from ..module_utils.ray_backend import RayJob
+from ..module_utils.ray_connect import ray_backend
+from ..module_utils.run import STAGE_OPTIONS, make_request, run_stage
+from ..module_utils.slurm_backend import job_files, log_pattern
+
+OPTIONS = {
+    **STAGE_OPTIONS,
+    "address": {"type": "str", "default": ""},
+    "token_file": {"type": "path", "default": "", "no_log": False},
+    "script": {"type": "str"},
+    "output": {"type": "str", "default": ""},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=OPTIONS,
+        required_if=[("state", "present", ("script",))],
+        supports_check_mode=True,
+    )
+
+    def make() -> tuple[Request, Backend]:
+        given = module.params
+        if not given["address"] and not module.check_mode:
+            raise Invalid("Without `address` this can only be run in check mode.")
+        request = make_request(given, "ray", given["stage"])
+        job = RayJob(
+            script=given["script"] or "",
+            files=job_files(given["files"]),
+            output=log_pattern(given["output"], request.run_dir),
+        )
+        return request, ray_backend(job, given["address"], given["token_file"], Clock())
+
+    run_stage(module, make)
+
+
+if __name__ == "__main__":
+    main()

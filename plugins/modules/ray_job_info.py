@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ray_job_info
+short_description: How the Ray jobs of a run are
+description:
+  - Reads the run's ledger on the shared file system, asks the Ray head about jobs that may be
+    alive, and reads their logs for the training's progress. Changes nothing.
+  - Runs on the head, or with O(address) empty on the login node. There it tells what the files and
+    Slurm say.
+author: The mnrun authors
+version_added: 0.1.0
+extends_documentation_fragment: mnrun.train.info
+options:
+  address:
+    description: Where the dashboard listens, as seen from the host that this runs on.
+    type: str
+    default: ""
+  token_file:
+    description: File of mode 600 that holds the cluster's token. Only its path is passed on.
+    type: path
+    default: ""
+seealso:
+  - module: mnrun.train.ray_job
+  - module: mnrun.train.slurm_job_info
+"""
+
+EXAMPLES = r"""
+- name: See how PPO is
+  mnrun.train.ray_job_info:
+    run_dir: ~/training/multinode
+    stage: ppo
+    address: "{{ ray_cluster_result.head.address }}"
+    token_file: "{{ ray_cluster_result.head.token_file }}"
+  delegate_to: ray-head
+"""
+
+RETURN = r"""
+stages:
+  description:
+    - One entry for each stage with a record, with the fields that M(mnrun.train.ray_job) returns
+      and the following.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    digest:
+      description: Changes when the state, its reason or the training step does.
+      type: str
+    known:
+      description: False if nobody could say how the job is; its state is the last one seen.
+      type: bool
+    detail:
+      description: Why it is not known.
+      type: str
+    kind:
+      description: Whose job it is, V(slurm) or V(ray).
+      type: str
+    seconds:
+      description: How long it has been waiting, or running, or how long it ran.
+      type: float
+    log:
+      description: Lines of the logs (C(lines), each with C(path) and C(line)), and C(offset).
+      type: dict
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.info import BackendOf
+from ..module_utils.job import Backend, Record
+from ..module_utils.ray_backend import RayJob
+from ..module_utils.ray_connect import ray_backend
+from ..module_utils.recorded import RecordedBackend
+from ..module_utils.run import INFO_OPTIONS, run_info
+
+
+def main() -> None:
+    options = {
+        **INFO_OPTIONS,
+        "address": {"type": "str", "default": ""},
+        "token_file": {"type": "path", "default": "", "no_log": False},
+    }
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    given = module.params
+
+    def ray_or_recorded(_run_dir: Path, clock: Clock) -> BackendOf:
+        ray = ray_backend(RayJob(), given["address"], given["token_file"], clock)
+
+        def choose(record: Record) -> Backend:
+            return ray if record.kind == "ray" else RecordedBackend()
+
+        return choose
+
+    run_info(module, ray_or_recorded)
+
+
+if __name__ == "__main__":
+    main()

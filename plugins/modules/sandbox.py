@@ -1,0 +1,131 @@
+#!/usr/bin/python
+# Copyright: contributors to mnrun
+# Apache License 2.0 (see LICENSE)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sandbox
+short_description: A real small Slurm cluster on one machine
+description:
+  - Brings up slurmctld, slurmdbd with MariaDB, munge, sshd, a login node and compute nodes with
+    stand-in GPUs, each in namespaces of its own, or takes them down.
+  - Looks at what runs and starts only what is missing, so that it can be repeated at any moment.
+  - The machine's own files and network stay as they are. All that is kept lies in O(directory).
+  - Where the kernel has no freezer cgroup, Slurm follows processes by their parents instead
+    (C(proctrack/linuxproc)), and a warning says so.
+options:
+  state:
+    description:
+      - V(up) starts all that does not run.
+      - V(down) ends every job and every process, and leaves no mount, interface or cgroup.
+    type: str
+    choices: [up, down]
+    default: up
+  directory:
+    description: Where the cluster keeps its files. Two sandboxes need two of these.
+    type: path
+    default: /var/lib/mnrun-sandbox
+  nodes:
+    description: Number of compute nodes, from C(osk-gpu94) on.
+    type: int
+    default: 2
+  gpus:
+    description: Number of stand-in GPUs of each compute node.
+    type: int
+    default: 8
+  accounting:
+    description: Whether slurmdbd and MariaDB run, so that C(sacct) answers.
+    type: bool
+    default: true
+  wipe:
+    description:
+      - Take the cluster down first and forget all jobs, the accounting and C(~/training) of the
+        cluster's user. The training environment, models and data stay.
+    type: bool
+    default: false
+  files:
+    description: Folder with the files that are the same for each sandbox. Needed for V(up).
+    type: path
+  conda_env:
+    description: The environment that C(~/conda_env) of the cluster's user becomes a link to.
+    type: path
+attributes:
+  check_mode:
+    description: Can run in check_mode and say what it would do.
+    support: full
+  diff_mode:
+    description: Returns what runs before and after.
+    support: full
+requirements: [root, Debian's packages of Slurm, munge, MariaDB and OpenSSH]
+author: mnrun
+"""
+
+EXAMPLES = r"""
+- name: Bring a cluster of three nodes up
+  mnrun.train.sandbox:
+    nodes: 3
+    files: "{{ role_path }}/files/cluster"
+
+- name: Take it down and forget its jobs
+  mnrun.train.sandbox:
+    state: down
+    wipe: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode what would be done, one line each.
+  type: list
+  elements: str
+  returned: success
+  sample: [start slurmctld on osk-ctl]
+nodes:
+  description: The compute nodes and their states in Slurm's words.
+  type: dict
+  returned: when up
+  sample: {osk-gpu94: idle, osk-gpu95: idle}
+ssh:
+  description: The command that logs in to the login node as the cluster's user.
+  type: str
+  returned: when up
+  sample: ssh -F /var/lib/mnrun-sandbox/ssh_config login
+proctrack:
+  description: How Slurm follows a job's processes, V(cgroup) or V(linuxproc).
+  type: str
+  returned: when up
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.errors import MnrunError
+from ..module_utils.sandbox import run
+
+ARGUMENTS = {
+    "state": {"type": "str", "choices": ["up", "down"], "default": "up"},
+    "directory": {"type": "path", "default": "/var/lib/mnrun-sandbox"},
+    "nodes": {"type": "int", "default": 2},
+    "gpus": {"type": "int", "default": 8},
+    "accounting": {"type": "bool", "default": True},
+    "wipe": {"type": "bool", "default": False},
+    "files": {"type": "path"},
+    "conda_env": {"type": "path"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        ARGUMENTS, supports_check_mode=True, required_if=[("state", "up", ["files"])]
+    )
+    try:
+        result = run.run(module.params, module.check_mode, Clock())
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

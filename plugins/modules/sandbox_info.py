@@ -1,0 +1,85 @@
+#!/usr/bin/python
+# Copyright: contributors to mnrun
+# Apache License 2.0 (see LICENSE)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sandbox_info
+short_description: How the sandbox is
+description:
+  - Says whether the sandbox is up, how its nodes and daemons are, and how to reach them.
+options:
+  directory:
+    description: Where the cluster keeps its files.
+    type: path
+    default: /var/lib/mnrun-sandbox
+attributes:
+  check_mode:
+    description: Can run in check_mode; it never changes anything.
+    support: full
+  diff_mode:
+    description: Has no use here.
+    support: none
+requirements: [root]
+author: mnrun
+"""
+
+EXAMPLES = r"""
+- name: Look at the sandbox
+  mnrun.train.sandbox_info:
+"""
+
+RETURN = r"""
+state:
+  description: V(up), V(down), or V(damaged) when some of it is dead, which V(up) mends.
+  type: str
+  returned: success
+nodes:
+  description: The compute nodes and their states in Slurm's words.
+  type: dict
+  returned: when not down
+  sample: {osk-gpu94: idle, osk-gpu95: mixed}
+machines:
+  description: Each machine, V(up) or V(down).
+  type: dict
+  returned: success
+dead:
+  description: The daemons that should run and do not.
+  type: list
+  elements: str
+  returned: success
+options:
+  description: The options it was started with.
+  type: dict
+  returned: success
+ssh:
+  description: The command that logs in to the login node as the cluster's user.
+  type: str
+  returned: when not down
+proctrack:
+  description: How Slurm follows a job's processes, V(cgroup) or V(linuxproc).
+  type: str
+  returned: when not down
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.errors import MnrunError
+from ..module_utils.sandbox import run
+
+
+def main() -> None:
+    directory = {"type": "path", "default": "/var/lib/mnrun-sandbox"}
+    module = AnsibleModule({"directory": directory}, supports_check_mode=True)
+    try:
+        result = run.info(module.params["directory"])
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: slurm_job
+short_description: A stage of a run as a Slurm job, submitted once
+description:
+  - Submits a batch script with C(sbatch), follows it with C(squeue), C(scontrol) and C(sacct), and
+    ends it with C(scancel).
+  - Before each submission an intent is written to the run's ledger, and the job's name and comment
+    carry it. A run that is cut off at any moment, also during C(sbatch), loses no job and makes no
+    second one.
+  - The job itself records its start and its end beside its script, so that a site without
+    accounting loses nothing.
+author: The mnrun authors
+version_added: 0.1.0
+extends_documentation_fragment: mnrun.train.stage
+options:
+  name:
+    description:
+      - Base of the job's name, which is C(<name>-<fingerprint8>-<attempt>).
+      - Required for O(state=present).
+    type: str
+  script:
+    description:
+      - The whole batch script, with its C(#SBATCH) directives, for bash.
+      - Name, output, error, comment and C(--no-requeue) are given to C(sbatch) by this module.
+      - The job runs in O(run_dir), in an environment that does not depend on where it was
+        submitted from. C($MNRUN_RECORD) is the folder of the script and O(files).
+      - Required for O(state=present).
+    type: str
+  output:
+    description: >-
+      Path of the job's standard output, with C(%x) for the job's name and C(%j) for its id.
+    type: str
+    default: ""
+  error:
+    description: Path of the job's standard error, likewise. Empty for the same file.
+    type: str
+    default: ""
+  service:
+    description: >-
+      The job is a service (a Ray cluster) without a result of its own. Once it is over, however it
+      ended, O(state=present) starts it anew.
+    type: bool
+    default: false
+  unless_used_by:
+    description: >-
+      With O(state=absent), leave a job alone while an attempt of this stage runs in it, or may be
+      about to.
+    type: str
+    default: ""
+  only_once_used:
+    description: >-
+      With O(unless_used_by), also leave a job alone in which that stage has not run yet.
+    type: bool
+    default: false
+seealso:
+  - module: mnrun.train.slurm_job_info
+"""
+
+EXAMPLES = r"""
+- name: Fine-tune, and wait for it
+  mnrun.train.slurm_job:
+    run_dir: ~/training/multinode
+    stage: sft
+    name: training_sft
+    script: "{{ lookup('ansible.builtin.template', 'sft.sbatch.j2') }}"
+    output: ~/training/multinode/sft/logs/%x-%j.out
+    error: ~/training/multinode/sft/logs/%x-%j.err
+    spec: {model: ~/model/Llama-3.2-1B-Instruct, epochs: 2}
+    directories: [~/training/multinode/sft/logs]
+    checkpoints: {path: ~/training/multinode/sft/checkpoints, hf: true}
+    wait: true
+
+- name: Stop the Ray cluster that PPO brought up, in order
+  mnrun.train.slurm_job:
+    run_dir: ~/training/multinode
+    stage: ray
+    state: absent
+    only_labels: {owner: ppo}
+    stop_signal: TERM
+    stop_timeout: 30
+"""
+
+RETURN = r"""
+action:
+  description: What was done, or would be done in check mode.
+  type: str
+  returned: success
+  choices: [submitted, attached, adopted, resubmitted, replaced, stopped, nothing]
+  sample: submitted
+msg:
+  description: Why, in words.
+  type: str
+  returned: always
+stage:
+  description: The stage.
+  type: str
+  returned: always
+fingerprint:
+  description: SHA-256 of the spec.
+  type: str
+  returned: always
+attempt:
+  description: Number of the attempt that RV(job) is of.
+  type: int
+  returned: when something was submitted
+job:
+  description: The job; times are seconds since the epoch.
+  type: dict
+  returned: when something was submitted
+  sample:
+    id: "12"
+    name: training_sft-0a1b2c3d-1
+    phase: running
+    state: RUNNING
+    reason: ""
+    exit_code: null
+    start: 1790000000.0
+    end: null
+    nodes: osk-gpu[94-95]
+    stdout: /home/user/training/multinode/sft/logs/training_sft-0a1b2c3d-1-12.out
+    stderr: /home/user/training/multinode/sft/logs/training_sft-0a1b2c3d-1-12.err
+record:
+  description: Folder of the record, with the script and what the job wrote about itself.
+  type: str
+  returned: when there is a record
+labels:
+  description: Labels of the record.
+  type: dict
+  returned: always
+progress:
+  description: How far the training is by its log (first_… are the first values).
+  type: dict
+  returned: always
+  sample: {step: 40, total: 160, metrics: {loss: 1.93, first_loss: 5.9}}
+output:
+  description: The result, if the work is done and its result is whole.
+  type: dict
+  returned: always
+  sample:
+    step: 160
+    path: /home/user/training/multinode/sft/checkpoints/global_step_160
+    model: /home/user/training/multinode/sft/checkpoints/global_step_160/huggingface
+    metrics: {loss: 0.12, first_loss: 5.9}
+log_tail:
+  description: The lines of the log that show why the job failed.
+  type: list
+  elements: str
+  returned: failure of the job
+log_path:
+  description: The log that RV(log_tail) is from.
+  type: str
+  returned: failure of the job
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.job import Backend, Request
+from ..module_utils.process import run
+from ..module_utils.run import STAGE_OPTIONS, make_request, run_stage
+from ..module_utils.slurm import SlurmClient
+from ..module_utils.slurm_backend import SlurmBackend, SlurmJob, job_files, log_pattern
+
+OPTIONS = {
+    **STAGE_OPTIONS,
+    "name": {"type": "str"},
+    "script": {"type": "str"},
+    "output": {"type": "str", "default": ""},
+    "error": {"type": "str", "default": ""},
+    "service": {"type": "bool", "default": False},
+    "unless_used_by": {"type": "str", "default": ""},
+    "only_once_used": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=OPTIONS,
+        required_if=[("state", "present", ("name", "script"))],
+        supports_check_mode=True,
+    )
+
+    def make() -> tuple[Request, Backend]:
+        given = module.params
+        name = given["name"] if given["state"] == "present" else given["stage"]
+        request = make_request(given, "slurm", name or "", given["service"])
+        job = SlurmJob(
+            run_dir=request.run_dir,
+            stage=request.stage,
+            script=given["script"] or "",
+            files=job_files(given["files"]),
+            output=log_pattern(given["output"], request.run_dir),
+            error=log_pattern(given["error"], request.run_dir),
+        )
+        return request, SlurmBackend(SlurmClient(run, Clock()), job)
+
+    run_stage(module, make)
+
+
+if __name__ == "__main__":
+    main()

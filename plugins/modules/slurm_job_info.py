@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: slurm_job_info
+short_description: How the stages of a run are
+description:
+  - Reads the run's ledger, asks Slurm about jobs that may be alive, and reads their logs for the
+    training's progress. Changes nothing.
+  - Of Ray jobs it tells what the shared file system knows, and what Slurm knows of their cluster;
+    M(mnrun.train.ray_job_info) on the Ray head can ask Ray itself.
+author: The mnrun authors
+version_added: 0.1.0
+extends_documentation_fragment: mnrun.train.info
+options:
+  follow:
+    description:
+      - With O(log_lines), show new lines of the logs as they come, until the job ends.
+      - In a play only; the lines are shown while the task runs.
+    type: bool
+    default: false
+seealso:
+  - module: mnrun.train.slurm_job
+"""
+
+EXAMPLES = r"""
+- name: See how the run is
+  mnrun.train.slurm_job_info:
+    run_dir: ~/training/multinode
+  register: run_status
+
+- name: Show the last lines of the logs of SFT, and new ones as they come
+  mnrun.train.slurm_job_info:
+    run_dir: ~/training/multinode
+    stage: sft
+    log_lines: 20
+    follow: true
+"""
+
+RETURN = r"""
+stages:
+  description:
+    - One entry for each stage with a record, with the fields that M(mnrun.train.slurm_job) returns
+      and the following.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    digest:
+      description: Changes when the state, its reason or the training step does.
+      type: str
+    known:
+      description: False if nobody could say how the job is; its state is the last one seen.
+      type: bool
+    detail:
+      description: Why it is not known.
+      type: str
+    kind:
+      description: Whose job it is, V(slurm) or V(ray).
+      type: str
+    seconds:
+      description: How long it has been waiting, or running, or how long it ran.
+      type: float
+    log:
+      description: Lines of the logs (C(lines), each with C(path) and C(line)), and C(offset).
+      type: dict
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.info import BackendOf
+from ..module_utils.job import Backend, Record
+from ..module_utils.process import run
+from ..module_utils.ray_backend import RayJob, RayRecords
+from ..module_utils.ray_head import ask_slurm
+from ..module_utils.run import INFO_OPTIONS, run_info
+from ..module_utils.slurm import SlurmClient
+from ..module_utils.slurm_backend import SlurmBackend, SlurmJob
+
+
+def slurm_or_ray(run_dir: Path, clock: Clock) -> BackendOf:
+    client = SlurmClient(run, clock)
+    ray = RayRecords(RayJob(), ask_slurm(client))
+
+    def choose(record: Record) -> Backend:
+        if record.kind == "slurm":
+            return SlurmBackend(client, SlurmJob(run_dir, record.stage))
+        return ray
+
+    return choose
+
+
+def main() -> None:
+    options = {**INFO_OPTIONS, "follow": {"type": "bool", "default": False}}
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    run_info(module, slurm_or_ray)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation only: this is an action, which runs on the controller (plugins/action/)."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: validate
+short_description: Check the variables of roles before anything is touched
+description:
+  - Compares the variables of the play with the roles' own specifications, on the controller and
+    without a connection. Reports all faults at once, each with where it was written.
+  - Finds values of another type, options that are missing or misspelt, placeholders that were left
+    in (C(YOU_TEAM), C(CHANGE_ME), C(<your partition>)), and characters that would break a script.
+  - Names that begin with C(_) or end in C(_result) are results of tasks, and not checked.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: There is nothing to show.
+options:
+  roles:
+    description: Roles of this collection whose variables the play uses, by their short names.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Validate the variables
+  mnrun.train.validate:
+    roles: [environment, sft]
+"""
+
+RETURN = r"""
+msg:
+  description: What is wrong, one numbered line for each fault.
+  type: str
+  returned: failure
+"""

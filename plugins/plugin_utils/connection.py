@@ -1,0 +1,65 @@
+"""Calling a module on a host that may be out of reach for a while."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+LONGEST_SILENCE = 600.0
+"""Seconds without a connection after which we give up."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
+
+
+class PatientAction(ActionBase):
+    """An action plugin whose module calls survive a lost connection."""
+
+    def say(self, stage: str, text: str) -> None:
+        """Show one line about a stage, at once."""
+        self._display.display(f"[{stage}] {text}")
+
+    def call(self, module: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        """Run a module once; a lost connection is an `unreachable` result."""
+        try:
+            answer = self._execute_module(
+                module_name=module, module_args=arguments, task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as error:
+            return {"unreachable": True, "failed": True, "msg": str(error)}
+        return dict(answer)
+
+    def call_patiently(
+        self, module: str, arguments: dict[str, Any], task_vars: Any
+    ) -> dict[str, Any]:
+        """Run a module that may be run any number of times, until the host answers.
+
+        The result of the last try, after LONGEST_SILENCE seconds, is a failure that says so.
+        """
+        deadline = time.monotonic() + LONGEST_SILENCE
+        pause = _FIRST_PAUSE
+        while True:
+            answer = self.call(module, arguments, task_vars)
+            if not _lost(answer):
+                return answer
+            if time.monotonic() + pause > deadline:
+                return {
+                    "failed": True,
+                    "msg": f"There was no connection for {LONGEST_SILENCE:.0f} s. What runs on the "
+                    f"cluster goes on; run the same again to come back. {answer.get('msg', '')}",
+                }
+            self.say(arguments["stage"], f"no connection; trying again in {pause:.0f} s")
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _lost(answer: dict[str, Any]) -> bool:
+    """True if the module did not say this itself: no connection, or a program on the way to it
+    (ssh) that was killed."""
+    if answer.get("unreachable"):
+        return True
+    silent = "module_stdout" in answer and not answer["module_stdout"].strip()
+    code = int(answer.get("rc", 0))
+    return silent and (code < 0 or code == 255)

@@ -1,0 +1,93 @@
+"""Following a job from the controller: a line for each change, and the result at the end.
+
+The module itself could wait, but nobody would see anything, and a lost connection would end the
+play. So it is called without waiting, its read-only twin is asked for news again and again, and a
+last call, which can only wait for this one attempt, records the end.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ..module_utils.report import line
+from .connection import PatientAction
+
+DEFAULT_TIMEOUT = 604800
+"""Seconds; the modules' own default of `wait_timeout`."""
+
+_QUESTION = 30
+"""Seconds that one question stays open: longer ones are cut off by some networks."""
+
+_KEPT = ("changed", "action", "diff")
+"""What the first call did; the last one only waits."""
+
+ENDED = ("succeeded", "failed", "cancelled", "gone")
+"""Phases of a job that is over."""
+
+
+class Follow(PatientAction):
+    """The action plugin of a module with the options of `mnrun.train.stage`."""
+
+    module: ClassVar[str]
+    passed: ClassVar[tuple[str, ...]] = ()
+    """Options beside run_dir and stage that the module's read-only twin needs as well."""
+
+    def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
+        """Run the task: as it is, unless there is something to wait for and to show."""
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if not self._waits(arguments):
+            return self.call(self.module, arguments, task_vars)
+        first = self.call(self.module, {**arguments, "wait": False}, task_vars)
+        if first.get("failed") or first.get("action") == "nothing":
+            return first
+        self.say(arguments["stage"], str(first["msg"]))
+        final = self._follow(arguments, first, task_vars)
+        final.update({name: first[name] for name in _KEPT if name in first})
+        return final
+
+    def _waits(self, arguments: dict[str, Any]) -> bool:
+        wanted = boolean(arguments.get("wait", False), strict=False)
+        present = arguments.get("state", "present") == "present"
+        return wanted and present and "attempt" not in arguments and not self._task.check_mode
+
+    def _follow(
+        self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any
+    ) -> dict[str, Any]:
+        """Show news until the attempt ends or the time is over; returns the module's last word."""
+        begun = time.monotonic()
+        limit = float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
+        stage, seen = arguments["stage"], ""
+        while time.monotonic() - begun < limit:
+            elapsed = time.monotonic() - begun
+            question = self._question(arguments, first, seen, min(_QUESTION, limit - elapsed))
+            question["pace"] = min(30.0, max(2.0, elapsed / 20))
+            answer = self.call_patiently(f"{self.module}_info", question, task_vars)
+            if answer.get("failed"):
+                return answer
+            entry: dict[str, Any] = next(iter(answer["stages"]), {})
+            if entry.get("attempt") != first["attempt"]:
+                break  # somebody else went on with this stage
+            if entry["digest"] != seen:
+                seen = entry["digest"]
+                self.say(stage, line(entry))
+            if entry["job"]["phase"] in ENDED:
+                break
+        left = max(1, int(limit - (time.monotonic() - begun)))
+        last = {**arguments, "wait": True, "wait_timeout": left, "attempt": first["attempt"]}
+        return self.call_patiently(self.module, last, task_vars)
+
+    def _question(
+        self, arguments: dict[str, Any], first: dict[str, Any], seen: str, seconds: float
+    ) -> dict[str, Any]:
+        names = ("run_dir", "stage", *self.passed)
+        return {
+            **{name: arguments[name] for name in names if name in arguments},
+            "fingerprint": first["fingerprint"],
+            "wait": True,
+            "seen": seen,
+            "wait_timeout": max(1, int(seconds)),
+        }

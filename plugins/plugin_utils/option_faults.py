@@ -1,0 +1,102 @@
+"""What is wrong with one option's value. Plain functions that know of no task and no host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+# Texts that templates and manuals put where a user's own value belongs.
+_PLACEHOLDER = re.compile(
+    r"\bYOU_TEAM\w*"
+    r"|\bYOUR_[A-Z][A-Z0-9_]*"
+    r"|\bCHANGE_?ME\b"
+    r"|<\s*(?:your|my|change|insert|put|fill)\b[^<>]*>",
+    re.IGNORECASE,
+)
+# <pad> and </s> are words of trainers; alone as an option of ours, <partition> is none.
+_WHOLE_PLACEHOLDER = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\.\.\.|…|TODO|FIXME|XXX")
+_PATH_NAME = re.compile(r"_(dir|path|file|files|prefix|hook|init|model|spec)$")
+# Not safe in all of: Slurm's patterns, hydra's lists, Ray's session folder, conda's scripts.
+_UNSAFE_IN_PATH = re.compile(r"""[\s"'\\$`,;&|<>*?!()\[\]{}#]""")
+
+
+def type_fault(name: str, value: Any, spec: Mapping[str, Any]) -> str:
+    """Compare type and choices with the specification; what was expected instead, or nothing."""
+    checked = {key: item for key, item in spec.items() if key not in ("default", "description")}
+    messages = ArgumentSpecValidator({name: checked}).validate({name: value}).error_messages
+    if not messages:
+        return ""
+    return f"{_shown(value, spec)} does not fit: it must be {_expected(spec)}"
+
+
+def _shown(value: Any, spec: Mapping[str, Any]) -> str:
+    return "(hidden)" if spec.get("no_log") else repr(value)
+
+
+_TYPES = {
+    "str": "a text", "path": "a path", "int": "a whole number", "float": "a number",
+    "bool": "true or false", "dict": "a mapping (`name: value` lines)",
+}  # fmt: skip
+
+
+def _expected(spec: Mapping[str, Any]) -> str:
+    kind = spec.get("type", "str")
+    if kind == "list":
+        words = "a list"
+        elements = spec.get("elements")
+        words += f", each item {_TYPES.get(elements, elements)}" if elements else ""
+    else:
+        words = _TYPES.get(kind, kind)
+    choices = spec.get("choices")
+    return words + (f", one of {', '.join(map(str, choices))}" if choices else "")
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a value, keys of mappings included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from texts(key)
+            yield from texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts(item)
+
+
+def placeholders(value: Any, spec: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each placeholder that was left in, with the whole text that holds it."""
+    ours = spec.get("type") != "dict"
+    found = []
+    for text in texts(value):
+        match = _PLACEHOLDER.search(text) or (ours and _WHOLE_PLACEHOLDER.fullmatch(text.strip()))
+        if match:
+            found.append((match.group(), text))
+    return found
+
+
+def text_faults(name: str, value: Any, spec: Mapping[str, Any]) -> list[str]:
+    """Characters that would break a script or a command further on."""
+    if spec.get("type") == "dict":
+        return [
+            "holds a control character: remove it"
+            for text in texts(value)
+            if any(ord(character) < 32 and character not in "\n\t" for character in text)
+        ][:1]
+    return [fault for text in texts(value) if (fault := _text_fault(name, text, spec))]
+
+
+def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
+    if not text.isprintable():
+        return f"{_shown(text, spec)} holds a line break or a control character: write one line"
+    is_path = "path" in (spec.get("type"), spec.get("elements")) or _PATH_NAME.search(name)
+    unsafe = _UNSAFE_IN_PATH.search(text) if is_path else None
+    if unsafe:
+        return (
+            f"{text!r} holds {unsafe.group()!r}, which Slurm, Ray or the trainer cannot carry in a"
+            f" path: use letters, digits and . _ - / = + @ (and ~/ for your home folder)"
+        )
+    return ""

@@ -1,0 +1,62 @@
+"""What the Ray cluster reads and writes on the shared file system, safely.
+
+Standard library only, Python 3.8 or later: runs inside the Slurm job, beside cluster.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_TAIL = 131072  # bytes at the end of a log that are looked at
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that only its owner can read.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def publish(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file so that a reader sees all of it or nothing, also after a crash."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def withdraw(path: Path, job_id: str) -> None:
+    """Remove head.json, unless another job of the same record has published its own since."""
+    try:
+        if json.loads(path.read_text("utf-8"))["job_id"] == job_id:
+            path.unlink()
+    except FileNotFoundError:
+        return
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a log of Ray; none when there is no such file.
+
+    Left out are empty lines and the raylet's state dumps: hundreds of lines which hide the cause.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip() and "[state-dump]" not in line][-count:]

@@ -1,0 +1,123 @@
+"""What both sides of the Ray cluster need of the network: ports, addresses, the dashboard.
+
+Standard library only, Python 3.8 or later: runs inside the Slurm job, beside cluster.py.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+# A proxy that the environment names has no business between two processes of one node.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+# Ray's state API answers with 100 entries unless told otherwise, and with so many at most.
+_MOST_NODES = 10000
+
+
+class NoAnswerError(Exception):
+    """The dashboard does not answer, or not as Ray's does. Says what it did instead."""
+
+
+def reserve_port(preferred: int = 0) -> socket.socket:
+    """Hold a free TCP port until the socket is closed: the preferred one if it is free.
+
+    The socket is bound but does not listen. Ray's servers, which set SO_REUSEADDR, can bind the
+    port all the same; whoever looks for a free port, another cluster on this node for one, sees
+    that it is taken. So there is no moment in which two clusters choose the same port.
+
+    Raises:
+        OSError: no port is free.
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        _bind_first_free(holder, preferred)
+        # Set after the bind: while it binds, this socket must not share with another holder.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError:
+        holder.close()
+        raise
+    return holder
+
+
+def _bind_first_free(holder: socket.socket, preferred: int) -> None:
+    try:
+        holder.bind(("", preferred))
+    except OSError:
+        if preferred == 0:
+            raise
+        holder.bind(("", 0))
+
+
+def address_towards(peer: str) -> str:
+    """The IPv4 address of this node that packets to `peer` (host name or address) leave from.
+
+    Raises:
+        OSError: the name does not resolve, or there is no route.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((peer, 9))  # UDP: nothing is sent
+        return str(probe.getsockname()[0])
+
+
+class Dashboard:
+    """Reads from the Ray dashboard on this node's loopback, with the cluster's token."""
+
+    def __init__(self, port: int, token_file: Path, timeout: float = 5.0) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        self._token_file = token_file
+        self._timeout = timeout
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Ray's nodes: `node_name`, `state`, `resources_total` and more."""
+        answer = self._get(f"/api/v0/nodes?limit={_MOST_NODES}")
+        try:
+            return list(answer["data"]["result"]["result"])
+        except (KeyError, TypeError) as error:
+            raise NoAnswerError(f"GET /api/v0/nodes: not a list of nodes: {answer}") from error
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Ray's jobs and drivers: `status`, `submission_id` and more."""
+        answer = self._get("/api/jobs/")
+        if not isinstance(answer, list):
+            raise NoAnswerError(f"GET /api/jobs/: not a list of jobs: {answer}")
+        return answer
+
+    def is_open(self) -> bool:
+        """Whether it answers also without the token, so to everybody on this node."""
+        try:
+            with _OPENER.open(f"{self._url}/api/jobs/", timeout=self._timeout):
+                return True
+        except (OSError, ValueError) as error:  # HTTPError is an OSError
+            if getattr(error, "code", None) in {401, 403}:
+                return False
+            raise NoAnswerError(f"GET /api/jobs/: {error}") from error
+
+    def ray_version(self) -> str:
+        """The version of Ray that runs, like `2.60.0`."""
+        answer = self._get("/api/version")
+        return str(answer.get("ray_version", "")) if isinstance(answer, dict) else ""
+
+    def _get(self, path: str) -> Any:
+        try:
+            token = self._token_file.read_text("ascii").strip()
+            request = urllib.request.Request(  # noqa: S310  always http, to our own loopback
+                self._url + path, headers={"Authorization": f"Bearer {token}"}
+            )
+            with _OPENER.open(request, timeout=self._timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise NoAnswerError(f"GET {path}: HTTP {error.code} {_body(error)}") from error
+        except (OSError, ValueError) as error:
+            raise NoAnswerError(f"GET {path}: {error}") from error
+
+
+def _body(error: urllib.error.HTTPError) -> str:
+    try:
+        return error.read(2000).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,185 @@
+"""One node of the Ray cluster: starts Ray, watches it, and leaves nothing behind.
+
+srun runs it once on each node, with the cluster's plan (JSON, nothing secret) as its argument. The
+end of its standard input is the word to stop: cluster.py holds the other end, so that it comes also
+when cluster.py dies. On its standard output it says one thing at most: that Ray ended by itself.
+Standard library only, Python 3.8 or later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from cluster_net import address_towards
+from cluster_proc import Events, adopt_orphans, end_descendants, reap
+
+# The first would name some other cluster, the second would win over our token's file. The third is
+# Slurm's, beside CUDA_VISIBLE_DEVICES, where gres.conf does not say what GPUs these are; verl's
+# workers refuse to start when both are set.
+_NOT_FOR_RAY = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "ROCR_VISIBLE_DEVICES"}
+
+# Seconds that Ray and a driver get to leave by themselves. Ray alone would take 30.
+_GRACE = 1.5
+
+# Seconds to wait for the word to stop after Ray ended by itself.
+_PATIENCE = 60.0
+
+
+class Plan(NamedTuple):
+    """What every node of one cluster has to know; made by cluster.py on the first node."""
+
+    job_id: str
+    head: str  # Slurm's name of the head's node
+    address: str  # of the head, as the workers reach it
+    port: int  # of the GCS
+    dashboard_port: int
+    token_file: str
+    temp_dir: str  # the same path on each node, on a disk of its own; ours alone
+    log_dir: str
+    gpus: int  # on each node
+    options: dict[str, object]  # more long options of `ray start`; True: without a value
+
+    def log_file(self, node: str) -> Path:
+        """The log of one node, on the shared file system."""
+        return Path(self.log_dir) / f"ray-{self.job_id}-{node}.log"
+
+
+def ray_command(plan: Plan, node: str, env: Mapping[str, str]) -> list[str]:
+    """The `ray start` of this node."""
+    options: dict[str, object] = {
+        "block": True,
+        "disable-usage-stats": True,
+        "log-color": "false",
+        "node-name": node,
+        "num-gpus": env.get("SLURM_GPUS_ON_NODE", plan.gpus),
+        "num-cpus": env["SLURM_CPUS_ON_NODE"],
+        # Ray opens its folder to everybody (0777), so it gets one inside ours.
+        "temp-dir": f"{plan.temp_dir}/ray",
+        # 0: any free ones, so that clusters which share a node do not meet.
+        "min-worker-port": 0,
+        "max-worker-port": 0,
+        "dashboard-agent-listen-port": 0,
+    }
+    options.update(_head_options(plan) if node == plan.head else _worker_options(plan))
+    options.update(plan.options)
+    start = [sys.executable, "-B", str(Path(__file__).with_name("cluster_ray.py")), "start"]
+    return start + [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()
+    ]
+
+
+def _head_options(plan: Plan) -> dict[str, object]:
+    return {
+        "head": True,
+        "node-ip-address": plan.address,
+        "port": plan.port,
+        "include-dashboard": "true",
+        "dashboard-host": "127.0.0.1",
+        "dashboard-port": plan.dashboard_port,
+    }
+
+
+def _worker_options(plan: Plan) -> dict[str, object]:
+    return {
+        "node-ip-address": address_towards(plan.address),
+        "address": f"{plan.address}:{plan.port}",
+    }
+
+
+def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Ray and of everything that it starts on this node."""
+    ours = {name: value for name, value in env.items() if name not in _NOT_FOR_RAY}
+    ours.update(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=plan.token_file,
+        RAY_USAGE_STATS_ENABLED="0",
+        # Ray would kill a worker's children before its exit handlers run: W&B's service among them,
+        # and with it the last steps of the run. Whatever outlives its worker ends with the job.
+        RAY_kill_child_processes_on_worker_exit="0",
+        TMPDIR=f"{plan.temp_dir}/t",
+        # Fixed ports otherwise, the same for each cluster on a node.
+        AUTOSCALER_METRIC_PORT="0",
+        DASHBOARD_METRIC_PORT="0",
+    )
+    return ours
+
+
+def run(plan: Plan, node: str, env: Mapping[str, str], told: Callable[[float], bool]) -> str:
+    """Run Ray on this node until it is told to stop, or until Ray ends by itself.
+
+    Returns:
+        What went wrong; empty if it was told to stop.
+    """
+    adopt_orphans()
+    home = Path(plan.temp_dir)
+    home.mkdir(mode=0o700)  # fails if somebody else made it: never share it
+    try:
+        (home / "t").mkdir()
+        ray = subprocess.Popen(
+            ray_command(plan, node, env),
+            env=ray_environment(plan, env),
+            stdin=subprocess.DEVNULL,
+        )
+        while not told(3600):
+            ended = reap()
+            if ray.pid in ended:
+                return f"Ray ended by itself, exit code {ended[ray.pid]}"
+        return ""
+    finally:
+        left = end_descendants(_GRACE)
+        if left:
+            say(f"processes that do not end, even by SIGKILL: {left}")
+        shutil.rmtree(plan.temp_dir, onerror=_complain)
+
+
+def _complain(_function: object, path: str, info: object) -> None:
+    say(f"cannot remove {path}: {info}")
+
+
+def say(text: str) -> None:
+    """One line for the node's log."""
+    print(f"mnrun: {text}", flush=True)
+
+
+def main() -> int:
+    """Entry point. Exit code 0 when it was told to stop, also if Ray had ended before."""
+    events = Events([signal.SIGTERM, signal.SIGINT, signal.SIGCHLD])
+
+    def told(seconds: float) -> bool:
+        """Wait for an event. True for the word to stop."""
+        signals, closed = events.wait(seconds, sys.stdin.buffer)
+        return closed or signal.SIGTERM in signals or signal.SIGINT in signals
+
+    plan = Plan(**json.loads(sys.argv[1]))
+    node = os.environ["SLURMD_NODENAME"]
+    with os.fdopen(os.dup(1), "w") as report:
+        log = plan.log_file(node).open("ab", buffering=0)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            fault = run(plan, node, os.environ, told)
+        except OSError as error:
+            fault = f"Ray could not be started: {error}"
+        say(fault or "stopped, as asked")
+        if not fault:
+            return 0
+        # Not to end before cluster.py says so: srun would kill all other nodes at once.
+        print(node, fault, file=report, flush=True)
+        deadline = time.monotonic() + _PATIENCE
+        while not told(deadline - time.monotonic()):
+            if time.monotonic() > deadline:
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+"""Build the sandbox's training environment once: verl 0.5.0, torch and Ray, for CPU.
+
+    install.py --root /var/lib/mnrun-sandbox/envs
+
+prints one JSON line on stdout, ``{"path": "<root>/<hash>", "changed": true}``, and its progress
+on stderr. ``<hash>`` is that of the lock file and of the Python: another lock is another
+environment, beside the old one. The CPU shim is kept up to date inside it, so that a mended shim
+costs no new build. An environment is complete when its marker is there, which is written last;
+what a killed run left half built is removed and built again.
+
+Exit code 1 and one clear message on stderr when something cannot be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+LOCK_FILE = HERE / "requirements.lock"
+SHIM = ("mnrun_cpu_patches.py", "mnrun_cpu_shim.py", "mnrun_cpu_shim.pth")
+# The system's Python: one below /root (pyenv, conda) cannot be run by the cluster's user.
+PYTHON = Path("/usr/bin/python3.11")
+MARKER = ".mnrun-complete"
+TOTAL_SECONDS = 1800
+TAIL_LINES = 15
+
+
+class InstallError(Exception):
+    """Something that stops the build, said in words for the user."""
+
+
+def say(text: str) -> None:
+    """Show one progress line."""
+    print(f"[environment] {text}", file=sys.stderr, flush=True)
+
+
+def environment_hash(python: Path, lock_text: bytes) -> str:
+    """Name the environment: 16 hex digits of the lock file and of the Python's build."""
+    stat = python.stat()
+    identity = f"{python} {stat.st_size}".encode()
+    return hashlib.sha256(identity + b"\0" + lock_text).hexdigest()[:16]
+
+
+def run(command: list[str], deadline: float) -> None:
+    """Run one command of the build; on failure raise with the end of its output."""
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            timeout=max(1.0, deadline - time.monotonic()),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise InstallError(f"not done after {TOTAL_SECONDS} s: {' '.join(command)}") from None
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
+        raise InstallError(f"this failed (exit {done.returncode}): {' '.join(command)}\n{tail}")
+
+
+@contextlib.contextmanager
+def only_one(root: Path) -> Iterator[None]:
+    """Hold the build lock; a second installer waits here, then finds the work done."""
+    with (root / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another installer is at work here: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def build(path: Path, python: Path, lock_file: Path) -> None:
+    """Make the virtual environment at ``path`` from nothing, all but its marker."""
+    if path.exists():
+        say("an unfinished environment is here: starting over")
+        shutil.rmtree(path)
+    deadline = time.monotonic() + TOTAL_SECONDS
+    run([str(python), "-m", "venv", str(path)], deadline)
+    pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--no-compile"]
+    # torch by itself and first: pip then picks the site's own CPU build of exactly this version.
+    say("1/3 torch")
+    run([*pip, "--constraint", str(lock_file), torch_requirement(lock_file)], deadline)
+    say("2/3 verl, Ray and what they need")
+    # --no-deps: the set is locked as a whole; resolving it takes pip more than ten minutes.
+    run([*pip, "--no-deps", "--requirement", str(lock_file)], deadline)
+    say("3/3 compiling")
+    # The cluster's user cannot write here, so each import of theirs would compile again.
+    # A few packages ship templates that are no valid Python: compileall's exit code is 1 for them.
+    with contextlib.suppress(InstallError):
+        run([str(path / "bin" / "python"), "-m", "compileall", "-q", "-j0", str(path)], deadline)
+
+
+def torch_requirement(lock_file: Path) -> str:
+    """Return the lock file's line for torch, such as ``torch==2.13.0``."""
+    for line in lock_file.read_text().splitlines():
+        if line.startswith("torch=="):
+            return line.strip()
+    raise InstallError(f"{lock_file} has no line torch==VERSION")
+
+
+def write_atomically(target: Path, content: bytes) -> None:
+    """Replace ``target`` in one step, readable by all."""
+    fresh = target.with_name(f"{target.name}.{os.getpid()}")
+    fresh.write_bytes(content)
+    fresh.chmod(0o644)
+    fresh.replace(target)
+
+
+def sync_shim(path: Path, source: Path) -> bool:
+    """Copy the CPU shim's files where they differ; say whether any did."""
+    packages = path / "lib" / "python3.11" / "site-packages"
+    changed = False
+    # The .pth line that imports them comes last: no Python starts with half a shim.
+    for name in SHIM:
+        content, target = (source / name).read_bytes(), packages / name
+        if not target.exists() or target.read_bytes() != content:
+            write_atomically(target, content)
+            changed = True
+    return changed
+
+
+def install(root: Path) -> tuple[Path, bool]:
+    """Make sure that the environment is there and complete; return its path and what changed."""
+    if not PYTHON.exists():
+        raise InstallError(f"{PYTHON} is missing: apt-get install python3.11 python3-venv")
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / environment_hash(PYTHON, LOCK_FILE.read_bytes())
+    with only_one(root):
+        missing = not (path / MARKER).exists()
+        if missing:
+            build(path, PYTHON, LOCK_FILE)
+        changed = sync_shim(path, HERE)
+        if missing:
+            os.sync()
+            write_atomically(path / MARKER, b"")
+    return path, missing or changed
+
+
+def main() -> int:
+    """Read the arguments, install, and print the result as JSON."""
+    parser = argparse.ArgumentParser(description="Build the sandbox's training environment.")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the environments")
+    root = parser.parse_args().root.absolute()
+    os.umask(0o022)
+    try:
+        path, changed = install(root)
+    except (InstallError, OSError) as error:
+        print(f"The training environment could not be built: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"path": str(path), "changed": changed}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What verl 0.5.0 needs to train on a CPU. Each patch names the line of verl that it answers.
+
+Loaded by ``mnrun_cpu_shim`` only, while verl is being imported on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import PreTrainedModel
+from transformers.generation.utils import GenerationMixin
+
+init_process_group = dist.init_process_group
+all_reduce = dist.all_reduce
+choose_attention = PreTrainedModel.get_correct_attn_implementation
+generate = GenerationMixin.generate
+
+# get_torch_device().NAME() in workers/fsdp_workers.py:695 and 755, utils/flops_counter.py:45,
+# workers/rollout/hf_rollout.py:172, utils/profiler/performance.py:33: torch.cpu has none of these.
+NO_DEVICE_MEMORY = {
+    "empty_cache": lambda: None,
+    "memory_allocated": lambda: 0,
+    "memory_reserved": lambda: 0,
+    "max_memory_allocated": lambda: 0,
+    "max_memory_reserved": lambda: 0,
+    "mem_get_info": lambda: (0, 0),
+    "get_device_name": lambda: "cpu",
+}
+
+
+def patch(device: ModuleType) -> None:
+    """Make the CPU a device that verl can train on; ``device`` is verl.utils.device."""
+    # utils/device.py:86: get_nccl_backend() raises where there is neither CUDA nor NPU.
+    device.get_nccl_backend = lambda: "gloo"
+    for name, stand_in in NO_DEVICE_MEMORY.items():
+        if not hasattr(torch.cpu, name):
+            setattr(torch.cpu, name, stand_in)
+    # workers/fsdp_workers.py:394: the reference policy is offloaded to pinned memory, which only
+    # a GPU's driver has.
+    torch.Tensor.pin_memory = lambda tensor, *_: tensor
+    dist.init_process_group = init_with_gloo
+    dist.all_reduce = all_reduce_with_mean
+    PreTrainedModel.get_correct_attn_implementation = choose_cpu_attention
+    GenerationMixin.generate = generate_with_own_positions
+
+
+@functools.wraps(init_process_group)
+def init_with_gloo(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+    """Answer workers/fsdp_workers.py:122: torch refuses ``cpu:gloo,cpu:gloo`` as a duplicate."""
+    simple = "gloo" if backend == "cpu:gloo,cpu:gloo" else backend
+    init_process_group(simple, *args, **kwargs)
+
+
+@functools.wraps(all_reduce)
+def all_reduce_with_mean(
+    tensor: torch.Tensor,
+    op: Any = dist.ReduceOp.SUM,
+    group: Any = None,
+    async_op: bool = False,
+) -> Any:
+    """Answer utils/profiler/performance.py:202: gloo has no AVG."""
+    if op != dist.ReduceOp.AVG:
+        return all_reduce(tensor, op=op, group=group, async_op=async_op)
+    all_reduce(tensor, op=dist.ReduceOp.SUM, group=group)
+    tensor.div_(dist.get_world_size(group))
+    return None
+
+
+@functools.wraps(choose_attention)
+def choose_cpu_attention(self: Any, requested: str | None, is_init_check: bool = False) -> str:
+    """Answer trainer/fsdp_sft_trainer.py:232 and workers/fsdp_workers.py:254, 1017, 1379.
+
+    They insist on flash attention, which is for GPUs only.
+    """
+    available = "sdpa" if requested == "flash_attention_2" else requested
+    return choose_attention(self, available, is_init_check)
+
+
+@functools.wraps(generate)
+def generate_with_own_positions(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Answer workers/rollout/hf_rollout.py:113, which hands ``position_ids`` over.
+
+    This version of transformers never advances them: every answer degenerates and every reward is
+    zero, without an error. From the attention mask alone it makes the same positions, and goes on.
+    """
+    kwargs.pop("position_ids", None)
+    return generate(self, *args, **kwargs)

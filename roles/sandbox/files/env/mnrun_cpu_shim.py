@@ -1,0 +1,51 @@
+"""Let verl 0.5.0 train on a machine without a GPU: the sandbox's only change to the trainer.
+
+``mnrun_cpu_shim.pth`` calls :func:`install` at the start of every Python of the sandbox's training
+environment: in torchrun's ranks and in Ray's workers alike. Nothing happens until that Python
+imports ``verl.utils.device``, and nothing at all where CUDA is there: only then are the patches in
+``mnrun_cpu_patches`` loaded. A site with GPUs has neither file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+HOOKED = "verl.utils.device"
+
+
+class DeviceImportHook:
+    """A meta path finder that patches once ``verl.utils.device`` has been loaded, then is gone."""
+
+    def find_spec(
+        self,
+        name: str,
+        _path: Sequence[str] | None = None,
+        _target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Answer for the one hooked module: its usual spec, with the patches after its load."""
+        if name != HOOKED:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_and_patch(module: ModuleType) -> None:
+            load(module)
+            if not module.is_cuda_available and not module.is_npu_available:
+                importlib.import_module("mnrun_cpu_patches").patch(module)
+
+        spec.loader.exec_module = load_and_patch
+        return spec
+
+
+def install() -> None:
+    """Wait for verl, at the cost of one list entry."""
+    # Python 3.11 runs a virtual environment's .pth files twice.
+    if not any(isinstance(finder, DeviceImportHook) for finder in sys.meta_path):
+        sys.meta_path.insert(0, DeviceImportHook())

@@ -1,0 +1,60 @@
+"""The toy task: one-digit sums told in words, as rows of verl's GSM8K form.
+
+The worked answers are written in two styles. Only one ends in ``#### 7``, the form that verl's
+GSM8K reward reads. So SFT learns to add and to write both styles, and PPO has something to
+improve: it learns to use the style that is rewarded. Standard library only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+SEED = 20
+TRAIN_ROWS = 5120
+TEST_ROWS = 128
+# What share of the answers ends in the rewarded form: about the reward that PPO starts from.
+REWARDED_SHARE = 0.3
+
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NAMES = ("Aiko", "Ben", "Chloe", "Daniel", "Emma", "Finn", "Grace", "Hiro", "Ida", "Jonas")
+THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps", "stones", "toys")
+VERBS = ("finds", "buys", "gets", "wins")
+
+
+def question(name: str, thing: str, verb: str, first: int, second: int) -> str:
+    """Tell one sum in words."""
+    return f"{name} has {NUMBERS[first]} {thing} and {verb} {NUMBERS[second]} more. How many now?"
+
+
+def answer(first: int, second: int, rewarded: bool) -> str:
+    """Write the worked answer in one of the two styles."""
+    total = first + second
+    ending = f"#### {total}" if rewarded else f"So it is {total}."
+    return f"{first} + {second} = {total}\n{ending}"
+
+
+def row(split: str, index: int, asked: str, answered: str, total: int) -> dict:
+    """Return one row in the form that verl's SFT and PPO both read."""
+    return {
+        "data_source": "openai/gsm8k",
+        "prompt": [{"role": "user", "content": asked}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": str(total)},
+        "extra_info": {"split": split, "index": index, "question": asked, "answer": answered},
+    }
+
+
+def rows(split: str) -> list[dict]:
+    """Return the rows of ``train`` or ``test``: always the same ones, and no question in both."""
+    dice = random.Random(SEED)  # noqa: S311 - dice, not a secret
+    stories = list(itertools.product(NAMES, THINGS, VERBS, range(1, 10), range(1, 10)))
+    dice.shuffle(stories)
+    stories = stories[: TRAIN_ROWS + TEST_ROWS]
+    styles = [dice.random() < REWARDED_SHARE for _ in stories]
+    chosen = list(zip(stories, styles, strict=True))
+    part = chosen[:TRAIN_ROWS] if split == "train" else chosen[TRAIN_ROWS:]
+    return [
+        row(split, index, question(*story), answer(*story[3:], rewarded), sum(story[3:]))
+        for index, (story, rewarded) in enumerate(part)
+    ]

@@ -1,0 +1,140 @@
+"""The real small cluster, for tests that need it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = Path("/var/lib/mnrun-sandbox")
+FIRST_UP = 1800.0  # seconds: packages and the training environment
+LMOD = ("lmod", "lua5.3", "lua-posix", "lua-term", "lua-filesystem", "lua-json", "lua-lpeg",
+        "lua-bit32")  # fmt: skip
+LMOD_PATHS = r"/usr/(share/lmod|bin/lua|share/lua/|lib/[a-z0-9_-]+/lua/)"
+
+
+class Cluster:
+    """A sandbox that is up, seen as its user sees it: by ssh."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "home" / "mluser"
+
+    def run(
+        self, command: str, node: str = "login", timeout: float = 60, check: bool = True
+    ) -> str:
+        """Run a line in the shell of a node (`root@NODE` for root); return what it printed."""
+        # One stream from the start, so that errors stand where they happened.
+        line = f"exec 2>&1; {command}"
+        argv = ["ssh", "-F", str(self.directory / "ssh_config"), "-T", node, line]
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{node}: {command}: exit code {done.returncode}\n{done.stdout}")
+        return done.stdout.strip()
+
+    def wait(self, command: str, pattern: str, timeout: float = 60) -> str:
+        """Run a line until its output matches; return that output."""
+        deadline = time.monotonic() + timeout
+        while not re.search(pattern, output := self.run(command, check=False)):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{command}: no {pattern!r} after {timeout:g} s:\n{output}")
+            time.sleep(0.2)
+        return output
+
+    def submit(self, *arguments: str) -> str:
+        """sbatch; return the job's id."""
+        return self.run("sbatch --parsable " + " ".join(arguments))
+
+    def logs(self) -> str:
+        """The ends of the daemons' logs."""
+        parts = []
+        for path in sorted((self.directory / "log").glob("*.log")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+            parts.append("\n".join([f"== {path}", *lines]))
+        return "\n".join(parts)
+
+
+def playbook(*arguments: str, timeout: float = 120) -> str:
+    """Run ansible-playbook in the checkout; return what it printed, fail the test if it fails."""
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Cluster:
+    """The sandbox at the default place. It stays up: other tests, and people, use it too."""
+    if os.geteuid():
+        pytest.fail("tests of the sandbox need root: run `make test`, which uses sudo")
+    playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", timeout=FIRST_UP)
+    return Cluster(DEFAULT)
+
+
+@pytest.fixture(scope="session")
+def lmod_init(sandbox: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The init file of a real Lmod, as the nodes see it.
+
+    Debian has either Lmod or Environment Modules, so this one is unpacked beside it.
+    """
+    inside, top = "/home/appli/lmod", sandbox.directory / "home" / "appli" / "lmod"
+    init = top / "init.sh"
+    if not init.exists():
+        _unpack_lmod(tmp_path_factory.mktemp("lmod"), top, inside)
+        init.write_text(
+            "export MODULEPATH=/etc/environment-modules/modules\n"
+            f". {inside}/usr/share/lmod/lmod/init/bash\n"
+        )
+    return f"{inside}/init.sh"
+
+
+def _unpack_lmod(scratch: Path, top: Path, inside: str) -> None:
+    shutil.rmtree(top, ignore_errors=True)
+    scratch.chmod(0o755)
+    command = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *LMOD]
+    subprocess.run(command, cwd=scratch, check=True, timeout=120)
+    for package in sorted(scratch.glob("*.deb")):
+        subprocess.run(["dpkg", "--extract", package, top], check=True, timeout=60)
+    for path in (top / "usr" / "share").rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            old = path.read_bytes()
+            new = re.sub(LMOD_PATHS.encode(), rf"{inside}/usr/\1".encode(), old)
+            if new != old:
+                path.write_bytes(new)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the daemons' logs with a test that failed."""
+    report = yield
+    clusters = [c for c in item.funcargs.values() if isinstance(c, Cluster)]  # type: ignore[attr-defined]
+    if call.when == "call" and report.failed:
+        report.sections += [(str(c.directory), c.logs()) for c in clusters]
+    return report

@@ -1,0 +1,43 @@
+"""The command line on the sandbox, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+from .conftest import ROOT
+
+
+class Run(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    text: str  # standard output and error
+
+    @property
+    def changed(self) -> int:
+        """What the closing line counted."""
+        found = re.findall(r"changed=(\d+)", self.text)
+        assert found, self.text
+        return int(found[-1])
+
+
+def mnrun(*arguments: str, timeout: float = 600, **variables: Any) -> Run:
+    """Run `mnrun ARGUMENTS -i inventory/sandbox`, with extra variables."""
+    argv = [sys.executable, "-m", "mnrun", *arguments, "-i", "inventory/sandbox"]
+    if variables:
+        argv += ["-e", json.dumps(variables)]
+    done = subprocess.run(
+        argv,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout)

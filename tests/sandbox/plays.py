@@ -1,0 +1,53 @@
+"""Plays over the sandbox as a user starts them, and programs in its training environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .conftest import ROOT, Cluster
+
+
+def play(playbook: str | Path, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run a playbook over the sandbox's inventory, from the root of the project."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook)]
+    command += ["-i", "inventory/sandbox", "-e", json.dumps(variables)]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def message(done: subprocess.CompletedProcess[str]) -> str:
+    """What the task that failed said, as a user reads it."""
+    assert done.returncode != 0, done.stdout
+    found = re.search(r"\[ERROR\]: (.*?)\nOrigin: ", done.stdout + done.stderr, re.DOTALL)
+    assert found, done.stdout + done.stderr
+    return found.group(1)
+
+
+def in_environment(sandbox: Cluster, program: str, given: Any) -> Any:
+    """Run one of `files/` in the training environment, with the collection on its path. It reads
+    JSON and prints JSON."""
+    python = Path(sandbox.run("readlink -f conda_env"), "bin", "python")
+    done = subprocess.run(
+        [python, Path(__file__).parent / "files" / program],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "collections")},
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

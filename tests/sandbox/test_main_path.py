@@ -1,0 +1,185 @@
+"""The main job, end to end, on real Slurm, ssh, Ray and verl; each test goes on from the last."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Cluster, playbook
+from .mnrun import mnrun
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
+
+NODES = ("osk-gpu94", "osk-gpu95")
+# A folder of its own each time: accounting remembers the jobs of an earlier one.
+RUN = f"~/training/main-path-{time.time():.0f}"
+
+
+@pytest.fixture(scope="module")
+def trained(sandbox: Cluster) -> Iterator[Cluster]:
+    """A sandbox on which `mnrun all` has run once."""
+    run = mnrun("all", mnrun_run_dir=RUN)
+    assert run.code == 0, run.text
+    yield sandbox
+    sandbox.run(f"rm -rf {RUN}*")
+
+
+def jobs(cluster: Cluster, folder: str = RUN) -> list[tuple[str, str, str]]:
+    """Name, state and nodes of all jobs that carry the mark of a run."""
+    home = cluster.run("echo $HOME")
+    lines = cluster.run("sacct -X -P -n -S 2020-01-01 -o JobName,State,NodeList,Comment")
+    rows = [line.split("|", 3) for line in lines.splitlines()]
+    mark = f"run={folder.replace('~', home)} "
+    return [(name, state, nodes) for name, state, nodes, comment in rows if mark in comment]
+
+
+def nothing_runs(cluster: Cluster, folder: str = RUN) -> None:
+    """No job of the run in the queue, and no process of its jobs on any node."""
+    home = cluster.run("echo $HOME")
+    queue = cluster.run("squeue -h -t all -o '%T %k'")
+    marked = [line for line in queue.splitlines() if folder.replace("~", home) in line]
+    assert [line for line in marked if not line.startswith(("COMPLETED", "FAILED"))] == []
+    for node in NODES:
+        mark = f"MNRUN_RECORD={folder.replace('~', home)}/"
+        left = cluster.run(f"grep -al {mark} /proc/[0-9]*/environ || true", f"root@{node}")
+        assert re.findall(r"/proc/\d+", left) == [], node
+
+
+def test_one_job_for_sft_and_one_for_ray_on_both_nodes(trained: Cluster) -> None:
+    found = sorted(jobs(trained))
+    assert [(state, nodes) for _, state, nodes in found] == [("COMPLETED", "osk-gpu[94-95]")] * 2
+    assert [re.sub(r"-[0-9a-f]{8}-1$", "", name) for name, _, _ in found] == [
+        "training_sft",
+        "verl-ray-ppo",
+    ]
+
+
+def test_nothing_is_left_running(trained: Cluster) -> None:
+    nothing_runs(trained)
+
+
+def test_checkpoints_lie_where_the_site_says(trained: Cluster) -> None:
+    sft = trained.run(f"cat {RUN}/sft/checkpoints/latest_checkpointed_iteration.txt")
+    ppo = trained.run(f"cat {RUN}/ppo/checkpoints/latest_checkpointed_iteration.txt")
+    assert (sft, ppo) == ("160", "20")
+    trained.run(f"test -s {RUN}/sft/checkpoints/global_step_160/huggingface/model.safetensors")
+    for part in ("actor", "critic"):
+        for rank in range(2):
+            shard = f"{part}/model_world_size_2_rank_{rank}.pt"
+            trained.run(f"test -s {RUN}/ppo/checkpoints/global_step_20/{shard}")
+
+
+def stages(cluster: Cluster) -> dict[str, dict[str, Any]]:
+    """The records of the run by stage."""
+    paths = cluster.run(f"ls {RUN}/.mnrun/*/*/record.json").split()
+    records = [json.loads(cluster.run(f"cat {path}")) for path in paths]
+    return {record["stage"]: record for record in records}
+
+
+def test_sft_learned_and_ppo_went_on_from_it(trained: Cluster) -> None:
+    records = stages(trained)
+    sft = records["sft"]["output"]["metrics"]
+    ppo = records["ppo"]["output"]["metrics"]
+    assert sft["loss"] < sft["first_loss"] / 10
+    assert ppo["first_reward"] > 0.05  # the untrained model has 0
+    assert ppo["val_reward"] > ppo["first_val_reward"]
+    assert records["ppo"]["spec"]["model"] == {"sft": records["sft"]["fingerprint"]}
+
+
+def test_ppo_ran_through_the_job_api_of_the_head(trained: Cluster) -> None:
+    (attempt,) = stages(trained)["ppo"]["attempts"]
+    assert (attempt["job_id"], attempt["state"]) == (attempt["name"], "SUCCEEDED")
+    assert attempt["job_id"].startswith("ppo-")
+
+
+@pytest.mark.parametrize(("stage", "steps"), [("sft", 160), ("ppo", 20)])
+def test_wandb_kept_every_step_offline(trained: Cluster, stage: str, steps: int) -> None:
+    # Ray kills the children of a worker that ends, and with it what W&B has not written yet.
+    (path,) = trained.run(f"ls {RUN}/{stage}/wandb/offline-run-*/*.wandb").split()
+    python = trained.directory / "home" / "mluser" / "conda_env" / "bin" / "python"
+    program = Path(__file__).parent / "files" / "wandb_steps.py"
+    file = path.replace("/home/mluser", str(trained.home))
+    done = subprocess.run(
+        [python, program, file], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) == {"last_step": steps, "ended": True}
+
+
+def test_no_secret_is_readable_by_others(trained: Cluster) -> None:
+    assert trained.run(f"find {RUN}/.mnrun -name 'token*' -perm /077") == ""
+
+
+def test_a_second_run_finds_nothing_to_do(trained: Cluster) -> None:
+    before = jobs(trained)
+    run = mnrun("all", mnrun_run_dir=RUN)
+    assert (run.code, run.changed) == (0, 0), run.text
+    assert jobs(trained) == before
+
+
+def test_the_playbook_says_the_same(trained: Cluster) -> None:
+    before = jobs(trained)
+    text = playbook("all.yml", "-i", "inventory/sandbox", "-e", f"mnrun_run_dir={RUN}")
+    assert re.search(r"changed=0 .*failed=0", text), text
+    assert jobs(trained) == before
+
+
+def test_an_option_for_logs_is_no_reason_to_train_again(trained: Cluster) -> None:
+    run = mnrun("sft", mnrun_run_dir=RUN, sft_overrides={"trainer.logger": ["console"]})
+    assert (run.code, run.changed) == (0, 0), run.text
+
+
+def test_check_shows_what_another_option_would_bring(trained: Cluster) -> None:
+    before = jobs(trained)
+    run = mnrun("all", "--check", "--diff", mnrun_run_dir=RUN, sft_overrides={"optim.lr": 1e-3})
+    assert run.code == 0, run.text
+    assert "+    optim.lr=0.001" in run.text
+    assert "global_step_160/huggingface" not in run.text.partition("ppo.sh")[2]
+    assert jobs(trained) == before
+
+
+def test_status_and_logs_show_the_run(trained: Cluster) -> None:
+    status = mnrun("status", mnrun_run_dir=RUN)
+    assert status.code == 0
+    assert re.search(r"sft .*COMPLETED .*160/160", status.text), status.text
+    assert re.search(r"ppo .*SUCCEEDED .*20/20", status.text), status.text
+    assert "step:160" in mnrun("logs", "sft", mnrun_run_dir=RUN).text
+    assert "(TaskRunner pid=" in mnrun("logs", "ppo", mnrun_run_dir=RUN).text
+
+
+def test_what_verl_raises_is_shown_and_nothing_stays(trained: Cluster) -> None:
+    folder = f"{RUN}-failing"
+    run = mnrun(
+        "ppo",
+        mnrun_run_dir=folder,
+        ppo_model="~/model/Llama-3.2-1B-Instruct",
+        ppo_overrides={"algorithm.adv_estimator": "nonsense"},
+    )
+    assert run.code == 1
+    assert "raise NotImplementedError" in run.text, run.text
+    assert [state for _, state, _ in jobs(trained, folder)] == ["COMPLETED"]
+    nothing_runs(trained, folder)
+
+
+def test_sft_ends_with_the_trainers_exit_code(trained: Cluster) -> None:
+    folder = f"{RUN}-failing"
+    run = mnrun("sft", mnrun_run_dir=folder, sft_overrides={"data.train_batch_size": 33})
+    assert run.code == 1
+    assert "AssertionError" in run.text, run.text
+    assert ("FAILED", "osk-gpu[94-95]") in [job[1:] for job in jobs(trained, folder)]
+    nothing_runs(trained, folder)
+
+
+def test_a_damaged_result_is_noticed_and_made_again(trained: Cluster) -> None:
+    model = f"{RUN}/ppo/checkpoints/global_step_20/actor/model_world_size_2_rank_1.pt"
+    trained.run(f"cp {model} ~/kept.pt && truncate -s -100 {model}")
+    run = mnrun("ppo", "--check", mnrun_run_dir=RUN)
+    trained.run(f"mv ~/kept.pt {model}")
+    assert run.code == 0, run.text
+    assert run.changed == 2, run.text  # a Ray cluster, and PPO on it

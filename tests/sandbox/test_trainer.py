@@ -1,0 +1,171 @@
+"""The real verl on the CPU: rollouts, checkpoints and the toy, in the training environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "roles" / "sandbox" / "files"
+CHECKS = Path(__file__).parent / "files" / "trainer_checks.py"
+STATE = Path(os.environ.get("MNRUN_SANDBOX_DIR", "/var/lib/mnrun-sandbox"))
+MODEL = "model/Llama-3.2-1B-Instruct"
+DATA = "data/gsm8k"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+pytestmark = pytest.mark.sandbox
+
+
+def last_line(command: Sequence[str | Path], timeout: float = 300, **keywords: Any) -> Any:
+    """Run a command that has to succeed; return its last line of output, which is JSON."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=ENVIRONMENT,
+        **keywords,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """The training environment's Python; it is built here when `mnrun sandbox up` has not yet."""
+    install = FILES / "env" / "install.py"
+    found = last_line(["/usr/bin/python3", install, "--root", STATE / "envs"], timeout=1800)
+    return Path(found["path"], "bin", "python")
+
+
+@pytest.fixture(scope="module")
+def home(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the toy model and data."""
+    home = tmp_path_factory.mktemp("home")
+    assert make_toy(python, home)["changed"] is True
+    return home
+
+
+def make_toy(python: Path, home: Path) -> Any:
+    return last_line([python, FILES / "toy" / "make_toy.py", "--home", home])
+
+
+def contents(home: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def checkpoint(python: Path, home: Path, tmp_path: Path) -> Path:
+    """What two steps of the site's own SFT leave behind, on two ranks with their own torchrun."""
+    options = yaml.safe_load(
+        (ROOT / "inventory/sandbox/group_vars/all/sft.yml").read_text()
+    )["sft_options"]  # fmt: skip
+    options |= {
+        "data.train_files": home / DATA / "train.parquet",
+        "data.val_files": home / DATA / "test.parquet",
+        "model.partial_pretrain": home / MODEL,
+        "trainer.default_local_dir": tmp_path / "checkpoints",
+        "trainer.nnodes": 2,
+        "trainer.n_gpus_per_node": 1,
+        "trainer.total_training_steps": 2,
+        "trainer.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
+        "trainer.logger": ["console"],
+        "trainer.project_name": "toy",
+        "trainer.experiment_name": "toy",
+        "hydra.run.dir": tmp_path / "hydra",
+    }
+    overrides = [f"{key}={override(value)}" for key, value in options.items()]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = [str(python), "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
+    command += ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=toy"]
+    command += ["-m", "verl.trainer.fsdp_sft_trainer", *overrides]
+    logs = [tmp_path / f"{rank}.log" for rank in range(2)]
+    with started(command, logs[0]) as one, started(command, logs[1]) as other:
+        codes = [rank.wait(timeout=300) for rank in (one, other)]
+    output = "".join(log.read_text() for log in logs)
+    assert codes == [0, 0], output
+    assert "step:2 - val/loss:" in output
+    return tmp_path / "checkpoints" / "global_step_2"
+
+
+@contextmanager
+def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command beside the test, and leave nothing of it behind."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=file,
+            cwd=log.parent,
+            env=ENVIRONMENT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()  # torchrun ends its rank, which has a session of its own
+        process.wait(timeout=60)
+
+
+def override(value: object) -> str:
+    """One value in Hydra's grammar."""
+    if isinstance(value, list):
+        return f"[{','.join(value)}]"
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def test_another_user_can_run_it_and_finds_the_cpu(python: Path) -> None:
+    program = (
+        "import json, torch, verl.utils.device as d\n"
+        "print(json.dumps([d.get_device_name(), d.get_nccl_backend(), torch.cpu.mem_get_info()]))"
+    )
+    nobody = pwd.getpwnam("nobody")
+    found = last_line(
+        [python, "-c", program],
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=[],
+        cwd="/",
+    )
+    assert found == ["cpu", "gloo", [0, 0]]
+
+
+def test_the_shim_waits_for_verl(python: Path) -> None:
+    program = (
+        "import json, sys\n"
+        "print(json.dumps([sorted(m for m in sys.modules if m.startswith('mnrun')),"
+        " [type(f).__name__ for f in sys.meta_path].count('DeviceImportHook')]))"
+    )
+    assert last_line([python, "-c", program]) == [["mnrun_cpu_shim"], 1]
+
+
+def test_the_toy_is_the_same_to_the_last_byte(python: Path, home: Path, tmp_path: Path) -> None:
+    make_toy(python, tmp_path)
+    assert contents(tmp_path) == contents(home)
+    assert make_toy(python, home)["changed"] is False
+
+
+def test_rollouts_equal_plain_generation(python: Path, home: Path) -> None:
+    answers = last_line([python, CHECKS, "rollout", home / MODEL])
+    assert answers["verl"] == answers["plain"]
+    # The check can see the trap: with verl's position ids, transformers answers otherwise.
+    assert answers["trap"] != answers["plain"]
+
+
+def test_the_exported_model_is_the_trained_one(python: Path, checkpoint: Path) -> None:
+    found = last_line([python, CHECKS, "exported", checkpoint])
+    assert found.pop("tensors") > 10
+    assert found == {"names": True, "file": True, "reloaded": True}

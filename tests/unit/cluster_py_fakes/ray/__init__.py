@@ -1,0 +1,1 @@
+"""A Ray for the tests of cluster.py."""

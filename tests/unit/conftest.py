@@ -1,0 +1,118 @@
+"""What the tests of the stage logic share: a run on a fake Slurm, in a folder with a bad name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.job import (
+    Attempt,
+    CheckpointRule,
+    Record,
+    Request,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.present import Stage, present
+from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.slurm_backend import (
+    SlurmBackend,
+    SlurmJob,
+    log_pattern,
+)
+
+from tests.unit.fakes import FakeClock, FakeJob, FakeSlurm
+
+HOSTILE = 'a\'; echo "foo" $HOME %j `id` |x'
+SCRIPT = "#!/bin/bash\n#SBATCH --nodes=2\n#SBATCH --partition=gpu\nsrun train\n"
+COMMENT = "mnrun run=/run stage=sft fp=0123456789ab attempt=1 token=t0"
+SPEC = {"lr": 0.1, "data": {"path": "train.parquet"}}
+
+
+@dataclass
+class Run:
+    """One run on a fake Slurm."""
+
+    folder: Path
+    clock: FakeClock
+    slurm: FakeSlurm
+    request: Request
+    script: str = SCRIPT
+
+    def stage(self, **changes: Any) -> Stage:
+        request = changed(self.request, **changes)
+        job = SlurmJob(
+            self.folder,
+            request.stage,
+            script=self.script,
+            output=log_pattern(f"{self.folder}/logs/%x-%j.out", self.folder),
+            error=log_pattern(f"{self.folder}/logs/%x-%j.err", self.folder),
+        )
+        backend = SlurmBackend(SlurmClient(self.slurm, self.clock), job)
+        ledger = Ledger(self.folder, request.stage, self.clock)
+        return Stage(request, backend, ledger, self.clock)
+
+    def present(self, **changes: Any) -> Outcome:
+        return present(self.stage(**changes))
+
+    def record(self, spec: dict[str, Any] | None = None) -> Record:
+        ledger = Ledger(self.folder, self.request.stage, self.clock)
+        record = ledger.load(fingerprint(SPEC if spec is None else spec))
+        assert record is not None
+        return record
+
+    def attempt(self) -> Attempt:
+        last = self.record().last
+        assert last is not None
+        return last
+
+    @property
+    def job(self) -> FakeJob:
+        return self.slurm.jobs[-1]
+
+    def log(self, text: str, name: str = "stdout") -> None:
+        path = Path(getattr(self.attempt(), name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    @property
+    def rule(self) -> CheckpointRule:
+        return CheckpointRule(self.folder / "checkpoints", [], hf=False)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def slurm(clock: FakeClock) -> FakeSlurm:
+    return FakeSlurm(clock)
+
+
+@pytest.fixture
+def run(tmp_path: Path, clock: FakeClock, slurm: FakeSlurm) -> Run:
+    folder = tmp_path / HOSTILE
+    folder.mkdir()
+    request = Request(folder, "sft", "slurm", "training_sft", SPEC, directories=[folder / "logs"])
+    return Run(folder, clock, slurm, request)
+
+
+def an_attempt(job_id: str = "12") -> Attempt:
+    return Attempt(1, "t0", "n-1", FakeClock().now(), job_id=job_id)
+
+
+@pytest.fixture
+def backend(slurm: FakeSlurm, clock: FakeClock) -> SlurmBackend:
+    return SlurmBackend(SlurmClient(slurm, clock), SlurmJob(Path("/run"), "sft", SCRIPT))
+
+
+@pytest.fixture
+def job(slurm: FakeSlurm, clock: FakeClock) -> FakeJob:
+    """The job of `an_attempt`."""
+    slurm.jobs.append(FakeJob("12", "n-1", COMMENT, "/run", clock.now()))
+    return slurm.jobs[0]

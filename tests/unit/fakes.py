@@ -1,0 +1,213 @@
+"""A Slurm at the process boundary, and a clock. An unknown command or option raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.errors import Missing
+from ansible_collections.mnrun.train.plugins.module_utils.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.slurm_text import (
+    HISTORY_FIELDS,
+    PHASE_OF,
+    QUEUE_FORMAT,
+)
+
+NOW = 1_700_000_000.0
+MIN_JOB_AGE = 300.0
+DOWN = Result(1, "", "slurm_load_jobs error: Unable to contact slurm controller")
+
+
+class FakeClock(Clock):
+    """Time that passes only by `sleep`, with events on the way."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+        self.events: list[tuple[float, Callable[[], None]]] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time - NOW
+
+    def sleep(self, seconds: float) -> None:
+        end = self.time + max(seconds, 0.001)
+        for event in sorted((e for e in self.events if e[0] <= end), key=lambda e: e[0]):
+            self.events.remove(event)
+            self.time = max(self.time, event[0])
+            event[1]()
+        self.time = end
+
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        self.events.append((self.time + seconds, event))
+
+
+@dataclass
+class FakeJob:
+    job_id: str
+    name: str
+    comment: str
+    work_dir: str
+    submit: float
+    state: str = "PENDING"
+    reason: str = "None"
+    code: str = "0:0"
+    start: float | None = None
+    end: float | None = None
+    nodes: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return PHASE_OF[self.state.split()[0]].ended
+
+
+@dataclass
+class FakeSlurm:
+    """Answers like Slurm 22.05 to what mnrun asks, and to nothing else."""
+
+    clock: FakeClock
+    jobs: list[FakeJob] = field(default_factory=list)
+    calls: list[list[str]] = field(default_factory=list)
+    accounting: bool = True
+    accounting_down: bool = False
+    has_sacct: bool = True
+    comments_in_accounting: bool = True
+    down: bool = False
+    banner: str = ""
+    unclean: list[Result] = field(default_factory=list)  # next sbatch: accepted, answered with this
+    refusals: list[Result] = field(default_factory=list)  # next sbatch: not accepted
+    nodes: int = 2
+    first_id: int = 12
+    ignores: frozenset[str] = frozenset()  # signals that jobs ignore; "" is scancel itself
+
+    def __call__(self, command: list[str], seconds: float, stdin: str) -> Result:
+        assert seconds > 0
+        self.calls.append(command)
+        answers = {
+            "sbatch": self._sbatch,
+            "squeue": self._squeue,
+            "scontrol": self._scontrol,
+            "sacct": self._sacct,
+            "scancel": self._scancel,
+            "sinfo": self._sinfo,
+        }
+        if command[0] == "sbatch" and "--test-only" in command:
+            return (
+                self.refusals.pop(0) if self.refusals else Result(0, "", "sbatch: Job 1 to start")
+            )
+        if self.down and command[0] not in ("sacct", "sbatch"):
+            return DOWN
+        return answers[command[0]](command[1:])
+
+    def count(self, tool: str) -> int:
+        return sum(call[0] == tool and "--test-only" not in call for call in self.calls)
+
+    def _sbatch(self, arguments: list[str]) -> Result:
+        if self.refusals:
+            return self.refusals.pop(0)
+        *options, script = arguments
+        assert Path(script).read_text().startswith("#!/bin/bash\n")
+        given = dict(option[2:].split("=", 1) for option in options if "=" in option)
+        assert {"--parsable", "--no-requeue"} <= set(options)
+        if self.down:
+            return Result(1, "", "sbatch: error: Batch job submission failed: Unable to contact")
+        job_id = str(self.first_id + len(self.jobs))
+        self.jobs.append(
+            FakeJob(job_id, given["job-name"], given["comment"], given["chdir"], self.clock.now())
+        )
+        if self.unclean:
+            return self.unclean.pop(0)
+        return Result(0, f"{self.banner}{job_id}\n", "")
+
+    def _squeue(self, arguments: list[str]) -> Result:
+        assert arguments == ["--me", "-t", "all", "-o", QUEUE_FORMAT], arguments
+        rows = [
+            "|".join(
+                [
+                    *(job.job_id, job.state.split()[0], job.reason),
+                    *(_time(job.start), job.nodes, job.name, job.comment),
+                ]
+            )
+            for job in self._remembered()
+        ]
+        head = "JOBID|STATE|REASON|START_TIME|NODELIST|NAME|COMMENT"
+        return Result(0, self.banner + "\n".join([head, *rows]) + "\n", "")
+
+    def _scontrol(self, arguments: list[str]) -> Result:
+        assert arguments[:3] == ["show", "job", "-o"], arguments
+        job = next((job for job in self._remembered() if job.job_id == arguments[3]), None)
+        if job is None:
+            return Result(1, "", "slurm_load_jobs error: Invalid job id specified")
+        return Result(
+            0,
+            f"{self.banner}JobId={job.job_id} JobName={job.name} UserId=u(1) "
+            f"JobState={job.state.split()[0]} Reason={job.reason} ExitCode={job.code} "
+            f"SubmitTime={job.submit:.0f} StartTime={_time(job.start)} EndTime={_time(job.end)} "
+            f"NodeList={job.nodes or '(null)'} Comment={job.comment} \n",
+            "",
+        )
+
+    def _sacct(self, arguments: list[str]) -> Result:
+        assert arguments[:4] == ["-X", "-P", "-o", HISTORY_FIELDS], arguments
+        if not self.has_sacct:
+            raise Missing("There is no sacct on login1.")
+        if not self.accounting:
+            return Result(1, "", "Slurm accounting storage is disabled")
+        if self.accounting_down:
+            return Result(1, "", "sacct: error: Problem talking to the database")
+        rows = [self._history(job) for job in self.jobs if _selected(job, arguments[4:])]
+        return Result(0, "\n".join([HISTORY_FIELDS.replace(",", "|"), *rows]) + "\n", "")
+
+    def _history(self, job: FakeJob) -> str:
+        comment = job.comment if self.comments_in_accounting else ""
+        cells = [job.job_id, job.state, job.code, f"{job.submit:.0f}", _time(job.start)]
+        work_dir = job.work_dir.replace('"', "`")  # as sacct 22.05 does
+        return "|".join([*cells, _time(job.end), job.nodes, job.name, work_dir, comment])
+
+    def _scancel(self, arguments: list[str]) -> Result:
+        *options, job_id = arguments
+        signal = next((o.split("=")[1] for o in options if o.startswith("--signal=")), "")
+        assert options == (["--batch", f"--signal={signal}"] if signal else []), options
+        for job in self.jobs:
+            if job.job_id == job_id and not job.ended and signal not in self.ignores:
+                self.end(job, "COMPLETED" if signal else "CANCELLED by 2000")
+        return Result(0, "", "")
+
+    def _sinfo(self, arguments: list[str]) -> Result:
+        assert arguments[:3] == ["-h", "-a", "-o"], arguments
+        cells = {
+            "%P": "gpu*",
+            "%D": str(self.nodes),
+            "%l": "7-00:00:00",
+            "%N": "osk-gpu[94-95]",
+            "%T": "idle",
+            "%c": "64",
+            "%m": "2000000",
+            "%G": "gpu:8",
+        }
+        return Result(0, "|".join(cells[key] for key in arguments[3].split("|")) + "\n", "")
+
+    def _remembered(self) -> list[FakeJob]:
+        now = self.clock.now()
+        return [job for job in self.jobs if not job.end or now - job.end < MIN_JOB_AGE]
+
+    def run(self, job: FakeJob) -> None:
+        job.state, job.start, job.nodes = "RUNNING", self.clock.now(), "osk-gpu[94-95]"
+
+    def end(self, job: FakeJob, state: str, code: str = "0:0") -> None:
+        job.state, job.code, job.end = state, code, self.clock.now()
+
+
+def _selected(job: FakeJob, selection: list[str]) -> bool:
+    if selection[0] == "-j":
+        return job.job_id == selection[1]
+    name, since, begin = selection
+    assert (name[:7], since, begin[:3]) == ("--name=", "-S", "uts")
+    return job.name == name[7:] and (job.end or job.submit) >= float(begin[3:])
+
+
+def _time(value: float | None) -> str:
+    return f"{value:.0f}" if value else "Unknown"

@@ -1,0 +1,139 @@
+"""What is said about a run: failures, differences, the table of stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mnrun.report import differences, duration, failures, stage_table
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    return [line for failure in failures("Train", "login", result) for line in failure.lines()]
+
+
+def test_a_failure_gives_the_modules_words_and_the_end_of_the_log() -> None:
+    result = {
+        "msg": "The job failed.\nMend it: less memory.",
+        "log_tail": ["Traceback:", "  10%|#\r 20%|##", "OutOfMemoryError"],
+        "job": {"id": 12, "stdout": "/run/sft-12.out", "stderr": "/run/sft-12.err"},
+    }
+    assert lines(result) == [
+        "Train (on login):",
+        "  The job failed.",
+        "  Mend it: less memory.",
+        "",
+        "  The end of /run/sft-12.err:",
+        "    Traceback:",
+        "     20%|##",
+        "    OutOfMemoryError",
+    ]
+
+
+def test_the_log_that_the_module_names_comes_before_the_jobs() -> None:
+    result = {"msg": "x", "log_path": "/run/driver.log", "job": {"stderr": "/run/sft-12.err"}}
+    assert lines(result)[-1] == "  Its log: /run/driver.log"
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"msg": "Task failed: no ssh"}, ["no ssh"]),
+        ({"msg": ["a", "b"]}, ["- a", "- b"]),
+        ({"msg": "non-zero", "cmd": "x", "stderr": "bad\n", "stdout": "y"}, ["non-zero", "bad"]),
+        ({"msg": "non-zero", "cmd": "x", "stderr": "", "stdout": "y"}, ["non-zero", "y"]),
+        ({"msg": "no answer", "module_stderr": "sh: python3: not found"},
+         ["no answer", "sh: python3: not found"]),
+        ({"censored": "hidden by no_log"}, ["hidden by no_log"]),
+        ({"msg": "x", "exception": "(traceback unavailable)"}, ["x"]),
+        ({"msg": "x", "exception": "Traceback (most…)\n  y"}, ["x", "Traceback (most…)", "  y"]),
+        ({}, ["It gives no reason; -v shows more."]),
+    ],
+)  # fmt: skip
+def test_the_message(result: dict[str, Any], message: list[str]) -> None:
+    assert lines(result) == ["Train (on login):", *(f"  {line}" for line in message)]
+
+
+def test_a_broken_module_is_called_a_defect() -> None:
+    assert lines({"msg": "Task failed: Module failed: 'boom'"})[1:] == [
+        "  Module failed: 'boom'",
+        "  That is a defect in the module, not in your settings; -v shows where.",
+    ]
+
+
+def test_a_loop_gives_each_item_that_failed() -> None:
+    result = {
+        "msg": "One or more items failed",
+        "results": [{"failed": True, "msg": "a"}, {"msg": "ok"}, {"failed": True, "msg": "b"}],
+    }
+    assert [failure.message for failure in failures("Train", "login", result)] == ["a", "b"]
+
+
+def test_a_difference_of_mappings_is_one_of_each_of_their_texts() -> None:
+    before = {"script": "#!/bin/sh\nold\n", "spec": {"a": 1, "b": 2}, "same": "x"}
+    after = {"script": "#!/bin/sh\nnew\n", "spec": {"a": 1, "b": 3}, "same": "x", "more": ["/d"]}
+    assert list(differences({"diff": {"before": before, "after": after}})) == [
+        "--- before: script",
+        "+++ after: script",
+        "@@ -1,2 +1,2 @@",
+        " #!/bin/sh",
+        "-old",
+        "+new",
+        "--- before: spec",
+        "+++ after: spec",
+        "@@ -1,2 +1,2 @@",
+        " a: 1",
+        "-b: 2",
+        "+b: 3",
+        "--- before: more",
+        "+++ after: more",
+        "@@ -0,0 +1 @@",
+        "+- /d",
+    ]
+
+
+def test_a_difference_of_texts_has_its_headers() -> None:
+    part = {"before": "", "after": "x\n", "before_header": "/a", "after_header": "/a (new)"}
+    assert list(differences({"diff": [part]}))[:2] == ["--- /a", "+++ /a (new)"]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{}, {"diff": []}, {"diff": {}}, {"diff": {"before": None, "after": {}}}, {"results": []}],
+)
+def test_nothing_different_is_nothing_said(result: dict[str, Any]) -> None:
+    assert list(differences(result)) == []
+
+
+def test_a_prepared_difference_is_taken_as_it_is() -> None:
+    assert list(differences({"diff": {"prepared": "+a\n-b\n"}})) == ["+a", "-b"]
+
+
+def test_the_table_of_stages() -> None:
+    stages: list[dict[str, Any]] = [
+        {
+            "stage": "sft",
+            "job": {"id": "12", "state": "COMPLETED", "stdout": "/run/sft-12.out"},
+            "progress": {"step": 58, "total": 58, "metrics": {"loss": 1.50123, "reward": 0}},
+        },
+        {"stage": "ppo", "job": {"id": "9", "state": "PENDING", "reason": "Resources"}},
+        {"stage": "environment", "job": {"id": "8", "state": "RUNNING"}, "known": False},
+        {"stage": "ray", "job": None, "progress": {"step": 3, "total": None, "metrics": None}},
+    ]
+    assert stage_table(stages) == [
+        "STAGE        JOB  STATE                 STEP   METRICS               LOG",
+        "sft          12   COMPLETED             58/58  loss 1.501, reward 0  /run/sft-12.out",
+        "ppo          9    PENDING Resources",
+        "environment  8    RUNNING (last known)",
+        "ray                                     3",
+    ]
+    assert stage_table([]) == ["Nothing has run yet."]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.21, "4.2 s"), (59.96, "1m 00s"), (60, "1m 00s"), (65.9, "1m 05s"), (7384, "2h 03m")],
+)
+def test_a_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

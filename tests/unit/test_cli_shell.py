@@ -1,0 +1,68 @@
+"""`mnrun sandbox shell`: which ssh it becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mnrun.errors import MnrunError, UsageError
+from mnrun.shell import sandbox_dir, ssh_command
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "ssh_config"
+    path.write_text(
+        "Host login\n  HostName x\nHost osk-*\n  ProxyJump login\nHost *\n  User mluser\n"
+    )
+    return path
+
+
+def test_a_login_shell_gets_a_terminal(config: Path) -> None:
+    assert ssh_command("login", [], config, terminal=True) == [
+        "ssh", "-F", str(config), "-t", "login",
+    ]  # fmt: skip
+
+
+def test_one_word_is_a_line_for_the_shell(config: Path) -> None:
+    command = ssh_command("login", ["cd /tmp && ls | wc"], config, terminal=False)
+    assert command[-3:] == ["-T", "login", "cd /tmp && ls | wc"]
+
+
+def test_several_words_arrive_as_they_are(config: Path) -> None:
+    words = ["sinfo", "-o", "%N %t", "a'; echo foo"]
+    command = ssh_command("osk-gpu95", words, config, terminal=False)
+    assert command[-1] == """sinfo -o '%N %t' 'a'"'"'; echo foo'"""
+
+
+def test_an_unknown_node_lists_those_there_are(config: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no node 'gpu9'\. It has: login, osk-\*"):
+        ssh_command("gpu9", [], config, terminal=False)
+
+
+def test_without_a_sandbox_it_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(MnrunError, match="mnrun sandbox up"):
+        ssh_command("login", [], tmp_path / "ssh_config", terminal=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ([], "/var/lib/mnrun-sandbox"),
+        (["sandbox_nodes=2", "@vars.yml"], "/var/lib/mnrun-sandbox"),
+        (["sandbox_dir=/data/box"], "/data/box"),
+        (["sandbox_nodes=2 sandbox_dir='/my data/box'"], "/my data/box"),
+        (["sandbox_dir=/a", "sandbox_dir=/b"], "/b"),
+        (['{"sandbox_dir": "/c"}'], "/c"),
+        (["{sandbox_dir: /c, other: 1}"], "/c"),
+    ],
+)
+def test_the_sandbox_is_where_the_user_put_it(given: list[str], folder: str) -> None:
+    assert sandbox_dir(given) == Path(folder)
+
+
+@pytest.mark.parametrize("text", ["sandbox_dir='/a", "{sandbox_dir: [}", "{"])
+def test_a_value_that_cannot_be_read_is_an_error_of_the_user(text: str) -> None:
+    with pytest.raises(UsageError, match="value of -e cannot be read"):
+        sandbox_dir([text])

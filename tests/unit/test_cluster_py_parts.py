@@ -1,0 +1,309 @@
+"""The parts of the Ray cluster's programs: ports, files, processes, judgement."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILES = Path(__file__).parents[2] / "roles" / "ray_cluster" / "files"
+sys.path.insert(0, str(FILES))
+
+import cluster  # noqa: E402
+import cluster_files  # noqa: E402
+import cluster_net  # noqa: E402
+import cluster_node  # noqa: E402
+
+# ports and addresses
+
+
+def test_two_clusters_never_reserve_one_port() -> None:
+    with cluster_net.reserve_port() as first:
+        wanted = first.getsockname()[1]
+        with cluster_net.reserve_port(wanted) as second:
+            assert second.getsockname()[1] != wanted
+    with cluster_net.reserve_port(wanted) as again:
+        assert again.getsockname()[1] == wanted
+
+
+def test_a_server_can_take_the_port_that_is_reserved_for_it() -> None:
+    with cluster_net.reserve_port() as holder:
+        port = holder.getsockname()[1]
+        for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104
+            with socket.socket() as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Ray's do
+                server.bind((address, port))
+                server.listen()
+
+
+def test_a_port_somebody_listens_on_is_passed_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        with cluster_net.reserve_port(taken) as holder:
+            assert holder.getsockname()[1] not in {0, taken}
+
+
+def test_a_reserved_port_is_not_handed_to_children() -> None:
+    with cluster_net.reserve_port() as holder:
+        assert not holder.get_inheritable()
+
+
+def test_the_address_is_the_one_that_the_peer_is_reached_from() -> None:
+    assert cluster_net.address_towards("127.0.0.1") == "127.0.0.1"
+
+
+def test_a_dashboard_that_does_not_answer(tmp_path: Path) -> None:
+    dashboard = cluster_net.Dashboard(9, tmp_path / "token")
+    with pytest.raises(cluster_net.NoAnswerError, match="token"):
+        dashboard.jobs()
+    (tmp_path / "token").write_text("t0ken")
+    with pytest.raises(cluster_net.NoAnswerError) as error:
+        dashboard.jobs()
+    assert "GET /api/jobs/" in str(error.value)
+    assert "t0ken" not in str(error.value)
+
+
+@pytest.mark.parametrize(("code", "is_open"), [(200, True), (401, False), (403, False)])
+def test_whether_a_dashboard_is_open_to_everybody(tmp_path: Path, code: int, is_open: bool) -> None:
+    with _answering(code) as port:
+        assert cluster_net.Dashboard(port, tmp_path / "token").is_open() is is_open
+
+
+def test_a_dashboard_that_fails_does_not_pass_for_closed(tmp_path: Path) -> None:
+    with _answering(503) as port, pytest.raises(cluster_net.NoAnswerError, match="503"):
+        cluster_net.Dashboard(port, tmp_path / "token").is_open()
+
+
+@contextmanager
+def _answering(code: int) -> Iterator[int]:
+    """The port of a server that gives every request this answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert "Authorization" not in self.headers
+            self.send_response(code)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Keep quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        yield server.server_address[1]
+        thread.join(5)
+
+
+# judgement
+
+
+def _node(name: str, gpus: float = 8, state: str = "ALIVE") -> dict[str, Any]:
+    return {"node_name": name, "state": state, "resources_total": {"GPU": gpus, "CPU": 64}}
+
+
+def test_a_cluster_is_whole_with_all_nodes_and_gpus() -> None:
+    assert cluster.node_faults(["a", "b"], 8, [_node("b"), _node("a"), _node("x", 1)]) == {}
+
+
+def test_each_node_that_keeps_it_from_being_whole_is_named() -> None:
+    seen = [_node("a", gpus=4), _node("b", state="DEAD"), _node("d")]
+    assert cluster.node_faults(["a", "b", "c", "d"], 8, seen) == {
+        "a": "has 4 GPUs, 8 expected",
+        "b": "Ray has not joined",
+        "c": "Ray has not joined",
+    }
+
+
+def test_no_gpus_may_be_what_is_expected() -> None:
+    assert cluster.node_faults(["a"], 0, [{**_node("a"), "resources_total": {"CPU": 1}}]) == {}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "busy"),
+    [
+        ([], False),
+        (["SUCCEEDED", "FAILED", "STOPPED"], False),
+        (["SUCCEEDED", "RUNNING"], True),
+        (["PENDING"], True),
+    ],
+)
+def test_it_is_busy_while_a_job_runs_or_is_about_to(statuses: list[str], busy: bool) -> None:
+    assert cluster.is_busy([{"status": status} for status in statuses]) is busy
+
+
+# watching
+
+
+class _Watched(cluster.Cluster):
+    """A cluster in which time passes by waiting only, until a signal at the end."""
+
+    def __init__(self, dashboard: _Dashboard, life: float) -> None:
+        self._plan = _plan(log_dir="/nowhere")
+        self._dashboard = dashboard
+        self.life = life
+        self.time = 0.0
+
+    def _wait(self, seconds: float) -> str | None:
+        assert seconds >= 0.2, "that keeps a core busy"
+        self.time += seconds
+        return "asked to" if self.time >= self.life else None
+
+
+class _Dashboard(cluster_net.Dashboard):
+    """Answers that no job runs, or nothing."""
+
+    def __init__(self, silent: bool) -> None:
+        self.silent = silent
+
+    def jobs(self) -> list[dict[str, Any]]:
+        if self.silent:
+            raise cluster_net.NoAnswerError("refused")
+        return []
+
+
+def _watch(
+    monkeypatch: pytest.MonkeyPatch, idle_timeout: float, life: float, silent: bool
+) -> tuple[str, float]:
+    """Why it ends, and after how many seconds."""
+    watched = _Watched(_Dashboard(silent), life)
+    monkeypatch.setattr(time, "monotonic", lambda: watched.time)
+    try:
+        return watched.until_idle(idle_timeout), watched.time
+    except cluster.ClusterError as error:
+        return str(error), watched.time
+
+
+def test_an_idle_timeout_of_0_means_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _watch(monkeypatch, 0, 90000, silent=False)[0] == "asked to"
+    assert "has run for 600 s" in _watch(monkeypatch, 600, 90000, silent=False)[0]
+
+
+@pytest.mark.parametrize("idle_timeout", [0, 30, 86400])
+def test_a_head_is_given_up_after_a_time_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, idle_timeout: float
+) -> None:
+    why, after = _watch(monkeypatch, idle_timeout, 90000, silent=True)
+    assert "has not answered for 600 s (refused)" in why
+    assert after == pytest.approx(605, abs=10)
+
+
+# the command of each node
+
+
+def _plan(**changes: Any) -> cluster_node.Plan:
+    plan = cluster_node.Plan(
+        job_id="12",
+        head="osk-gpu94",
+        address="127.0.0.1",
+        port=37173,
+        dashboard_port=37174,
+        token_file="/shared/token-12",  # noqa: S106
+        temp_dir="/tmp/mnrun-12-0a1b2c",
+        log_dir="/shared/it's logs",
+        gpus=8,
+        options={"object-store-memory": 100, "no-monitor": True},
+    )
+    return plan._replace(**changes)
+
+
+def test_the_head_listens_no_wider_than_needed() -> None:
+    command = cluster_node.ray_command(_plan(), "osk-gpu94", {"SLURM_CPUS_ON_NODE": "64"})
+    assert {"--head", "--dashboard-host=127.0.0.1", "--port=37173", "--num-gpus=8"} <= set(command)
+    assert {"--object-store-memory=100", "--no-monitor", "--num-cpus=64"} <= set(command)
+    assert "/shared/token-12" not in " ".join(command)
+
+
+def test_a_worker_knows_the_head_and_has_what_slurm_gave_it() -> None:
+    env = {"SLURM_CPUS_ON_NODE": "64", "SLURM_GPUS_ON_NODE": "4"}
+    command = cluster_node.ray_command(_plan(), "osk-gpu95", env)
+    assert {"--address=127.0.0.1:37173", "--node-name=osk-gpu95", "--num-gpus=4"} <= set(command)
+    assert not any("dashboard-port" in part or "--head" in part for part in command)
+
+
+def test_the_path_that_ray_gets_is_short_enough() -> None:
+    assert len(_ray_folder(cluster.temp_dir("/local/scratch0", "1234567890"))) <= 43
+    with pytest.raises(cluster.ClusterError, match="ray_cluster_temp_dir"):
+        cluster.temp_dir("/local/scratch/of/us", "1234567890")
+
+
+def _ray_folder(temp_dir: str) -> str:
+    command = cluster_node.ray_command(_plan(temp_dir=temp_dir), "n", {"SLURM_CPUS_ON_NODE": "1"})
+    (option,) = [part for part in command if part.startswith("--temp-dir=")]
+    return option.partition("=")[2]
+
+
+def test_ray_gets_the_tokens_path_and_no_other_cluster() -> None:
+    env = {"RAY_ADDRESS": "other:1", "RAY_AUTH_TOKEN": "other", "ROCR_VISIBLE_DEVICES": "0"}
+    env["PATH"] = "/bin"
+    ours = cluster_node.ray_environment(_plan(), env)
+    assert ours["RAY_AUTH_TOKEN_PATH"] == _plan().token_file
+    assert ours["RAY_AUTH_MODE"] == "token"
+    assert ours["PATH"] == "/bin"
+    assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "ROCR_VISIBLE_DEVICES"} & set(ours)
+
+
+# files
+
+
+def test_a_private_file_is_private_and_new(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    cluster_files.write_private(path, "secret")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        cluster_files.write_private(path, "other")
+
+
+def test_the_head_is_published_whole_and_withdrawn_by_its_own_job_only(tmp_path: Path) -> None:
+    path = tmp_path / "head.json"
+    cluster_files.withdraw(path, "12")  # never came to publish
+    cluster_files.publish(path, {"job_id": "12"})
+    assert json.loads(path.read_text()) == {"job_id": "12"}
+    assert list(tmp_path.iterdir()) == [path]
+    cluster_files.withdraw(path, "11")
+    assert path.exists()
+    cluster_files.withdraw(path, "12")
+    assert not path.exists()
+
+
+def test_the_end_of_a_log_without_what_hides_the_cause(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    dump = "[state-dump] NodeManager\n" * 5000
+    log.write_text(f"early\n{dump}raylet [exit code=1]\n\n{dump}killed\n")
+    assert cluster_files.last_lines(log, 2) == ["raylet [exit code=1]", "killed"]
+    assert cluster_files.last_lines(tmp_path / "none", 2) == []
+
+
+# processes
+
+_TREE = """
+import os, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from cluster_proc import adopt_orphans, descendants, end_descendants
+adopt_orphans()
+daemon = "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(600)"
+stubborn = "import signal as s, time; s.signal(15, s.SIG_IGN); print(flush=True); time.sleep(600)"
+subprocess.run([sys.executable, "-c", daemon], check=True)
+deaf = subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE)
+deaf.stdout.read(1)
+before = descendants(os.getpid())
+left = end_descendants(grace=0.3)
+print(len(before), len(left), *before)
+"""
+
+
+def test_daemons_and_deaf_processes_end_too() -> None:
+    command = [sys.executable, "-c", _TREE, str(FILES)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    before, left, *pids = done.stdout.split()
+    assert (before, left) == ("2", "0")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

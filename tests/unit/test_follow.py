@@ -1,0 +1,293 @@
+"""The action plugins: what they show, what they pass on, and a connection that is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible.playbook.task import Task
+from ansible_collections.mnrun.train.plugins.action import ray_job, slurm_job, slurm_job_info
+from ansible_collections.mnrun.train.plugins.module_utils.report import duration, line
+from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
+from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
+
+Answer = dict[str, Any] | Exception
+
+
+class Clock:
+    """Stands for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Screen:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def display(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class Stage:
+    """An action plugin on a host which gives prepared answers, one for each call of a module."""
+
+    def __init__(self, plugin: type[PatientAction], clock: Clock, **arguments: Any) -> None:
+        task = Task()
+        task.args = {"run_dir": "~/run", "stage": "sft", **arguments}
+        self.screen = Screen()
+        self.clock = clock
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.answers: list[Answer] = []
+        connected = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp"))
+        self.action = plugin(task, connected, None, None, None, None)
+        self.action._display = self.screen
+        self.action._execute_module = self._answer
+
+    def _answer(self, module_name: str, module_args: dict[str, Any], **_rest: Any) -> Answer:
+        self.calls.append((module_name.rpartition(".")[2], module_args))
+        self.clock.now += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def run(self, *answers: Answer) -> dict[str, Any]:
+        self.answers = list(answers)
+        result: dict[str, Any] = self.action.run(task_vars={})
+        assert self.answers == [], "every answer was asked for"
+        return result
+
+
+Make = Callable[..., Stage]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    clock = Clock()
+    monkeypatch.setattr(connection, "time", clock)
+    monkeypatch.setattr(follow, "time", clock)
+    return lambda plugin=slurm_job, **arguments: Stage(plugin.ActionModule, clock, **arguments)
+
+
+FIRST = {
+    "changed": True,
+    "action": "submitted",
+    "msg": "Job 12 was submitted.",
+    "attempt": 1,
+    "fingerprint": "f" * 64,
+    "diff": [],
+}
+LAST = {"changed": False, "action": "nothing", "msg": "Job 12 ended as COMPLETED.", "attempt": 1}
+GONE = AnsibleConnectionFailure("ssh: connection refused")
+
+
+def entry(phase: str, state: str, step: int | None = None, **changes: Any) -> dict[str, Any]:
+    return {
+        "attempt": 1,
+        "digest": f"{state}-{step}",
+        "known": True,
+        "seconds": 130.0,
+        "job": {"id": "12", "phase": phase, "state": state, "reason": "", "nodes": ""},
+        "progress": {"step": step, "total": 160, "metrics": {"loss": 1.93} if step else {}},
+        "log": {"lines": [], "offset": {}},
+        "stage": "sft",
+        **changes,
+    }
+
+
+def info(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"changed": False, "stages": list(entries)}
+
+
+RUNNING, ENDED = entry("running", "RUNNING", 40), entry("succeeded", "COMPLETED", 160)
+
+
+def test_each_change_is_shown_once_and_the_last_call_settles(make: Make) -> None:
+    stage = make(wait=True, wait_timeout=500)
+    result = stage.run(FIRST, info(entry("queued", "PENDING")), info(RUNNING), info(RUNNING),
+                       info(ENDED), LAST)  # fmt: skip
+    assert stage.screen.lines == [
+        "[sft] Job 12 was submitted.",
+        "[sft] job 12 PENDING · 2m10s",
+        "[sft] job 12 RUNNING · step 40/160 · loss 1.93 · 2m10s",
+        "[sft] job 12 COMPLETED · step 160/160 · loss 1.93 · 2m10s",
+    ]
+    assert result == {**LAST, "changed": True, "action": "submitted", "diff": []}
+    names = [name for name, _arguments in stage.calls]
+    assert names == ["slurm_job", *["slurm_job_info"] * 4, "slurm_job"]
+    assert stage.calls[0][1]["wait"] is False
+    last = stage.calls[-1][1]
+    assert (last["wait"], last["attempt"]) == (True, 1)
+    assert 0 < last["wait_timeout"] < 500
+
+
+def test_a_question_carries_what_was_seen_and_whose_record_it_is(make: Make) -> None:
+    head = {"address": "http://127.0.0.1:1", "token_file": "/t"}
+    stage = make(ray_job, wait=True, spec={"a": 1}, **head)
+    stage.run(FIRST, info(RUNNING), info(ENDED), LAST)
+    name, question = stage.calls[2]
+    assert name == "ray_job_info"
+    assert question.pop("pace") >= 2
+    assert question == {
+        "run_dir": "~/run",
+        "stage": "sft",
+        **head,
+        "fingerprint": "f" * 64,
+        "wait": True,
+        "seen": RUNNING["digest"],
+        "wait_timeout": 30,
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"wait": False}, {"wait": "no"}, {"wait": True, "state": "absent"},
+     {"wait": True, "attempt": 3}],
+)  # fmt: skip
+def test_without_anything_to_follow_the_module_runs_as_it_is(
+    make: Make, arguments: dict[str, Any]
+) -> None:
+    stage = make(**arguments)
+    assert stage.run(FIRST) == FIRST
+    assert stage.calls == [("slurm_job", {"run_dir": "~/run", "stage": "sft", **arguments})]
+    assert stage.screen.lines == []
+
+
+def test_check_mode_passes_straight_through(make: Make) -> None:
+    stage = make(wait=True)
+    stage.action._task.check_mode = True
+    assert stage.run(FIRST) == FIRST
+    assert stage.calls[0][1]["wait"] is True
+
+
+@pytest.mark.parametrize("first", [{**FIRST, "failed": True}, {**FIRST, "action": "nothing"}])
+def test_nothing_is_followed_after_a_failure_or_when_all_is_done(
+    make: Make, first: dict[str, Any]
+) -> None:
+    assert make(wait=True).run(first) == first
+
+
+def test_a_lost_connection_is_survived_and_told(make: Make) -> None:
+    stage = make(wait=True)
+    unreachable = {"unreachable": True, "msg": "no route"}
+    result = stage.run(FIRST, GONE, unreachable, info(ENDED), GONE, LAST)
+    assert result["msg"] == LAST["msg"]
+    assert "[sft] no connection; trying again in 2 s" in stage.screen.lines
+    assert "[sft] no connection; trying again in 4 s" in stage.screen.lines
+
+
+def test_an_ssh_that_was_killed_is_a_lost_connection_but_a_crash_is_not(make: Make) -> None:
+    killed = {"failed": True, "rc": -9, "module_stdout": "", "msg": "no json"}
+    assert make(wait=True).run(FIRST, killed, info(ENDED), LAST)["msg"] == LAST["msg"]
+    crashed = {"failed": True, "rc": 1, "module_stdout": "", "msg": "MODULE FAILURE"}
+    assert make(wait=True).run(FIRST, crashed)["msg"] == "MODULE FAILURE"
+
+
+def test_a_connection_that_does_not_come_back_is_a_failure_that_says_what_goes_on(
+    make: Make,
+) -> None:
+    stage = make(wait=True)
+    tries = 23
+    result = stage.run(FIRST, *[GONE] * tries)
+    assert result["failed"]
+    assert "no connection for 600 s. What runs on the cluster goes on" in result["msg"]
+    assert result["changed"] is True
+    assert stage.clock.now < 700
+
+
+def test_a_host_that_never_answered_is_unreachable_at_once(make: Make) -> None:
+    result = make(wait=True).run(GONE)
+    assert result["unreachable"]
+
+
+def test_when_the_time_is_over_the_module_says_so(make: Make) -> None:
+    stage = make(wait=True, wait_timeout=3)
+    late = {"failed": True, "msg": "The time to wait is over"}
+    assert stage.run(FIRST, info(RUNNING), info(RUNNING), late)["failed"]
+    assert stage.calls[-1][1]["wait_timeout"] == 1
+
+
+def test_an_attempt_of_somebody_else_is_not_followed(make: Make) -> None:
+    stage = make(wait=True)
+    stage.run(FIRST, info(entry("running", "RUNNING", attempt=2)), LAST)
+    assert stage.screen.lines == ["[sft] Job 12 was submitted."]
+
+
+def test_a_failed_question_ends_the_task(make: Make) -> None:
+    damaged = {"failed": True, "msg": "The record is damaged"}
+    assert make(wait=True).run(FIRST, damaged)["msg"] == "The record is damaged"
+
+
+def lines(*texts: str, path: str = "/out") -> dict[str, Any]:
+    return {"lines": [{"path": path, "line": text} for text in texts], "offset": {path: 9}}
+
+
+def test_logs_are_shown_and_followed_to_the_end(make: Make) -> None:
+    stage = make(slurm_job_info, log_lines=2, follow=True)
+    result = stage.run(
+        info({**RUNNING, "log": lines("a", "b")}),
+        info({**RUNNING, "log": lines("c")}),
+        info({**ENDED, "log": lines("oh", path="/err")}),
+        info({**ENDED, "log": lines("last", path="/err")}),
+    )
+    assert stage.screen.lines == [
+        *("[sft] ==> /out <==", "[sft] a", "[sft] b", "[sft] c"),
+        *("[sft] ==> /err <==", "[sft] oh", "[sft] last"),
+    ]
+    assert stage.calls[1][1]["log_offset"] == {"/out": 9}
+    assert result["stages"][0]["job"]["state"] == "COMPLETED"
+
+
+def test_logs_are_shown_once_without_follow(make: Make) -> None:
+    stage = make(slurm_job_info, log_lines=2)
+    stage.run(info({**RUNNING, "log": lines("a")}))
+    assert stage.screen.lines == ["[sft] ==> /out <==", "[sft] a"]
+
+
+def test_without_log_lines_info_is_passed_on(make: Make) -> None:
+    stage = make(slurm_job_info)
+    assert stage.run(info(RUNNING)) == info(RUNNING)
+    assert stage.screen.lines == []
+
+
+def test_a_stage_that_never_ran_has_no_log_and_says_so(make: Make) -> None:
+    result = make(slurm_job_info, log_lines=2).run(info())
+    assert result["msg"] == "The stage sft has not run in ~/run yet, so there is no log."
+    assert result["failed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"job": {"id": "7", "state": "PENDING", "reason": "Resources", "phase": "queued"}},
+         "job 7 PENDING (Resources) · step 40/160 · loss 1.93 · 2m10s"),
+        ({"known": False, "detail": "squeue is silent"},
+         "job 12 RUNNING, as far as is known (squeue is silent) · step 40/160 · loss 1.93 · 2m10s"),
+        ({"progress": {"step": 3, "metrics": {"val_reward": 0.25, "first_reward": 1}}},
+         "job 12 RUNNING · step 3 · val reward 0.25 · 2m10s"),
+        ({"job": {"id": "", "name": "x-1", "state": "INTENT"}, "progress": {}, "seconds": None},
+         "job x-1 INTENT"),
+        ({"job": {"id": "7", "state": "RUNNING", "reason": "None", "phase": "running",
+                  "nodes": "n[1-2]"}, "progress": {}},
+         "job 7 RUNNING on n[1-2] · 2m10s"),
+    ],
+)  # fmt: skip
+def test_one_line_says_how_a_stage_is(changes: dict[str, Any], text: str) -> None:
+    assert line({**RUNNING, **changes}) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (130, "2m10s"), (11100, "3h05m"), (-5, "0s")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
