@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,16 +16,18 @@ import yaml
 
 from mnrun.errors import MnrunError, UsageError
 
-_SANDBOX = "/var/lib/mnrun-sandbox"  # as the role sandbox has it
+_SANDBOX = "/var/lib/mnrun-sandbox"  # both as the role sandbox has them
+_VARIABLE = "MNRUN_SANDBOX_DIR"
 
 
-def sandbox_dir(extra_vars: Sequence[str]) -> Path:
-    """Return the sandbox's folder: the last `sandbox_dir` among values of -e, or the usual one.
+def sandbox_dir(extra_vars: Sequence[str], environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the sandbox's folder: the last `sandbox_dir` among values of -e, else
+    $MNRUN_SANDBOX_DIR, else the usual one.
 
     Args:
         extra_vars: as typed: key=value pairs, JSON or YAML. Files (@) are not looked into.
     """
-    folder = _SANDBOX
+    folder = environ.get(_VARIABLE) or _SANDBOX
     for text in extra_vars:
         folder = _variables(text).get("sandbox_dir", folder)
     return Path(folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = Path("/var/lib/mnrun-sandbox")
+DEFAULT = Path(os.environ.get("MNRUN_SANDBOX_DIR", "/var/lib/mnrun-sandbox"))
 FIRST_UP = 1800.0  # seconds: packages and the training environment
 LMOD = ("lmod", "lua5.3", "lua-posix", "lua-term", "lua-filesystem", "lua-json", "lua-lpeg",
         "lua-bit32")  # fmt: skip

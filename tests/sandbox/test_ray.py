@@ -170,7 +170,8 @@ def test_a_cluster_that_cannot_come_up_says_why(new_run: Any) -> None:
     done = run.try_to("start", ray_cluster_options={"no-such-option": 1})
     assert done.returncode == 2
     assert "No such option" in done.stdout
-    assert "osk-gpu94" in done.stdout
+    # Whichever node is the first to end.
+    assert any(f"{node}: Ray ended by itself" in done.stdout for node in NODES)
 
 
 def test_nodes_are_given_back_when_nothing_runs(new_run: Any) -> None:

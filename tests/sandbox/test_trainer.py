@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from .conftest import DEFAULT as STATE
+
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "roles" / "sandbox" / "files"
 CHECKS = Path(__file__).parent / "files" / "trainer_checks.py"
-STATE = Path(os.environ.get("MNRUN_SANDBOX_DIR", "/var/lib/mnrun-sandbox"))
 MODEL = "model/Llama-3.2-1B-Instruct"
 DATA = "data/gsm8k"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

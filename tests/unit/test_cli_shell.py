@@ -59,7 +59,13 @@ def test_without_a_sandbox_it_says_how_to_get_one(tmp_path: Path) -> None:
     ],
 )
 def test_the_sandbox_is_where_the_user_put_it(given: list[str], folder: str) -> None:
-    assert sandbox_dir(given) == Path(folder)
+    assert sandbox_dir(given, {}) == Path(folder)
+
+
+def test_the_environment_may_say_where_the_sandbox_is() -> None:
+    environ = {"MNRUN_SANDBOX_DIR": "/env/box"}
+    assert sandbox_dir([], environ) == Path("/env/box")
+    assert sandbox_dir(["sandbox_dir=/data/box"], environ) == Path("/data/box")
 
 
 @pytest.mark.parametrize("text", ["sandbox_dir='/a", "{sandbox_dir: [}", "{"])
