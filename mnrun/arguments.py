@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -44,7 +45,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         SystemExit: --help or --version was asked for and printed.
     """
     words, shell_command = _split_shell_command(list(argv))
-    shared = argparse.Namespace(inventory=None, extra_vars=[], check=False, diff=False, verbose=0)
+    shared = argparse.Namespace(
+        inventory=None, run=None, extra_vars=[], check=False, diff=False, verbose=0
+    )
     shared, words = _shared_options().parse_known_args(words, namespace=shared)
     alias = words[0] if words and words[0] in ALIASES else None
     if alias:
@@ -54,6 +57,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = _parser().parse_args(words, namespace=shared)
     if shell_command and options.command != "sandbox shell":
         raise UsageError(f"'--' and a command behind it are for sandbox shell only.\n{_SEE_HELP}")
+    if options.run:
+        options.extra_vars.append(f"mnrun_run_name={options.run}")
     options.alias = alias
     options.shell_command = shell_command
     return options
@@ -122,6 +127,7 @@ def _shared_options() -> Parser:
     parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     add = parser.add_argument_group("options of every command").add_argument
     add("-i", "--inventory", metavar="SITE", help="a site's name or an inventory's path")
+    add("--run", type=_run_name, metavar="NAME", help="a run of its own, beside the site's")
     add(
         "-e",
         "--extra-vars",
@@ -139,6 +145,27 @@ def _logs_options(parser: Parser) -> None:
     parser.add_argument("mnrun_logs_stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument(
         "-f", "--follow", dest="mnrun_logs_follow", action="store_true", default=None
+    )
+
+
+def _runs_options(parser: Parser) -> None:
+    parser.add_argument(
+        "mnrun_runs_names",
+        nargs="*",
+        type=_run_name,
+        metavar="NAME",
+        help="of these only; two are compared",
+    )
+
+
+def _prune_options(parser: Parser) -> None:
+    parser.add_argument("mnrun_prune_names", nargs="+", type=_run_name, metavar="NAME")
+    parser.add_argument(
+        "--yes",
+        dest="mnrun_prune_confirmed",
+        action="store_true",
+        default=None,
+        help="delete; without it, only show what would go",
     )
 
 
@@ -179,10 +206,20 @@ def _sandbox_shell_options(parser: Parser) -> None:
 
 _OWN_OPTIONS = {
     "logs": _logs_options,
+    "prune": _prune_options,
+    "runs": _runs_options,
     "sandbox up": _sandbox_up_options,
     "sandbox down": _sandbox_down_options,
     "sandbox shell": _sandbox_shell_options,
 }
+
+
+def _run_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}|\(default\)", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a run (1 to 64 letters, digits, dots, dashes, underscores)"
+        )
+    return text
 
 
 def _count(text: str) -> int:

@@ -59,6 +59,19 @@ COMMANDS = {
             raw_lines=True,
         ),
         Command(
+            "runs",
+            "all runs of the site; two that are named are compared",
+            "runs",
+            variables=("mnrun_runs_names",),
+            reads=True,
+        ),
+        Command(
+            "prune",
+            "delete runs that are named, once you say --yes",
+            "prune",
+            variables=("mnrun_prune_names", "mnrun_prune_confirmed"),
+        ),
+        Command(
             "sandbox up",
             "bring up a real small Slurm cluster on this machine",
             "sandbox_up",

@@ -68,37 +68,18 @@ stages:
       type: dict
 """
 
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.info import BackendOf
-from ..module_utils.job import Backend, Record
+from ..module_utils.backends import slurm_or_ray
 from ..module_utils.process import run
-from ..module_utils.ray_backend import RayJob, RayRecords
-from ..module_utils.ray_head import ask_slurm
 from ..module_utils.run import INFO_OPTIONS, run_info
 from ..module_utils.slurm import SlurmClient
-from ..module_utils.slurm_backend import SlurmBackend, SlurmJob
-
-
-def slurm_or_ray(run_dir: Path, clock: Clock) -> BackendOf:
-    client = SlurmClient(run, clock)
-    ray = RayRecords(RayJob(), ask_slurm(client))
-
-    def choose(record: Record) -> Backend:
-        if record.kind == "slurm":
-            return SlurmBackend(client, SlurmJob(run_dir, record.stage))
-        return ray
-
-    return choose
 
 
 def main() -> None:
     options = {**INFO_OPTIONS, "follow": {"type": "bool", "default": False}}
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    run_info(module, slurm_or_ray)
+    run_info(module, lambda run_dir, clock: slurm_or_ray(run_dir, SlurmClient(run, clock)))
 
 
 if __name__ == "__main__":

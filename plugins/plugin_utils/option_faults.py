@@ -19,6 +19,7 @@ _PLACEHOLDER = re.compile(
 # <pad> and </s> are words of trainers; alone as an option of ours, <partition> is none.
 _WHOLE_PLACEHOLDER = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\.\.\.|…|TODO|FIXME|XXX")
 _PATH_NAME = re.compile(r"_(dir|path|file|files|prefix|hook|init|model|spec)$")
+_RUN_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 # Not safe in all of: Slurm's patterns, hydra's lists, Ray's session folder, conda's scripts.
 _UNSAFE_IN_PATH = re.compile(r"""[\s"'\\$`,;&|<>*?!()\[\]{}#]""")
 
@@ -92,6 +93,11 @@ def text_faults(name: str, value: Any, spec: Mapping[str, Any]) -> list[str]:
 def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
     if not text.isprintable():
         return f"{_shown(text, spec)} holds a line break or a control character: write one line"
+    if name == "mnrun_run_name" and not _RUN_NAME.fullmatch(text):
+        return (
+            f"{text!r} is no name of a run: use 1 to 64 letters, digits, dots, dashes or"
+            " underscores, a letter or a digit first"
+        )
     is_path = "path" in (spec.get("type"), spec.get("elements")) or _PATH_NAME.search(name)
     unsafe = _UNSAFE_IN_PATH.search(text) if is_path else None
     if unsafe:

@@ -16,7 +16,7 @@ from mnrun.commands import ALIASES, COMMANDS, GROUPS
 from mnrun.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-NEEDS_MORE = {"logs": ["sft"]}
+NEEDS_MORE = {"logs": ["sft"], "prune": ["first"]}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -36,6 +36,11 @@ def test_shared_options_may_stand_before_between_and_behind() -> None:
     assert (options.command, options.inventory) == ("ray start", "x")
     assert options.extra_vars == ["a=1", "b=2"]
     assert options.verbose == 2
+
+
+def test_a_run_of_its_own_is_a_variable_that_hints_repeat() -> None:
+    options = parse(["--run", "larger-lr", "ppo", "-e", "a=1"])
+    assert options.extra_vars == ["a=1", "mnrun_run_name=larger-lr"]
 
 
 def test_without_options_nothing_is_set() -> None:
@@ -97,6 +102,10 @@ def test_options_of_the_sandbox_are_variables_of_its_role() -> None:
         ("sandbox down", {}),
         ("sandbox down --wipe", {"sandbox_wipe": True}),
         ("logs ppo", {"mnrun_logs_stage": "ppo"}),
+        ("runs", {"mnrun_runs_names": []}),
+        ("runs a b", {"mnrun_runs_names": ["a", "b"]}),
+        ("prune a", {"mnrun_prune_names": ["a"]}),
+        ("prune a b --yes", {"mnrun_prune_names": ["a", "b"], "mnrun_prune_confirmed": True}),
         ("logs -f sft", {"mnrun_logs_stage": "sft", "mnrun_logs_follow": True}),
     ],
 )
@@ -122,6 +131,8 @@ def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) 
         (["ppo", "sft"], "unrecognized arguments: sft"),
         (["sandbox", "up", "--nodes", "0"], "'0' is not a number from 1 up"),
         (["sandbox", "up", "--gpus", "eight"], "'eight' is not a number from 1 up"),
+        (["ppo", "--run", "../x"], "'../x' is no name of a run"),
+        (["prune"], "required: NAME"),
         (["ppo", "--", "ls"], "for sandbox shell only"),
         (["-i"], "expected one argument"),
     ],

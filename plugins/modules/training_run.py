@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: training_run
+short_description: Remove runs that have a name
+description:
+  - Deletes the folders of runs, with their checkpoints, logs and records. There is no way back.
+  - Refuses while a job of one of them is alive or may be. The site's own run has no name and is
+    never removed.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be removed, and refuses what would be refused.
+  diff_mode:
+    support: full
+    description: Shows the folders that go, with the number and the size of their files.
+  idempotent:
+    support: full
+    description: What is not there is not removed.
+options:
+  base_dir:
+    description: The site's working folder, absolute or with C(~) in front.
+    type: str
+    required: true
+  names:
+    description: Names of the runs.
+    type: list
+    elements: str
+    required: true
+  state:
+    description: Only V(absent); a run is made by its first stage.
+    type: str
+    choices: [absent]
+    default: absent
+seealso:
+  - module: mnrun.train.training_run_info
+"""
+
+EXAMPLES = r"""
+- name: Remove an experiment
+  mnrun.train.training_run:
+    base_dir: ~/training/multinode
+    names: [larger-lr]
+"""
+
+RETURN = r"""
+msg:
+  description: The same in words, a line for each name.
+  type: str
+  returned: success
+removed:
+  description: The runs that were removed, or would be in check mode.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{name: larger-lr, path: /home/me/training/multinode/runs/larger-lr, files: 214,
+            bytes: 7340032}]
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.files import expand
+from ..module_utils.process import run
+from ..module_utils.run import with_edge
+from ..module_utils.slurm import SlurmClient
+from ..module_utils.training_runs import going, remove, size_of
+
+
+def absent(base: Path, names: list[str], check: bool) -> dict[str, Any]:
+    clock = Clock()
+    runs = going(base, names, SlurmClient(run, clock), clock)
+    found = [{"name": r.name, "path": str(r.path), **size_of(r.path)._asdict()} for r in runs]
+    before = "".join(f"{r['path']} ({r['files']} files, {r['bytes']} bytes)\n" for r in found)
+    for each in [] if check else runs:
+        remove(each)
+    diff = {"before": before, "after": "", "before_header": "runs", "after_header": "runs"}
+    lines = [line for name in names for line in told(name, found, base, check)]
+    return {"changed": bool(runs), "removed": found, "diff": diff, "msg": "\n".join(lines)}
+
+
+def told(name: str, found: list[dict[str, Any]], base: Path, check: bool) -> list[str]:
+    done = "Would remove" if check else "Removed"
+    lines = [
+        f"{done} {name}: {each['files']} files, {each['bytes'] / 1e9:.2f} GB, in {each['path']}"
+        for each in found
+        if each["name"] == name
+    ]
+    return lines or [f"There is no run {name} in {base}/runs."]
+
+
+def main() -> None:
+    options = {
+        "base_dir": {"type": "str", "required": True},
+        "names": {"type": "list", "elements": "str", "required": True},
+        "state": {"type": "str", "choices": ["absent"], "default": "absent"},
+    }
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    given = module.params
+    with_edge(module, lambda: absent(expand(given["base_dir"]), given["names"], module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

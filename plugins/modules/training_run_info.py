@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: training_run_info
+short_description: The runs of a site, side by side
+description:
+  - Tells of every run below a folder how each of its stages is, and compares two of them.
+    Changes nothing.
+  - The site's own run lies in O(base_dir) itself and is called C((default)); one with a name lies
+    in C(runs/NAME) below it.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing, in check mode or not.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Changes nothing.
+options:
+  base_dir:
+    description: The site's working folder, absolute or with C(~) in front.
+    type: str
+    required: true
+  names:
+    description: Tell of these runs only. Two of them are compared. Empty for all.
+    type: list
+    elements: str
+    default: []
+seealso:
+  - module: mnrun.train.training_run
+  - module: mnrun.train.slurm_job_info
+"""
+
+EXAMPLES = r"""
+- name: Compare two runs
+  mnrun.train.training_run_info:
+    base_dir: ~/training/multinode
+    names: [baseline, larger-lr]
+  register: runs
+"""
+
+RETURN = r"""
+runs:
+  description: One entry for each run, with its C(name), its C(path) and its C(stages).
+  type: list
+  elements: dict
+  returned: success
+comparison:
+  description:
+    - One entry for each stage, with the C(spec) differences as lines, the C(metrics) of both runs,
+      and the runs in which it is C(missing).
+  type: list
+  elements: dict
+  returned: success, empty unless two runs are named
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.clock import Clock
+from ..module_utils.files import expand
+from ..module_utils.process import run
+from ..module_utils.run import with_edge
+from ..module_utils.slurm import SlurmClient
+from ..module_utils.training_runs import chosen, comparison, described
+
+
+def look(base_dir: str, names: list[str]) -> dict[str, Any]:
+    clock = Clock()
+    client = SlurmClient(run, clock)
+    found = [described(each, client, clock) for each in chosen(expand(base_dir), names)]
+    compared = comparison(*found) if names and len(found) == 2 else []
+    return {"changed": False, "runs": found, "comparison": compared}
+
+
+def main() -> None:
+    options = {
+        "base_dir": {"type": "str", "required": True},
+        "names": {"type": "list", "elements": "str", "default": []},
+    }
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    with_edge(module, lambda: look(module.params["base_dir"], module.params["names"]))
+
+
+if __name__ == "__main__":
+    main()

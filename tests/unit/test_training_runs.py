@@ -1,0 +1,118 @@
+"""Several runs side by side: listed, compared, and removed only when nothing of them is alive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.filter.runs_table import runs_table
+from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, Phase, Record
+from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.training_runs import (
+    DEFAULT,
+    TrainingRun,
+    chosen,
+    comparison,
+    described,
+    going,
+    remove,
+    size_of,
+    training_runs,
+)
+
+
+def nobody(command: list[str], seconds: float, stdin: str) -> Result:
+    """A Slurm that does not answer."""
+    return Result(1, "", "Unable to contact slurm controller")
+
+
+SILENT = SlurmClient(nobody, Clock())
+
+
+def trained(
+    folder: Path, spec: dict[str, Any], phase: Phase = Phase.SUCCEEDED, **metrics: float
+) -> None:
+    state = "COMPLETED" if phase is Phase.SUCCEEDED else "RUNNING"
+    attempt = Attempt(1, "t", "sft-1", 1.0, phase, job_id="7", state=state, start=1.0)
+    attempt.end = 2.0 if phase.ended else None
+    output = {"step": 8, "path": "/p", "model": "/m", "metrics": metrics}
+    record = Record("sft", "slurm", fingerprint(spec), spec, {}, [attempt], output)
+    Ledger(folder, "sft", Clock()).save(record)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    trained(tmp_path, {"lr": 1}, loss=0.5)
+    trained(tmp_path / "runs" / "fast", {"lr": 2}, loss=0.25)
+    (tmp_path / "runs" / "no-run").mkdir()
+    return tmp_path
+
+
+def test_a_run_is_a_folder_with_a_record(base: Path) -> None:
+    assert training_runs(base) == [
+        TrainingRun(DEFAULT, base),
+        TrainingRun("fast", base / "runs" / "fast"),
+    ]
+    assert training_runs(base / "nowhere") == []
+
+
+def test_a_name_that_no_run_has_is_told_with_those_that_there_are(base: Path) -> None:
+    with pytest.raises(Invalid, match=r"no run fats in .*\. There are: \(default\), fast\."):
+        chosen(base, ["fats"])
+    assert [run.name for run in chosen(base, ["fast"])] == ["fast"]
+
+
+def test_two_runs_are_compared_by_spec_and_metrics(base: Path) -> None:
+    runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT, "fast"])]
+    (stage,) = comparison(*runs)
+    assert stage["spec"] == ["lr: 1 -> 2"]
+    assert stage["metrics"] == [{"loss": 0.5}, {"loss": 0.25}]
+    lines = runs_table({"runs": runs, "comparison": [stage]})
+    assert lines == ["sft", "  lr: 1 -> 2", "  loss: 0.5 in (default), 0.25 in fast"]
+
+
+def test_a_stage_of_one_run_only_is_said_to_be_missing_in_the_other(base: Path) -> None:
+    Ledger(base, "sft", Clock()).folder(fingerprint({"lr": 1})).joinpath("record.json").unlink()
+    runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT, "fast"])]
+    assert "  not run in (default)" in runs_table({"runs": runs, "comparison": comparison(*runs)})
+
+
+def test_the_table_has_a_row_for_each_run(base: Path) -> None:
+    runs = [described(run, SILENT, Clock()) for run in training_runs(base)]
+    runs[0]["stages"][0]["progress"] = {"step": 8, "total": 8, "metrics": {"loss": 0.5}}
+    head, first, second = runs_table({"runs": runs, "comparison": []})
+    assert head.split() == ["RUN", "LAST", "JOB", "SFT"]
+    assert first.startswith("(default)  1970-01-01")
+    assert first.endswith("8/8, loss 0.5")
+    assert second.endswith("COMPLETED")
+    assert runs_table({"runs": [], "comparison": []}) == ["Nothing has run yet."]
+
+
+def test_a_run_that_is_over_can_go(base: Path) -> None:
+    (run,) = going(base, ["fast", "never-there"], SILENT, Clock())
+    left_behind = base / "runs" / ".removed-fast"
+    left_behind.mkdir()
+    (left_behind / "file").write_text("x")
+    assert size_of(run.path).files == 1
+    remove(run)
+    assert [path.name for path in (base / "runs").iterdir()] == ["no-run"]
+    assert training_runs(base) == [TrainingRun(DEFAULT, base)]
+
+
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.QUEUED, Phase.UNKNOWN])
+def test_a_run_that_may_be_alive_stays(base: Path, phase: Phase) -> None:
+    trained(base / "runs" / "fast", {"lr": 3}, phase)
+    with pytest.raises(Refused, match="fast stays: its stage sft is not over"):
+        going(base, ["fast"], SILENT, Clock())
+
+
+@pytest.mark.parametrize("name", [DEFAULT, "..", "a/b", ""])
+def test_only_a_run_with_a_name_can_go(base: Path, name: str) -> None:
+    with pytest.raises(Invalid, match="The name of a run must be"):
+        going(base, [name], SILENT, Clock())
