@@ -83,6 +83,16 @@ options:
         description: The result must hold the weights in the Hugging Face form too.
         type: bool
         default: false
+      step_bytes:
+        description: >-
+          What one checkpoint takes, about. Nothing is submitted where the file system has no room
+          for those to come. V(0) if that is not known.
+        type: int
+        default: 0
+      kept:
+        description: How many checkpoints will lie there at the most.
+        type: int
+        default: 1
   replace:
     description:
       - Stop a live job of another spec and put this one in its place, instead of refusing.

@@ -154,6 +154,8 @@ class CheckpointRule(NamedTuple):
     path: Path
     parts: list[str]  # sub-folders of a step that hold shards; [] means the step itself
     hf: bool  # the finished work must hold the Hugging Face form too
+    step_bytes: int = 0  # what one checkpoint takes, about; 0: not known
+    kept: int = 1  # how many will lie there at the most
 
 
 @dataclass(frozen=True)

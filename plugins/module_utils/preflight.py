@@ -12,6 +12,7 @@ from .files import expand
 from .preflight_data import Checked, check_file
 from .preflight_identity import file_identity, folder_identity
 from .preflight_model import model_faults
+from .preflight_saves import kept, too_few_kept, weights
 from .preflight_trainer import Field, Reads, reads
 from .process import Runner
 
@@ -24,6 +25,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     identities: dict[str, Any] = field(default_factory=dict)
+    checkpoints: dict[str, dict[str, int]] = field(default_factory=dict)  # by stage
 
 
 def check(params: dict[str, Any], run: Runner) -> Report:
@@ -35,9 +37,11 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
     _check_data(train, test, trainers, report)
+    report.faults += [fault for each in trainers for fault in too_few_kept(each.stage, each.saves)]
     report.faults = list(dict.fromkeys(report.faults))
     if not report.faults:
         _identify(params, train, test, report)
+        _estimate(params, trainers, report)
     return report
 
 
@@ -113,6 +117,17 @@ def _by_stages(told: list[tuple[str, str]]) -> list[str]:
     for text, stage in told:
         stages.setdefault(text, []).append(stage)
     return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in stages.items()]
+
+
+def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
+    """What the checkpoints of each stage take. PPO's other model, if any, is as large as SFT's."""
+    known = weights(expand(params["model"])) if params["model"] else 0
+    for trainer in trainers:
+        rows = sum(report.rows[str(path)] for path in trainer.train_files)
+        report.checkpoints[trainer.stage] = {
+            "step_bytes": known * trainer.saves.bytes_per_weight,
+            "kept": kept(trainer.saves, rows, trainer.batch),
+        }
 
 
 def _identify(params: dict[str, Any], train: list[Path], test: list[Path], report: Report) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator, NamedTuple
 
 from .errors import Invalid
+from .preflight_saves import Saves, saves
 
 CHAT = "chat"  # a list of {role, content}
 TEXT = "text"
@@ -30,6 +31,7 @@ class Reads(NamedTuple):
     test_files: list[Path]
     fields: list[Field]
     batch: int
+    saves: Saves
 
 
 def reads(stage: str, config_name: str, overrides: list[str]) -> Reads:
@@ -52,7 +54,15 @@ def reads(stage: str, config_name: str, overrides: list[str]) -> Reads:
         _files(data.get("val_files")),
         _fields(config_name, config, data),
         _batch(stage, data),
+        _saves(stage, config_name, config),
     )
+
+
+def _saves(stage: str, config_name: str, config: Any) -> Saves:
+    try:
+        return saves(config_name, config)
+    except (TypeError, ValueError) as error:
+        raise Invalid(f"{stage}: how often the trainer saves is no number ({error})") from None
 
 
 def _batch(stage: str, data: Any) -> int:

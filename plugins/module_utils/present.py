@@ -19,6 +19,7 @@ from .job import NOT_SUBMITTED, Attempt, Backend, Phase, Record, Request
 from .ledger import Ledger
 from .outcome import Outcome
 from .output import as_result, newest_step, settle
+from .space import require_space
 from .stage import Action, Decision, abandoned, decide
 from .stop import BY_US, StopRule, stop_job
 
@@ -40,6 +41,7 @@ def plan(stage: Stage) -> Outcome:
     facts, decision = _decided(stage, stage.clock.monotonic(), keep=False)
     outcome = _outcome(stage, facts, decision)
     if decision.action.submits:
+        require_space(stage.request.checkpoints, _record(stage, facts))
         attempt = _new_attempt(stage, facts)
         outcome.attempt = None
         outcome.diff = difference(stage.request, stage.backend, stage.ledger, attempt)
@@ -104,10 +106,11 @@ def _outcome(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
 def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     if not decision.action.submits:
         return _outcome(stage, facts, decision)
+    request = stage.request
+    record = _record(stage, facts)
+    require_space(request.checkpoints, record)
     for look in decision.stop:
         _end(stage, look)
-    request = stage.request
-    record = facts.record or Record(request.stage, request.kind, facts.key, request.spec)
     record.labels = dict(request.labels)
     attempt = _new_attempt(stage, facts)
     diff = difference(request, stage.backend, stage.ledger, attempt)
@@ -116,6 +119,11 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     _submit(stage, record, attempt)
     facts = replace(facts, record=record)
     return replace(_outcome(stage, facts, decision), notes=notes, diff=diff)
+
+
+def _record(stage: Stage, facts: Facts) -> Record:
+    request = stage.request
+    return facts.record or Record(request.stage, request.kind, facts.key, request.spec)
 
 
 def _end(stage: Stage, look: Look) -> None:

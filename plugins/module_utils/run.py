@@ -36,6 +36,8 @@ STAGE_OPTIONS: dict[str, Any] = {
             "path": {"type": "str", "required": True},
             "parts": {"type": "list", "elements": "str", "default": []},
             "hf": {"type": "bool", "default": False},
+            "step_bytes": {"type": "int", "default": 0},
+            "kept": {"type": "int", "default": 1},
         },
     },
     "replace": {"type": "bool", "default": False},
@@ -72,9 +74,7 @@ def make_request(params: dict[str, Any], kind: str, name: str, service: bool = F
         spec=params["spec"],
         labels=_texts(params["labels"]),
         directories=[expand(path) for path in params["directories"]],
-        checkpoints=CheckpointRule(expand(rule["path"]), rule["parts"], rule["hf"])
-        if rule
-        else None,
+        checkpoints=CheckpointRule(**{**rule, "path": expand(rule["path"])}) if rule else None,
         service=service,
         replace=params["replace"],
         max_attempts=params["max_attempts"],

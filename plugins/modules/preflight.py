@@ -108,6 +108,13 @@ rows:
   description: Rows of each data file.
   type: dict
   returned: always
+checkpoints:
+  description:
+    - For each stage of O(trainers), what one of its checkpoints will take (C(step_bytes), about; 0
+      if that cannot be told) and how many will lie there at the most (C(kept)).
+  type: dict
+  returned: success
+  sample: {sft: {step_bytes: 19774000000, kept: 3}}
 identities:
   description:
     - Hashes that follow from the content of C(model), C(train_files), C(test_files) and, if there
@@ -169,7 +176,9 @@ def main() -> None:
     found = {"faults": report.faults, "rows": report.rows}
     if report.faults:
         module.fail_json(msg=message(report.faults), **found)
-    module.exit_json(changed=False, identities=report.identities, **found)
+    module.exit_json(
+        changed=False, identities=report.identities, checkpoints=report.checkpoints, **found
+    )
 
 
 if __name__ == "__main__":

@@ -215,6 +215,11 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
         ({"mnrun_train_files": ["{here}/raw.parquet"]}, ["raw GSM8K", "{here}/raw.parquet"]),
         ({"mnrun_model": "{here}/model"}, ["model.safetensors is damaged", "2000000 bytes"]),
         ({"sft_overrides": {"trainer.total_epoch": 1}}, ["did you mean trainer.total_epochs"]),
+        (
+            {"sft_overrides": {"trainer.save_freq": 1, "trainer.total_epochs": 9999}},
+            ["has room for", "x 9.23 MB of checkpoints", "trainer.max_ckpt_to_keep"],
+        ),
+        ({"sft_overrides": {"trainer.max_ckpt_to_keep": 1}}, ["keep 2 or more"]),
         ({"sft_dir": "{here}/it's my folder"}, ["sft_dir", "it's my folder", "in a path"]),
         ({"sft_overide": {}}, ["sft_overide", "did you mean sft_overrides?"]),
         ({"mnrun_partition": "YOU_TEAM"}, ["mnrun_partition", "placeholder YOU_TEAM"]),

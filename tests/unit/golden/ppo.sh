@@ -31,5 +31,7 @@ python -m verl.trainer.main_ppo \
     trainer.experiment_name=llama3.2_SFT_multinode_ppo \
     trainer.val_before_train=false \
     trainer.save_freq=10 \
+    trainer.max_actor_ckpt_to_keep=3 \
+    trainer.max_critic_ckpt_to_keep=3 \
     trainer.test_freq=10 \
     trainer.total_epochs=15
