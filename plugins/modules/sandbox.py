@@ -38,6 +38,11 @@ options:
     description: Whether slurmdbd and MariaDB run, so that C(sacct) answers.
     type: bool
     default: true
+  ssh_to_nodes:
+    description:
+      - Whether the cluster's user may log in to compute nodes. Many sites close them. Root may.
+    type: bool
+    default: true
   wipe:
     description:
       - Take the cluster down first and forget all jobs, the accounting and C(~/training) of the
@@ -108,6 +113,7 @@ ARGUMENTS = {
     "nodes": {"type": "int", "default": 2},
     "gpus": {"type": "int", "default": 8},
     "accounting": {"type": "bool", "default": True},
+    "ssh_to_nodes": {"type": "bool", "default": True},
     "wipe": {"type": "bool", "default": False},
     "files": {"type": "path"},
     "conda_env": {"type": "path"},

@@ -8,6 +8,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from .srun_step import AllocationOverError
+
 LONGEST_SILENCE = 600.0
 """Seconds without a connection after which we give up."""
 
@@ -22,11 +24,14 @@ class PatientAction(ActionBase):
         self._display.display(f"[{stage}] {text}")
 
     def call(self, module: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
-        """Run a module once; a lost connection is an `unreachable` result."""
+        """Run a module once. A lost connection is an `unreachable` result, and one that will never
+        be there again a failure."""
         try:
             answer = self._execute_module(
                 module_name=module, module_args=arguments, task_vars=task_vars
             )
+        except AllocationOverError as error:
+            return {"failed": True, "msg": f"{error.message} Run the same again to go on."}
         except AnsibleConnectionFailure as error:
             return {"unreachable": True, "failed": True, "msg": str(error)}
         return dict(answer)

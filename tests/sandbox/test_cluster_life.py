@@ -32,8 +32,8 @@ class OwnCluster(Cluster):
     def change(self, state: str = "up", check: bool = False, **options: Any) -> dict[str, Any]:
         """The module `sandbox`, in this process."""
         params = {"state": state, "directory": str(self.directory), "nodes": 2, "gpus": 8,
-                  "accounting": True, "wipe": False, "files": str(FILES),
-                  "conda_env": ""}  # fmt: skip
+                  "accounting": True, "ssh_to_nodes": True, "wipe": False,
+                  "files": str(FILES), "conda_env": ""}  # fmt: skip
         return run.run({**params, **options}, check, Clock())
 
     def info(self) -> dict[str, Any]:

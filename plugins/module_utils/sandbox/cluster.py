@@ -92,7 +92,8 @@ def plan(options: Options, found: Found, request: Request) -> list[str]:
 
 def _words(options: Options) -> str:
     accounting = "on" if options.accounting else "off"
-    return f"{options.nodes} nodes, {options.gpus} GPUs each, accounting {accounting}"
+    closed = "" if options.ssh_to_nodes else ", ssh to compute nodes closed"
+    return f"{options.nodes} nodes, {options.gpus} GPUs each, accounting {accounting}{closed}"
 
 
 def up(options: Options, request: Request, clock: Clock) -> dict[str, str]:

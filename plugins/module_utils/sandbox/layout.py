@@ -34,12 +34,14 @@ class Node(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What a user chooses. `gpus` is the number of stand-in GPUs on each compute node."""
+    """What a user chooses. `gpus` is the number of stand-in GPUs on each compute node; without
+    `ssh_to_nodes` only root may log in to those."""
 
     directory: str
     nodes: int = 2
     gpus: int = 8
     accounting: bool = True
+    ssh_to_nodes: bool = True
 
     def path(self, *parts: str) -> Path:
         """Return the path of a file below the sandbox's folder."""

@@ -24,7 +24,7 @@ def run(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str, 
 
     Raises SandboxError.
     """
-    wanted = ("directory", "nodes", "gpus", "accounting")
+    wanted = ("directory", "nodes", "gpus", "accounting", "ssh_to_nodes")
     options = checked(Options(**{name: params[name] for name in wanted}))
     need_root()
     if check_mode:

@@ -45,7 +45,8 @@ def phases(options: Options, owner: int = 0) -> list[list[Service]]:
     `owner` is the number of the user of this machine who may reach the login node.
     """
     first = [_munged(options, node.name) for node in options.machines]
-    first += [_sshd(node.name) for node in options.machines if node.name != CONTROLLER]
+    first.append(_sshd(LOGIN))
+    first += [_sshd(node.name, options.ssh_to_nodes) for node in options.compute]
     first.append(_relay(options, owner))
     database, accounting = [_mariadbd(options)], [_slurm("slurmdbd", SLURMDBD)]
     controller = [_slurm("slurmctld", SLURMCTLD)]
@@ -62,9 +63,9 @@ def _munged(options: Options, node: str) -> Service:
     return Service("munged", node, argv, serves="/run/munge/munge.socket.2")
 
 
-def _sshd(node: str) -> Service:
-    key = f"/etc/ssh/keys/{node}"
-    return Service("sshd", node, ["/usr/sbin/sshd", "-h", key], port=SSH)
+def _sshd(node: str, to_all: bool = True) -> Service:
+    argv = ["/usr/sbin/sshd", "-h", f"/etc/ssh/keys/{node}"]
+    return Service("sshd", node, argv if to_all else [*argv, "-o", "AllowUsers=root"], port=SSH)
 
 
 def _relay(options: Options, owner: int) -> Service:

@@ -1,0 +1,37 @@
+"""Options that the connection plugins through srun share."""
+
+from __future__ import annotations
+
+import yaml
+from ansible.plugins.connection import ssh
+
+
+class ModuleDocFragment:
+    """Merged into a plugin's documentation by `extends_documentation_fragment`."""
+
+    DOCUMENTATION = r"""
+options:
+  job:
+    description: Id of the running Slurm job in which commands run, each as a step.
+    type: str
+    required: true
+    vars:
+      - name: ansible_srun_job
+  node:
+    description: Slurm's name of the job's node on which they run.
+    type: str
+    required: true
+    vars:
+      - name: ansible_srun_node
+notes:
+  - Needs Slurm 20.11 or later (C(srun --overlap)) on the login node.
+  - The steps share the job's node with what runs there. They take no GPU and no memory of the job,
+    and they end with it.
+  - Pipelining (C(ansible_pipelining=true)) makes one step of a task instead of several.
+  - C(become) and C(async) do not work. A step runs as the job's user, and what it leaves behind is
+    ended with it.
+"""
+
+    # The options by which ansible-core's own plugin, of the version that is installed, reaches the
+    # login node.
+    SSH = yaml.safe_dump({"options": yaml.safe_load(ssh.DOCUMENTATION)["options"]})
