@@ -40,7 +40,8 @@ def _answers(stage: Stage, only: Only) -> list[Look]:
     begun = stage.clock.monotonic()
     while True:
         facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
-        save(stage, facts)
+        if not save(stage, facts):
+            continue
         looks = _looks(facts, only)
         live = [look for look in looks if look.observation.phase.live]
         others = (look for look in looks if not look.observation.phase.live)

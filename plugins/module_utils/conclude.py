@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from .clock import Deadline
+from .end_record import claimed_by_another
 from .errors import Invalid
+from .facts import look_at
 from .fingerprint import fingerprint
-from .job import Attempt, Phase, Record
+from .job import Attempt, Observation, Phase, Record
 from .logs import find_cause
 from .outcome import Outcome
 from .output import as_result, log_paths, settle, verify
@@ -19,21 +21,34 @@ def conclude(stage: Stage, number: int, limit: float) -> Outcome:
 
     A job that failed, or did not end in time, is told in the outcome's `problem`.
     """
-    key = fingerprint(stage.request.spec)
-    folder = stage.ledger.folder(key)
+    folder = stage.ledger.folder(fingerprint(stage.request.spec))
     record, attempt = _find(stage, number)
-    if not attempt.settled:
-        deadline = Deadline(stage.clock, limit)
+    deadline = Deadline(stage.clock, limit)
+    while not attempt.settled:
         seen = wait_until_ended(stage.backend, folder, attempt, stage.clock, deadline)
         if seen is None:
             said = _still(attempt)
             return Outcome(Action.ATTACH, said, record, folder, attempt, problem=said)
-        with stage.ledger.lock():
-            now = stage.ledger.load(key)
-            if now and now.last and now.last.number == number:
-                settle(now, seen, stage.request.checkpoints)
-                stage.ledger.save(now)
+        if not _write_end(stage, number, seen):
+            break
+        record, attempt = _find(stage, number)
     return _told(stage, number)
+
+
+def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
+    """Settle an attempt; or, if another job of it does the work, go on with that one. False if it
+    is not the newest any more: somebody else has settled it."""
+    key = fingerprint(stage.request.spec)
+    with stage.ledger.lock():
+        record = stage.ledger.load(key)
+        if not record or not record.last or record.last.number != number:
+            return False
+        if claimed_by_another(stage.ledger.folder(key), record.last):
+            look_at(stage.backend, stage.ledger, record, record.last)
+        else:
+            settle(record, seen, stage.request.checkpoints)
+        stage.ledger.save(record)
+    return True
 
 
 def _find(stage: Stage, number: int) -> tuple[Record, Attempt]:

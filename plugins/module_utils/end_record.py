@@ -7,11 +7,16 @@ scheduler has forgotten the job and the site has no accounting.
 from __future__ import annotations
 
 import json
+import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .files import read_text
+from .files import read_text, sync_directory, write_atomic
 from .job import Attempt, JobRef, Observation, Phase
+
+_NOBODY = "none"  # in place of a job's id: we gave the attempt up before any job began on it
 
 
 def start_path(folder: Path, number: int) -> Path:
@@ -27,9 +32,40 @@ def end_path(folder: Path, number: int) -> Path:
 def read_start(folder: Path, attempt: Attempt) -> JobRef | None:
     """The job that began to work on an attempt, by its own word."""
     data = _read(start_path(folder, attempt.number))
-    if data is None or data.get("token") != attempt.token:
+    if data is None or data.get("token") != attempt.token or data["job_id"] == _NOBODY:
         return None
     return JobRef(str(data["job_id"]), str(data.get("cluster", "")))
+
+
+def claimed_by_another(folder: Path, attempt: Attempt) -> bool:
+    """True if not the job that we know but another one of this attempt does the work: what
+    reached the scheduler twice may start in any order, and the one that comes second ends."""
+    started = read_start(folder, attempt)
+    return started is not None and started.job_id != attempt.job_id
+
+
+def give_up(folder: Path, attempt: Attempt, now: float) -> bool:
+    """Claim an attempt for nobody: a job of it that turns up later finds the claim and ends.
+
+    False: a job has begun on it after all. A link is made by one only, here as in the job.
+    """
+    claim = start_path(folder, attempt.number)
+    part = folder / f".{claim.name}.{attempt.token}"
+    text = {"job_id": _NOBODY, "token": attempt.token, "host": socket.gethostname(), "start": now}
+    write_atomic(part, json.dumps(text) + "\n")
+    try:
+        with suppress(FileExistsError):
+            os.link(part, claim)
+    finally:
+        part.unlink()
+    sync_directory(folder)
+    return given_up(folder, attempt)
+
+
+def given_up(folder: Path, attempt: Attempt) -> bool:
+    """True if no job can begin on this attempt any more."""
+    data = _read(start_path(folder, attempt.number))
+    return data is not None and data["job_id"] == _NOBODY and data.get("token") == attempt.token
 
 
 def read_end(folder: Path, attempt: Attempt) -> Observation | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .end_record import claimed_by_another, given_up
 from .fingerprint import fingerprint
-from .job import Attempt, Backend, Observation, Phase, Record, Request
+from .job import Attempt, Backend, Found, Observation, Phase, Record, Request
 from .ledger import Ledger
 from .output import Output, settle, verify
 
@@ -70,9 +71,10 @@ def _look(request: Request, backend: Backend, ledger: Ledger, record: Record) ->
 def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) -> Look:
     """Ask the scheduler about one attempt; an intent's job is looked for by name and token."""
     folder = ledger.folder(record.fingerprint)
-    adopted = not attempt.job_id
+    adopted = not attempt.job_id or claimed_by_another(folder, attempt)
     if adopted:
-        found = backend.find(folder, attempt)
+        gone = given_up(folder, attempt)
+        found = Found(True) if gone else backend.find(folder, attempt)
         if found.job is None:
             unknown = Observation(Phase.UNKNOWN, detail=found.detail)
             return Look(record, attempt, unknown, absent=found.sure)

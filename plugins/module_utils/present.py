@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from .checkpoint_folder import take_over
 from .clock import Clock
 from .diff import difference
+from .end_record import give_up
 from .errors import Invalid, Refused, Rejected, Uncertain, Unknown
 from .facts import Facts, Look, gather
 from .files import make_directory, write_atomic
@@ -64,13 +65,19 @@ def present(stage: Stage) -> Outcome:
                 continue  # the intent is on the disk: look for its job
 
 
-def save(stage: Stage, facts: Facts) -> None:
-    """Write what was seen of open attempts; an intent that came to nothing is closed."""
+def save(stage: Stage, facts: Facts) -> bool:
+    """Write what was seen of open attempts; an intent that came to nothing is closed.
+
+    False: the job of such an intent has just begun, so that the facts are out of date.
+    """
     for look in [facts.mine, *facts.others]:
         if look and abandoned(look, facts):
+            if not give_up(stage.ledger.folder(look.record.fingerprint), look.attempt, facts.now):
+                return False
             look.attempt.phase, look.attempt.state = Phase.GONE, NOT_SUBMITTED
     for record in facts.touched:
         stage.ledger.save(record)
+    return True
 
 
 def _decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
@@ -79,8 +86,8 @@ def _decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
     while True:
         facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
         decision = decide(stage.request, facts)
-        if keep:
-            save(stage, facts)
+        if keep and not save(stage, facts):
+            continue
         if decision.action is Action.REFUSE:
             raise Refused(decision.why)
         if decision.action is not Action.WAIT:
