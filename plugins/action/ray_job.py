@@ -10,3 +10,4 @@ class ActionModule(Follow):
 
     module = "mnrun.train.ray_job"
     passed = ("address", "token_file")
+    continues = False  # a successor needs a Ray cluster first

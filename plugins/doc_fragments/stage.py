@@ -93,6 +93,10 @@ options:
         description: How many checkpoints will lie there at the most.
         type: int
         default: 1
+      last_step:
+        description: The step at which the trainer was told to end (0 for none), if by an option.
+        type: int
+        default: 0
   replace:
     description:
       - Stop a live job of another spec and put this one in its place, instead of refusing.
@@ -105,7 +109,10 @@ options:
     default: 3
   wait:
     description:
-      - Wait for the job to end; fail if it fails, with the cause from its log.
+      - Wait for the job to end; fail if it fails, with the cause and what to do.
+      - What was not the job's fault (time limit, preemption, a node that failed) gets a successor
+        by itself, while it brings new checkpoints and O(max_attempts) allows it. What a person
+        cancelled does not.
       - In a play, a line is shown for each change, and a lost connection is survived.
     type: bool
     default: false
@@ -128,12 +135,19 @@ options:
     description: Seconds that the job gets to end after O(stop_signal).
     type: int
     default: 60
+  cancelled_by:
+    description:
+      - With O(state=absent), note in the record that somebody wants this work ended, and who. It
+        then gets no successor by itself.
+    type: str
+    default: ""
 notes:
   - A job that is alive with the same spec is attached to. One with another spec is never joined by
     a second one, it is an error that shows the difference.
   - Work that is done is only checked, from the files of its result. If they are missing or damaged,
     the work is done again.
   - A job that failed, was cancelled or ran out of time gets a successor, which goes on from the
-    newest whole checkpoint.
+    newest whole checkpoint. A damaged one is passed over (renamed, never deleted).
+  - A node that failed is left out of the successor's job, if enough others are free.
   - If the scheduler does not answer, nothing is submitted and nothing cancelled.
 """

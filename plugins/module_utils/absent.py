@@ -15,8 +15,11 @@ from .stage import Action, unsettled
 from .stop import BY_US, StopRule, stop_job
 
 
-def absent(stage: Stage, only: Only, rule: StopRule, check: bool) -> Outcome:
-    """Stop the stage's live jobs, of whatever spec, that fit `only`.
+def absent(
+    stage: Stage, only: Only, rule: StopRule, check: bool, cancelled_by: str = ""
+) -> Outcome:
+    """Stop the stage's live jobs, of whatever spec, that fit `only`. With `cancelled_by`, the
+    record says who had them cancelled, and none of them gets a successor by itself.
 
     Raises Unknown if a job does not end, or if nobody can say whether one is alive.
     """
@@ -31,7 +34,7 @@ def absent(stage: Stage, only: Only, rule: StopRule, check: bool) -> Outcome:
     with stage.ledger.lock():
         looks = _answers(stage, only)
         for look in looks:
-            _end(stage, look, rule)
+            _end(stage, look, rule, cancelled_by)
     return _outcome(stage, looks, "Stopped")
 
 
@@ -58,12 +61,15 @@ def _looks(facts: Facts, only: Only) -> list[Look]:
     return [look for look in looks if only.fits(look.record)]
 
 
-def _end(stage: Stage, look: Look, rule: StopRule) -> None:
+def _end(stage: Stage, look: Look, rule: StopRule, cancelled_by: str) -> None:
     record = look.record
     folder = stage.ledger.folder(record.fingerprint)
+    if cancelled_by:
+        look.attempt.cancelled_by = cancelled_by  # before the end, which others may see first
+        stage.ledger.save(record)
     seen = stop_job(stage.backend, folder, look.attempt, rule, stage.clock)
     if seen.phase is Phase.CANCELLED:
-        seen = replace(seen, reason=BY_US)
+        seen = replace(seen, reason=cancelled_by or BY_US)
     settle(record, seen, stage.request.checkpoints)
     stage.ledger.save(record)
 

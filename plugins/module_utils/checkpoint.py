@@ -40,11 +40,14 @@ class Survey(NamedTuple):
         return self.newest.step if self.newest else 0
 
 
-def survey(rule: CheckpointRule, hf: bool) -> Survey:
-    """Look for the newest complete step, newest first. `hf`: its Hugging Face form counts too."""
+def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
+    """Look for the newest complete step, newest first. `hf`: its Hugging Face form counts too.
+    With `below`, only among the steps below that one."""
     faults: list[str] = []
-    finished = _tracked(rule.path)
-    for step in sorted(_steps(rule.path), reverse=True):
+    finished = tracked(rule.path)
+    for step in sorted(steps(rule.path), reverse=True):
+        if below and step >= below:
+            continue
         folder = rule.path / f"global_step_{step}"
         if finished is not None and step > finished:
             faults.append(f"{folder} is half-written: the trainer had finished step {finished}")
@@ -59,12 +62,14 @@ def survey(rule: CheckpointRule, hf: bool) -> Survey:
     return Survey(None, faults)
 
 
-def _steps(folder: Path) -> list[int]:
+def steps(folder: Path) -> list[int]:
+    """All steps that a folder has anything of, in no order."""
     matches = (_STEP.fullmatch(name) for name in names(folder))
     return [int(match.group(1)) for match in matches if match]
 
 
-def _tracked(folder: Path) -> int | None:
+def tracked(folder: Path) -> int | None:
+    """The step that the trainer finished last, by its own file; None if that says nothing."""
     text = (read_text(folder / TRACKER) or "").strip()
     return int(text) if re.fullmatch(r"\d{1,12}", text) else None
 

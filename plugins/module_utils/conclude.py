@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from . import cause
 from .clock import Deadline
 from .end_record import claimed_by_another
 from .errors import Invalid
 from .facts import look_at
 from .fingerprint import fingerprint
 from .job import Attempt, Observation, Phase, Record
-from .logs import find_cause
+from .logs import behind_last_step, find_telling
 from .outcome import Outcome
 from .output import as_result, log_paths, settle, verify
 from .present import Stage
 from .stage import Action, ending, sentence
+from .successor import Verdict, verdict
 from .waiter import wait_until_ended
 
 
@@ -36,19 +38,26 @@ def conclude(stage: Stage, number: int, limit: float) -> Outcome:
 
 
 def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
-    """Settle an attempt; or, if another job of it does the work, go on with that one. False if it
-    is not the newest any more: somebody else has settled it."""
+    """Settle an attempt; or, if another job of it does the work, go on with that one. False if
+    somebody else has settled it."""
     key = fingerprint(stage.request.spec)
     with stage.ledger.lock():
         record = stage.ledger.load(key)
-        if not record or not record.last or record.last.number != number:
+        if not record or not record.open_attempt or record.open_attempt.number != number:
             return False
-        if claimed_by_another(stage.ledger.folder(key), record.last):
-            look_at(stage.backend, stage.ledger, record, record.last)
+        if claimed_by_another(stage.ledger.folder(key), record.open_attempt):
+            look_at(stage.backend, stage.ledger, record, record.open_attempt)
         else:
             settle(record, seen, stage.request.checkpoints)
+            _note_lost_nodes(stage, record.attempts[-1])
         stage.ledger.save(record)
     return True
+
+
+def _note_lost_nodes(stage: Stage, attempt: Attempt) -> None:
+    """While they can still be told: a node may be back before anybody asks again."""
+    if attempt.phase in (Phase.FAILED, Phase.GONE):
+        attempt.lost_nodes = ",".join(stage.backend.lost_nodes(attempt))
 
 
 def _find(stage: Stage, number: int) -> tuple[Record, Attempt]:
@@ -74,25 +83,71 @@ def _told(stage: Stage, number: int) -> Outcome:
             outcome.output = as_result(record, output)
             return outcome
         outcome.why += f" Its result is not whole: {'; '.join(output.faults[:3])}."
-    outcome.cause = find_cause(log_paths(attempt))
-    outcome.problem = _problem(outcome)
+        outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
+    outcome.telling = find_telling(log_paths(attempt))
+    if outcome.cause is None or attempt.cancelled_by:
+        outcome.cause = cause.find(_evidence(stage, outcome, attempt))
+    judged = verdict(stage.request, record, attempt, outcome.cause)
+    outcome.goes_on = judged.goes_on
+    outcome.problem = _problem(outcome, judged)
     return outcome
 
 
-def _problem(outcome: Outcome) -> str:
-    """One readable text: what happened, the telling line, where to look."""
-    text = outcome.why
-    attempt, cause = outcome.attempt, outcome.cause
-    if attempt and attempt.last_step:
-        text += (
-            f" The newest whole checkpoint is of step {attempt.last_step}; a re-run goes on there."
-        )
-    if cause and cause.line:
-        text += f"\n{cause.line}"
-    if cause:
-        return f"{text}\nLog: {cause.path}"
+def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidence:
+    host: Observation | None = stage.backend.host(attempt)
+    lost = [name for name in attempt.lost_nodes.split(",") if name]
+    return cause.Evidence(
+        attempt,
+        host,
+        tuple(lost or (stage.backend.lost_nodes(attempt) if host else ())),
+        outcome.telling.line if outcome.telling else "",
+        tuple(behind_last_step(log_paths(attempt))),
+    )
+
+
+def _problem(outcome: Outcome, judged: Verdict) -> str:
+    """One readable text: what happened, why, the telling line, what to do, where to look."""
+    lines = [" ".join([outcome.why, *_reasons(outcome), *_what_comes(outcome, judged)])]
+    attempt, telling = outcome.attempt, outcome.telling
+    if telling and telling.line and outcome.cause not in _FROM_OUTSIDE:
+        lines.append(telling.line)
+    if outcome.cause and outcome.cause.advice and not outcome.goes_on:
+        lines.append(f"What to do: {outcome.cause.advice}")
     paths = ", ".join(str(path) for path in log_paths(attempt)) if attempt else ""
-    return f"{text}\nIts logs are empty: {paths}" if paths else text
+    if telling:
+        lines.append(f"Log: {telling.path}")
+    elif paths:
+        lines.append(f"Its logs are empty: {paths}")
+    return "\n".join(lines)
+
+
+# The log then only shows how the trainer took its end.
+_FROM_OUTSIDE = (
+    cause.Cause.TIME_LIMIT,
+    cause.Cause.PREEMPTED,
+    cause.Cause.CANCELLED,
+    cause.Cause.CANCELLED_HERE,
+)
+
+
+def _reasons(outcome: Outcome) -> list[str]:
+    if outcome.cause is None or outcome.cause is cause.Cause.TRAINER:
+        return []
+    lost = outcome.attempt.lost_nodes if outcome.attempt else ""
+    return [f"Cause: {outcome.cause.title}{f' ({lost})' if lost else ''}."]
+
+
+def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
+    step = outcome.attempt.last_step if outcome.attempt else None
+    if judged.goes_on:
+        where = f"goes on from step {step}" if step else "begins anew: there is no checkpoint yet"
+        if outcome.cause is cause.Cause.SHORT:
+            where = f"goes on from a checkpoint before step {step}"
+        return [f"The next attempt {where}."]
+    said = [judged.why_not] if judged.why_not else []
+    if step:
+        said.append(f"The newest whole checkpoint is of step {step}; a re-run goes on there.")
+    return said
 
 
 def _still(attempt: Attempt) -> str:

@@ -101,6 +101,9 @@ class Attempt:
     stderr: str = ""
     first_step: int = 0  # newest complete checkpoint when it was submitted; 0: none
     last_step: int | None = None  # the same when it ended
+    cancelled_by: str = ""  # who ended it with `mnrun cancel`; empty: nobody
+    lost_nodes: str = ""  # nodes of it that failed, separated by commas
+    exclude: str = ""  # nodes that it does without, likewise
 
     @property
     def settled(self) -> bool:
@@ -156,6 +159,7 @@ class CheckpointRule(NamedTuple):
     hf: bool  # the finished work must hold the Hugging Face form too
     step_bytes: int = 0  # what one checkpoint takes, about; 0: not known
     kept: int = 1  # how many will lie there at the most
+    last_step: int = 0  # the trainer was told to end there; 0: it was not
 
 
 @dataclass(frozen=True)
@@ -208,4 +212,17 @@ class Backend(Protocol):
 
     def stop(self, attempt: Attempt, signal: str) -> None:
         """Ask the job to end: with `signal` if not empty, else for good. Does not wait."""
+        ...
+
+    def host(self, attempt: Attempt) -> Observation | None:
+        """How the job ended in which this one ran (Ray: its cluster's); None if there is no such
+        job, if it is alive, or if nobody can say."""
+        ...
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:
+        """The nodes of an attempt that are down or do not answer; none if nobody can say."""
+        ...
+
+    def spare(self, nodes: list[str]) -> list[str]:
+        """Those of `nodes` that the next job can do without: none unless others are free."""
         ...

@@ -23,7 +23,7 @@ _SECONDARY = re.compile(
 _STEP_LINE = re.compile(r"\bstep:\d+ - ")
 
 
-class Cause(NamedTuple):
+class Telling(NamedTuple):
     """The lines that show why a job failed; `line` is the most telling one."""
 
     path: Path
@@ -69,7 +69,7 @@ def last_lines(path: Path, count: int) -> tuple[list[str], int]:
     return lines[-count:] if count else [], offset
 
 
-def find_cause(paths: list[Path]) -> Cause | None:
+def find_telling(paths: list[Path]) -> Telling | None:
     """Why a job failed, by its logs: the first error of the last burst, with what led to it.
 
     The error log comes first in `paths`. None if all logs are empty or missing.
@@ -79,16 +79,29 @@ def find_cause(paths: list[Path]) -> Cause | None:
     for path, lines in logs:
         at = _error_at(lines)
         if at is not None:
-            return Cause(path, lines[at].strip(), _around(lines, at))
+            return Telling(path, lines[at].strip(), _around(lines, at))
     for path, lines in logs:
-        return Cause(path, "", lines[-TAIL:])
+        return Telling(path, "", lines[-TAIL:])
     return None
+
+
+def behind_last_step(paths: list[Path]) -> list[str]:
+    """All lines of the logs' ends that come after the last step that was trained."""
+    found: list[str] = []
+    for path in dict.fromkeys(paths):
+        lines = clean_lines(tail(path))
+        found += lines[_after_last_step(lines) :]
+    return found
+
+
+def _after_last_step(lines: list[str]) -> int:
+    return max((n for n, line in enumerate(lines) if _STEP_LINE.search(line)), default=-1) + 1
 
 
 def _error_at(lines: list[str]) -> int | None:
     """Where the telling line is. After the last step that was trained, the first error is the
     cause; those behind it are what other ranks and launchers made of it."""
-    begin = max((n for n, line in enumerate(lines) if _STEP_LINE.search(line)), default=-1) + 1
+    begin = _after_last_step(lines)
     errors = [n for n in range(begin, len(lines)) if _ERROR.search(lines[n])]
     telling = [n for n in errors if not _SECONDARY.search(lines[n])]
     raised = [n for n in telling if any(_TRACEBACK in line for line in lines[max(0, n - 200) : n])]

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .cause import Cause
 from .job import Attempt, Record
-from .logs import Cause
+from .logs import Telling
 from .stage import Action
 
 
@@ -22,6 +23,8 @@ class Outcome:
     attempt: Attempt | None = None
     output: dict[str, Any] | None = None  # the stage's result, if it is done and whole
     problem: str = ""  # not empty: the call has failed, for this reason
-    cause: Cause | None = None
+    cause: Cause | None = None  # why the attempt ended without its work being done
+    telling: Telling | None = None  # the log's lines about that
+    goes_on: bool = False  # another attempt is to be made by itself
     notes: list[str] = field(default_factory=list)
     diff: list[dict[str, Any]] = field(default_factory=list)

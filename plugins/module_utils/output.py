@@ -16,6 +16,7 @@ class Output(NamedTuple):
 
     checkpoint: Checkpoint | None
     faults: list[str]
+    short: bool = False  # whole files, but not of the last step: the training ended too early
 
     @property
     def whole(self) -> bool:
@@ -38,11 +39,18 @@ def verify(rule: CheckpointRule | None, record: Record) -> Output:
     found = survey(place, rule.hf)
     if found.newest is None:
         return Output(None, found.faults or [f"{place.path} holds no checkpoint"])
-    expected = _expected_step(record)
+    expected = _expected_step(rule, record)
     if found.newest.step >= expected:
         return Output(found.newest, [])
     short = f"the newest whole checkpoint is of step {found.newest.step}, not of step {expected}"
-    return Output(found.newest, [short, *found.faults])
+    return Output(found.newest, [short, *found.faults], short=not found.faults)
+
+
+def stuck(attempt: Attempt, output: Output | None) -> bool:
+    """True if an attempt resumed, made no step, and ended well short of the last one. The next one
+    would do the same, unless it resumes from another checkpoint."""
+    resumed = attempt.first_step > 0 and (attempt.last_step or 0) <= attempt.first_step
+    return bool(output and output.short and resumed)
 
 
 def newest_step(rule: CheckpointRule | None, record: Record) -> int:
@@ -80,12 +88,19 @@ def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float]) -> dict[str, Any
     }
 
 
-def _expected_step(record: Record) -> int:
-    """The step that the result reached once, or that the trainer said it would reach."""
+def _expected_step(rule: CheckpointRule, record: Record) -> int:
+    """The step that the result reached once, or that the trainer said it would reach.
+
+    A trainer that resumes and makes no step, or not all of them, ends well all the same. SFT says
+    outright only what its epochs come to, which the option for the last step can cut short.
+    """
     if record.output:
         return int(record.output["step"])
     said = read_progress(log_paths(record.attempts[-1]))
-    return said.total or 0 if said.total_stated else 0
+    if said.total_stated:
+        return said.total or 0
+    known = [step for step in (rule.last_step, said.all_epochs) if step]
+    return min(known, default=0)
 
 
 def _all_metrics(record: Record, last: Progress) -> dict[str, float]:

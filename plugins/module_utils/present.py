@@ -19,7 +19,8 @@ from .files import make_directory, write_atomic
 from .job import NOT_SUBMITTED, Attempt, Backend, Phase, Record, Request
 from .ledger import Ledger
 from .outcome import Outcome
-from .output import as_result, newest_step, settle
+from .output import as_result, newest_step, settle, stuck
+from .resume_point import make_resumable
 from .space import require_space
 from .stage import Action, Decision, abandoned, decide
 from .stop import BY_US, StopRule, stop_job
@@ -121,7 +122,9 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     record.labels = dict(request.labels)
     attempt = _new_attempt(stage, facts)
     diff = difference(request, stage.backend, stage.ledger, attempt)
-    notes = _make_ready(stage, record)
+    notes = _make_ready(stage, record, _useless_step(facts))
+    if attempt.exclude:
+        notes.append(f"It leaves out {attempt.exclude}, which failed.")
     attempt.first_step = newest_step(request.checkpoints, record)
     _submit(stage, record, attempt)
     facts = replace(facts, record=record)
@@ -147,18 +150,42 @@ def _new_attempt(stage: Stage, facts: Facts) -> Attempt:
     last = facts.record.last if facts.record else None
     number = last.number + 1 if last else 1
     name = stage.backend.attempt_name(stage.request.name, facts.key, number)
-    return Attempt(number, secrets.token_hex(8), name, intent_time=stage.clock.now())
+    return Attempt(
+        number,
+        secrets.token_hex(8),
+        name,
+        intent_time=stage.clock.now(),
+        exclude=",".join(_do_without(stage, last)) if last else "",
+    )
 
 
-def _make_ready(stage: Stage, record: Record) -> list[str]:
+def _do_without(stage: Stage, last: Attempt) -> list[str]:
+    """The nodes that failed under the last attempt, or before, if others are free."""
+    lost = last.lost_nodes or ",".join(
+        stage.backend.lost_nodes(last) if last.phase in (Phase.FAILED, Phase.GONE) else []
+    )
+    nodes = dict.fromkeys(name for name in f"{lost},{last.exclude}".split(",") if name)
+    return stage.backend.spare(list(nodes)) if nodes else []
+
+
+def _make_ready(stage: Stage, record: Record, skip: int) -> list[str]:
     """The folders that the job will write to; returns what there is to say about them."""
     request = stage.request
-    said = ""
+    said = []
     if request.checkpoints:
-        said = take_over(request.checkpoints, record, stage.clock.now())
+        said = [
+            take_over(request.checkpoints, record, stage.clock.now()),
+            make_resumable(request.checkpoints, skip),
+        ]
     for path in request.directories:
         make_directory(path)
-    return [said] if said else []
+    return [text for text in said if text]
+
+
+def _useless_step(facts: Facts) -> int:
+    """The step from which a resume made no step and ended well all the same; 0 if there is none."""
+    last = facts.record.last if facts.record else None
+    return last.last_step or 0 if last and stuck(last, facts.output) else 0
 
 
 def _submit(stage: Stage, record: Record, attempt: Attempt) -> None:

@@ -37,6 +37,7 @@ class Progress(NamedTuple):
     total: int | None = None
     metrics: dict[str, float] = {}  # noqa: RUF012 - never changed
     total_stated: bool = False  # said outright; else worked out, and an upper bound
+    all_epochs: int | None = None  # the steps of all epochs, in SFT's own words
 
     def as_dict(self) -> dict[str, Any]:
         """For a module's result."""
@@ -54,7 +55,8 @@ def parse(text: str) -> Progress:
             metrics[name] = value
     stated = [int(total) for total in _TOTAL.findall(text)]
     total = stated[-1] if stated else _estimated(text)
-    return Progress(step, total, metrics, bool(stated))
+    sums = [int(total) for total in _ALL_EPOCHS.findall(text)]
+    return Progress(step, total, metrics, bool(stated), sums[-1] if sums else None)
 
 
 def read_progress(paths: list[Path]) -> Progress:
@@ -74,6 +76,7 @@ def _later(first: Progress, second: Progress) -> Progress:
         total=second.total if better else first.total,
         metrics={**first.metrics, **second.metrics, **begun},
         total_stated=first.total_stated or second.total_stated,
+        all_epochs=first.all_epochs if second.all_epochs is None else second.all_epochs,
     )
 
 

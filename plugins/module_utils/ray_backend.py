@@ -17,7 +17,7 @@ from .errors import Refused, Rejected, Uncertain, Unknown
 from .files import make_directory
 from .job import GONE, Attempt, Found, JobRef, Observation, Phase
 from .ray_client import Answer, RayClient, parse_object
-from .ray_head import HeadOver
+from .ray_head import HeadOver, Heads
 from .script import with_end_recorder
 from .slurm_backend import resolve
 
@@ -51,9 +51,10 @@ class RayRecords:
     noun = "Ray job"
     quiet_window = 10.0
 
-    def __init__(self, job: RayJob, head_over: HeadOver) -> None:
+    def __init__(self, job: RayJob, head_over: HeadOver, heads: Heads | None = None) -> None:
         self._job = job
         self._head_over = head_over
+        self._heads = heads
 
     def attempt_name(self, base: str, fingerprint: str, number: int) -> str:
         """The submission id."""
@@ -100,6 +101,18 @@ class RayRecords:
             return replace(end, reason=f"its Ray cluster is over, Slurm job {attempt.cluster}")
         return end
 
+    def host(self, attempt: Attempt) -> Observation | None:
+        """How its Ray cluster's Slurm job ended."""
+        return self._heads.end(attempt.cluster) if self._heads and attempt.cluster else None
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:
+        """Those of its Ray cluster."""
+        return self._heads.lost_nodes(attempt.cluster) if self._heads and attempt.cluster else []
+
+    def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002
+        """None: its Ray cluster's job chooses the nodes."""
+        return []
+
     def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002
         """Refuse."""
         raise Refused(f"Ray job {attempt.job_id} can only be stopped on its head (address).")
@@ -115,8 +128,10 @@ class RayRecords:
 class RayBackend(RayRecords):
     """Carries out and reports, on one head."""
 
-    def __init__(self, client: RayClient, job: RayJob, head_over: HeadOver) -> None:
-        super().__init__(job, head_over)
+    def __init__(
+        self, client: RayClient, job: RayJob, head_over: HeadOver, heads: Heads | None = None
+    ) -> None:
+        super().__init__(job, head_over, heads)
         self._client = client
 
     def check(self, folder: Path, attempt: Attempt) -> None:  # noqa: ARG002

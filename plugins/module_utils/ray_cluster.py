@@ -10,7 +10,7 @@ from .clock import Clock, Deadline
 from .errors import MnrunError
 from .job import Attempt, Backend, Observation, Phase, Record
 from .ledger import Ledger
-from .logs import find_cause, last_lines
+from .logs import find_telling, last_lines
 from .output import log_paths
 from .ray_head import read_head
 from .report import described, state_digest
@@ -94,7 +94,7 @@ def refuse_ended(cluster: Cluster) -> None:
     said = _last_words(attempt)
     if said:
         raise MnrunError(f"{words}\n{said}")
-    cause = find_cause(log_paths(attempt))
+    cause = find_telling(log_paths(attempt))
     if cause:
         raise MnrunError(
             f"{words}\n{cause.line}\nLog: {cause.path}",

@@ -8,7 +8,7 @@ from .clock import Clock
 from .process import run
 from .ray_backend import RayBackend, RayJob, RayRecords
 from .ray_client import RayClient, http_transport
-from .ray_head import ask_slurm, cluster_of
+from .ray_head import Heads, ask_slurm, cluster_of
 from .slurm import SlurmClient
 
 
@@ -18,8 +18,9 @@ def ray_backend(job: RayJob, address: str, token_file: str, clock: Clock) -> Ray
     Raises:
         Invalid: the address is none.
     """
-    head_over = ask_slurm(SlurmClient(run, clock))
+    slurm = SlurmClient(run, clock)
+    head_over, heads = ask_slurm(slurm), Heads(slurm)
     if not address:
-        return RayRecords(job, head_over)
+        return RayRecords(job, head_over, heads)
     client = RayClient(http_transport(address, token_file))
-    return RayBackend(client, replace(job, cluster=cluster_of(token_file)), head_over)
+    return RayBackend(client, replace(job, cluster=cluster_of(token_file)), head_over, heads)

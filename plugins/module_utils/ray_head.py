@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 from .files import read_text
+from .job import Observation
 from .slurm import SlurmClient
+from .slurm_nodes import lost_nodes
+from .slurm_text import Row
 
 # Slurm job id of a head -> True: the job is over, False: it is alive, None: nobody can say.
 HeadOver = Callable[[str], "bool | None"]
@@ -52,3 +55,29 @@ def ask_slurm(client: SlurmClient) -> HeadOver:
         return True if not rows or rows[0].phase.ended else None
 
     return over
+
+
+class Heads:
+    """How the Slurm jobs of Ray clusters ended, for the cause of a Ray job's end."""
+
+    def __init__(self, client: SlurmClient) -> None:
+        self._client = client
+
+    def end(self, job_id: str) -> Observation | None:
+        """How a cluster's job ended; None while it is alive, or if nobody can say."""
+        row = self._row(job_id)
+        if row is None or not row.phase.ended:
+            return None
+        return Observation(row.phase, row.state, row.reason, row.exit_code, nodes=row.nodes)
+
+    def lost_nodes(self, job_id: str) -> list[str]:
+        """Those nodes of a cluster's job that are down now or do not answer."""
+        row = self._row(job_id)
+        return lost_nodes(self._client, row.nodes, []) if row else []
+
+    def _row(self, job_id: str) -> Row | None:
+        for answer in (self._client.show(job_id), self._client.history(["-j", job_id])):
+            rows = [row for row in answer.rows or [] if row.job_id == job_id]
+            if rows:
+                return rows[-1]
+        return None

@@ -45,6 +45,18 @@ class RecordedBackend:
             return ended
         return Observation(Phase.UNKNOWN, attempt.state, detail="as last recorded")
 
+    def host(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
+        """Nobody is asked."""
+        return None
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:  # noqa: ARG002
+        """Nobody is asked."""
+        return []
+
+    def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002
+        """None."""
+        return []
+
     def stop(self, attempt: Attempt, signal: str) -> None:
         """Refuse."""
         raise Unknown(

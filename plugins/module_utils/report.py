@@ -34,9 +34,13 @@ def result(outcome: Outcome, request: Request) -> dict[str, Any]:
         **described(record, attempt, outcome.folder),
         "fingerprint": record.fingerprint if record else fingerprint(request.spec),
     }
+    if outcome.telling:
+        answer["log_tail"] = outcome.telling.lines
+        answer["log_path"] = str(outcome.telling.path)
     if outcome.cause:
-        answer["log_tail"] = outcome.cause.lines
-        answer["log_path"] = str(outcome.cause.path)
+        cause = outcome.cause
+        answer["cause"] = {"word": cause.word, "title": cause.title, "advice": cause.advice}
+        answer["goes_on"] = outcome.goes_on
     return answer
 
 

@@ -38,6 +38,7 @@ STAGE_OPTIONS: dict[str, Any] = {
             "hf": {"type": "bool", "default": False},
             "step_bytes": {"type": "int", "default": 0},
             "kept": {"type": "int", "default": 1},
+            "last_step": {"type": "int", "default": 0},
         },
     },
     "replace": {"type": "bool", "default": False},
@@ -47,6 +48,7 @@ STAGE_OPTIONS: dict[str, Any] = {
     "attempt": {"type": "int"},
     "stop_signal": {"type": "str", "default": ""},
     "stop_timeout": {"type": "int", "default": 60},
+    "cancelled_by": {"type": "str", "default": ""},
 }
 
 INFO_OPTIONS: dict[str, Any] = {
@@ -104,7 +106,7 @@ def _run(module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock)
 def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
     if params["state"] == "absent":
         rule = StopRule(params["stop_signal"], params["stop_timeout"])
-        return absent(stage, _only(stage, params), rule, check)
+        return absent(stage, _only(stage, params), rule, check, params["cancelled_by"])
     if check:
         return plan(stage)
     if params["attempt"] is not None:
@@ -113,6 +115,8 @@ def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
     if not params["wait"] or outcome.attempt is None or outcome.action is Action.NOTHING:
         return outcome
     ended = conclude(stage, outcome.attempt.number, params["wait_timeout"])
+    if ended.goes_on:
+        return _act(stage, params, check)
     ended.action, ended.notes, ended.diff = outcome.action, outcome.notes, outcome.diff
     return ended
 

@@ -12,10 +12,12 @@ from .errors import Invalid, MnrunError, Rejected, Uncertain, Unknown
 from .files import expand
 from .job import GONE, Attempt, Found, JobRef, Observation, Phase
 from .names import check_name
+from .output import log_paths
 from .process import Result
 from .script import with_end_recorder
 from .slurm import SUBMIT_LIMIT, Answer, SlurmClient
-from .slurm_refusal import explain, never_starts
+from .slurm_nodes import lost_nodes, spare_nodes
+from .slurm_refusal import directives, explain, never_starts
 from .slurm_text import Row, parse_submitted
 
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
@@ -134,6 +136,18 @@ class SlurmBackend:
         if problem:
             raise Unknown(f"Job {attempt.job_id} could not be asked to end: {problem}")
 
+    def host(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
+        """A batch job runs in no other one."""
+        return None
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:
+        """Those that Slurm calls down, and those that srun named in the log."""
+        return lost_nodes(self._client, attempt.nodes, log_paths(attempt))
+
+    def spare(self, nodes: list[str]) -> list[str]:
+        """All of `nodes` that the script does not ask for by name, if enough others are free."""
+        return spare_nodes(self._client, self._job.script, nodes)
+
     def _check_limits(self) -> None:
         problem = never_starts(self._job.script, self._client)
         if problem:
@@ -176,6 +190,9 @@ class SlurmBackend:
             f"--comment={comment}",
             f"--chdir={self._job.run_dir}",
         ]
+        if attempt.exclude:
+            given = directives(self._job.script).get("exclude", "")
+            arguments.append(f"--exclude={','.join(filter(None, (given, attempt.exclude)))}")
         logs = (("output", self._job.output), ("error", self._job.error))
         return arguments + [f"--{option}={pattern}" for option, pattern in logs if pattern]
 

@@ -8,6 +8,7 @@ from enum import Enum
 from .facts import Facts, Look
 from .fingerprint import differences
 from .job import Attempt, Phase, Record, Request
+from .output import stuck
 
 UNKNOWN_GRACE = 60.0  # seconds that we wait for a trustworthy answer before we say so
 ENDING_GRACE = 120.0  # seconds for a job's nodes to get free; Slurm itself gives up after 60
@@ -131,7 +132,7 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
     why = sentence(ending(last))
     if faults:
         why += f", but its result is not whole: {'; '.join(faults[:3])}"
-    if last.phase is Phase.CANCELLED:
+    if last.phase is Phase.CANCELLED or last.cancelled_by:
         why += "; as this was run by hand, it starts again"
     tried = fruitless(record)
     if tried >= request.max_attempts and not request.replace:
@@ -143,6 +144,8 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
         )
     step = last.last_step or 0
     goes_on = f"goes on from step {step}" if step else "starts from the beginning"
+    if stuck(last, facts.output):
+        goes_on = f"goes on from a checkpoint before step {step}, as that one leads nowhere"
     return Decision(Action.RESUBMIT, f"{why}. The next one {goes_on}.")
 
 
@@ -151,7 +154,7 @@ def fruitless(record: Record) -> int:
     cancelled, and what never was submitted, does not count."""
     count = 0
     for attempt in reversed(record.attempts):
-        if attempt.phase is Phase.CANCELLED or not attempt.job_id:
+        if attempt.phase is Phase.CANCELLED or attempt.cancelled_by or not attempt.job_id:
             continue
         if (attempt.last_step or 0) > attempt.first_step:
             break

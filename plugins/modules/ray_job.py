@@ -125,6 +125,19 @@ output:
   description: The result, if the work is done and its result is whole.
   type: dict
   returned: always
+cause:
+  description: Why the job ended without its work being done, and what to do about it.
+  type: dict
+  returned: failure of the job
+  sample:
+    word: time_limit
+    title: the job's time limit
+    advice: Allow more time, or save more often.
+goes_on:
+  description: >-
+    The cause is not the training's fault, and another attempt is to be made by itself.
+  type: bool
+  returned: failure of the job
 log_tail:
   description: The lines of the log that show why the job failed.
   type: list

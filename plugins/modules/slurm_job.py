@@ -146,6 +146,19 @@ output:
     path: /home/user/training/multinode/sft/checkpoints/global_step_160
     model: /home/user/training/multinode/sft/checkpoints/global_step_160/huggingface
     metrics: {loss: 0.12, first_loss: 5.9}
+cause:
+  description: Why the job ended without its work being done, and what to do about it.
+  type: dict
+  returned: failure of the job
+  sample:
+    word: time_limit
+    title: the job's time limit
+    advice: Allow more time, or save more often.
+goes_on:
+  description: >-
+    The cause is not the training's fault, and another attempt is to be made by itself.
+  type: bool
+  returned: failure of the job
 log_tail:
   description: The lines of the log that show why the job failed.
   type: list

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ..module_utils.fingerprint import fingerprint
 from ..module_utils.report import line
 from .connection import PatientAction
 
@@ -34,6 +35,9 @@ class Follow(PatientAction):
     module: ClassVar[str]
     passed: ClassVar[tuple[str, ...]] = ()
     """Options beside run_dir and stage that the module's read-only twin needs as well."""
+    continues: ClassVar[bool] = True
+    """After an end that a successor cures (`goes_on`), the module is called once more; False: the
+    play has something to do before."""
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """Run the task: as it is, unless there is something to wait for and to show."""
@@ -41,24 +45,43 @@ class Follow(PatientAction):
         arguments = dict(self._task.args)
         if not self._waits(arguments):
             return self.call(self.module, arguments, task_vars)
+        if arguments.get("attempt") is not None:
+            key = fingerprint(arguments.get("spec") or {})
+            known = {"attempt": int(arguments["attempt"]), "fingerprint": key}
+            return self._follow(arguments, known, task_vars, time.monotonic())
         first = self.call(self.module, {**arguments, "wait": False}, task_vars)
         if first.get("failed") or first.get("action") == "nothing":
             return first
         self.say(arguments["stage"], str(first["msg"]))
-        final = self._follow(arguments, first, task_vars)
-        final.update({name: first[name] for name in _KEPT if name in first})
-        return final
+        return self._to_the_end(arguments, first, task_vars)
+
+    def _to_the_end(
+        self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any
+    ) -> dict[str, Any]:
+        """Follow an attempt, and each one that goes on from it by itself."""
+        begun, stage, attempt = time.monotonic(), arguments["stage"], first
+        kept = {name: first[name] for name in _KEPT if name in first}
+        while True:
+            final = self._follow(arguments, attempt, task_vars, begun)
+            if not (self.continues and final.get("goes_on")):
+                return {"attempt": attempt.get("attempt"), **final, **kept}
+            for text in str(final["msg"]).splitlines():
+                self.say(stage, text)
+            attempt = self.call_patiently(self.module, {**arguments, "wait": False}, task_vars)
+            kept["changed"] = kept.get("changed") or attempt.get("changed")
+            if attempt.get("failed") or attempt.get("action") == "nothing":
+                return {**attempt, **kept}
+            self.say(stage, str(attempt["msg"]))
 
     def _waits(self, arguments: dict[str, Any]) -> bool:
         wanted = boolean(arguments.get("wait", False), strict=False)
         present = arguments.get("state", "present") == "present"
-        return wanted and present and "attempt" not in arguments and not self._task.check_mode
+        return wanted and present and not self._task.check_mode
 
     def _follow(
-        self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any
+        self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any, begun: float
     ) -> dict[str, Any]:
         """Show news until the attempt ends or the time is over; returns the module's last word."""
-        begun = time.monotonic()
         limit = float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
         stage, seen = arguments["stage"], ""
         while time.monotonic() - begun < limit:

@@ -80,6 +80,9 @@ class FakeSlurm:
     unclean: list[Result] = field(default_factory=list)  # next sbatch: accepted, answered with this
     refusals: list[Result] = field(default_factory=list)  # next sbatch: not accepted
     nodes: int = 2
+    node_states: dict[str, str] = field(
+        default_factory=lambda: {"osk-gpu94": "idle", "osk-gpu95": "idle"}
+    )
     first_id: int = 12
     ignores: frozenset[str] = frozenset()  # signals that jobs ignore; "" is scancel itself
 
@@ -178,6 +181,10 @@ class FakeSlurm:
 
     def _sinfo(self, arguments: list[str]) -> Result:
         assert arguments[:3] == ["-h", "-a", "-o"], arguments
+        if arguments[3].startswith("%n|%T"):
+            more = "|gpu" if arguments[3] == "%n|%T|%R" else ""
+            rows = [f"{name}|{state}{more}" for name, state in self.node_states.items()]
+            return Result(0, "\n".join(rows) + "\n", "")
         cells = {
             "%P": "gpu*",
             "%D": str(self.nodes),

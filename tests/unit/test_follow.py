@@ -10,6 +10,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible_collections.mnrun.train.plugins.action import ray_job, slurm_job, slurm_job_info
+from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.report import duration, line
 from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
@@ -151,8 +152,7 @@ def test_a_question_carries_what_was_seen_and_whose_record_it_is(make: Make) -> 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"wait": False}, {"wait": "no"}, {"wait": True, "state": "absent"},
-     {"wait": True, "attempt": 3}],
+    [{}, {"wait": False}, {"wait": "no"}, {"wait": True, "state": "absent"}, {"attempt": 3}],
 )  # fmt: skip
 def test_without_anything_to_follow_the_module_runs_as_it_is(
     make: Make, arguments: dict[str, Any]
@@ -175,6 +175,47 @@ def test_nothing_is_followed_after_a_failure_or_when_all_is_done(
     make: Make, first: dict[str, Any]
 ) -> None:
     assert make(wait=True).run(first) == first
+
+
+CUT_OFF = {
+    "changed": False,
+    "failed": True,
+    "goes_on": True,
+    "attempt": 1,
+    "msg": "Job 12 ended as TIMEOUT.\nLog: /err",
+}
+SECOND = {**FIRST, "action": "resubmitted", "msg": "Job 13 was submitted.", "attempt": 2}
+
+
+def test_what_goes_on_by_itself_is_followed_to_its_end(make: Make) -> None:
+    stage = make(wait=True)
+    ended = info(entry("failed", "TIMEOUT", 80))
+    second = info({**ENDED, "attempt": 2})
+    result = stage.run(FIRST, ended, CUT_OFF, SECOND, second, {**LAST, "attempt": 2})
+    assert (result["action"], result["attempt"], result["changed"]) == ("submitted", 2, True)
+    assert "failed" not in result
+    assert stage.screen.lines[2:5] == [
+        *("[sft] Job 12 ended as TIMEOUT.", "[sft] Log: /err", "[sft] Job 13 was submitted."),
+    ]
+    assert stage.calls[-1][1]["attempt"] == 2
+
+
+def test_a_successor_that_is_refused_ends_the_task_with_its_words(make: Make) -> None:
+    refused = {"failed": True, "msg": "Another spec works on it."}
+    result = make(wait=True).run(FIRST, info(entry("failed", "TIMEOUT")), CUT_OFF, refused)
+    assert (result["failed"], result["msg"]) == (True, "Another spec works on it.")
+
+
+def test_a_ray_job_is_left_to_the_play_which_brings_up_its_cluster(make: Make) -> None:
+    result = make(ray_job, wait=True).run(FIRST, info(entry("failed", "FAILED")), CUT_OFF)
+    assert (result["failed"], result["goes_on"], result["attempt"]) == (True, True, 1)
+
+
+def test_one_attempt_alone_is_followed_and_never_submitted(make: Make) -> None:
+    stage = make(wait=True, attempt=1, spec={"a": 1})
+    assert stage.run(info(RUNNING), info(ENDED), CUT_OFF)["goes_on"] is True
+    assert [name for name, _ in stage.calls] == ["slurm_job_info", "slurm_job_info", "slurm_job"]
+    assert stage.calls[0][1]["fingerprint"] == fingerprint({"a": 1})
 
 
 def test_a_lost_connection_is_survived_and_told(make: Make) -> None:

@@ -9,7 +9,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.logs import (
     CHUNK,
     TAIL,
     clean_lines,
-    find_cause,
+    find_telling,
     last_lines,
     news,
 )
@@ -50,7 +50,7 @@ IN_RAY = f"""\
 
 def cause(tmp_path: Path, text: str) -> str:
     (tmp_path / "err").write_text(text)
-    found = find_cause([tmp_path / "err", tmp_path / "out"])
+    found = find_telling([tmp_path / "err", tmp_path / "out"])
     assert found is not None
     assert found.path == tmp_path / "err"
     return found.line
@@ -78,7 +78,7 @@ def test_what_went_wrong_before_the_last_step_is_not_the_cause(tmp_path: Path) -
 
 def test_the_lines_around_the_cause_are_kept(tmp_path: Path) -> None:
     (tmp_path / "err").write_text("noise\n" * 100 + TORCHRUN + "after\n" * 100)
-    found = find_cause([tmp_path / "err"])
+    found = find_telling([tmp_path / "err"])
     assert found is not None
     assert len(found.lines) == TAIL
     assert found.line in found.lines
@@ -87,7 +87,7 @@ def test_the_lines_around_the_cause_are_kept(tmp_path: Path) -> None:
 def test_without_an_error_the_end_of_the_first_log_is_shown(tmp_path: Path) -> None:
     (tmp_path / "err").write_text("\n")
     (tmp_path / "out").write_text("\n".join(str(number) for number in range(100)) + "\n")
-    found = find_cause([tmp_path / "err", tmp_path / "out", tmp_path / "out"])
+    found = find_telling([tmp_path / "err", tmp_path / "out", tmp_path / "out"])
     assert found is not None
     assert (found.path, found.line) == (tmp_path / "out", "")
     assert found.lines == [str(number) for number in range(75, 100)]
@@ -96,15 +96,15 @@ def test_without_an_error_the_end_of_the_first_log_is_shown(tmp_path: Path) -> N
 def test_an_error_in_the_other_log_is_preferred_to_noise(tmp_path: Path) -> None:
     (tmp_path / "err").write_text("a warning\n")
     (tmp_path / "out").write_text(TORCHRUN)
-    found = find_cause([tmp_path / "err", tmp_path / "out"])
+    found = find_telling([tmp_path / "err", tmp_path / "out"])
     assert found is not None
     assert found.path == tmp_path / "out"
 
 
 def test_empty_and_missing_logs_say_nothing(tmp_path: Path) -> None:
     (tmp_path / "err").write_text("")
-    assert find_cause([tmp_path / "err", tmp_path / "none"]) is None
-    assert find_cause([]) is None
+    assert find_telling([tmp_path / "err", tmp_path / "none"]) is None
+    assert find_telling([]) is None
 
 
 def test_bars_and_colours_are_left_as_a_terminal_shows_them() -> None:

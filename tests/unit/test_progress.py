@@ -43,6 +43,7 @@ def test_sft_is_read_behind_its_progress_bar() -> None:
             "first_val_loss": 0.04209913685917854,
             "val_loss": 0.04209913685917854,
         },
+        all_epochs=160,
     )
 
 
@@ -108,7 +109,7 @@ def test_a_long_log_is_read_at_both_ends_only(tmp_path: Path) -> None:
         "step:8 - train/loss:1.0 - x/y:1\n"
     )
     assert log.stat().st_size > 2 * CHUNK
-    assert read_progress([log]) == Progress(8, 9, {"first_loss": 6.0, "loss": 1.0})
+    assert read_progress([log]) == Progress(8, 9, {"first_loss": 6.0, "loss": 1.0}, all_epochs=9)
 
 
 def test_two_logs_are_read_as_one(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_checkpoints_of_another_spec_are_set_aside_and_come_back(run: Run) -> No
     run.slurm.end(run.job, "FAILED", "1:0")
     (next(aside.glob("global_step_4/model*"))).unlink()
     outcome = run.present(checkpoints=run.rule)
-    assert (run.rule.path / "global_step_4").is_dir()
+    assert (run.rule.path / "passed_over.global_step_4").is_dir()  # it lacks a shard
     assert not aside.exists()
     assert "were brought back" in outcome.notes[0]
 

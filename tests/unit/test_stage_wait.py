@@ -57,8 +57,8 @@ def test_a_job_that_fails_is_told_with_its_cause(run: Run) -> None:
         "Job 12 ended as FAILED with exit code 1. The newest whole checkpoint is of step 2; a "
         f"re-run goes on there.\nValueError: no such thing\nLog: {run.attempt().stderr}"
     )
-    assert outcome.cause is not None
-    assert outcome.cause.lines == ["ValueError: no such thing"]
+    assert outcome.telling is not None
+    assert outcome.telling.lines == ["ValueError: no such thing"]
 
 
 def test_success_without_a_result_is_a_failure(run: Run) -> None:
