@@ -1,0 +1,62 @@
+"""Installed on the login node, with the local connection that the site `osk` has: no ssh to it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import ROOT, Cluster
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
+
+FOLDER = "login-node-test"
+RUN = f"~/{FOLDER}-run"
+SHORT = {
+    "ppo_model": "~/model/Llama-3.2-1B-Instruct",
+    "ppo_overrides": {
+        "trainer.total_training_steps": 2,
+        "trainer.val_before_train": False,
+        "trainer.test_freq": -1,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def installed(sandbox: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The wheel in an environment of the cluster's user, and a site of theirs."""
+    wheels = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(ROOT)]
+    run(*build, "-o", str(wheels))
+    home = sandbox.home / FOLDER
+    shutil.rmtree(home, ignore_errors=True)
+    run("/usr/bin/python3.11", "-m", "venv", str(home / "venv"))
+    run(str(home / "venv/bin/pip"), "install", "--quiet", *map(str, wheels.glob("*.whl")))
+    site = home / "site"
+    shutil.copytree(ROOT / "inventory" / "sandbox" / "group_vars", site / "group_vars")
+    shutil.copy(ROOT / "inventory" / "osk" / "hosts.yml", site)
+    ray = site / "group_vars" / "all" / "ray_cluster.yml"
+    kept = [line for line in ray.read_text().splitlines() if "head_ssh_args" not in line]
+    ray.write_text("\n".join(kept) + "\n")
+    yield sandbox
+    sandbox.run(f"rm -rf {RUN}")
+    shutil.rmtree(home)
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+
+def test_ppo_runs_and_runs_again_from_the_login_node(installed: Cluster) -> None:
+    variables = shlex.quote(json.dumps({"mnrun_run_dir": RUN, **SHORT}))
+    line = f"cd /tmp && ~/{FOLDER}/venv/bin/mnrun ppo -i ~/{FOLDER}/site -e {variables}"
+    first = installed.run(line, timeout=300)
+    assert "[ppo] Job ppo-" in first, first
+    assert "step 2/2" in first, first
+    assert "Done: changed=0" in installed.run(line, timeout=60)
+    assert installed.run(f"squeue --me -h -o %k | grep -c {FOLDER}", check=False) == "0"
