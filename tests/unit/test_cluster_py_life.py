@@ -57,7 +57,7 @@ class Job:
     def until(self, seen: Callable[[], bool], seconds: float = 15) -> None:
         deadline = time.monotonic() + seconds
         while not seen():
-            assert time.monotonic() < deadline, self.said()
+            assert time.monotonic() < deadline, f"{self.said()}\n{self.logs()}"
             time.sleep(0.02)
 
     def until_up(self) -> dict[str, Any]:
@@ -80,6 +80,9 @@ class Job:
         marks = (str(self.steer).encode(), str(self.record).encode())
         lines = (_command_line(entry) for entry in Path("/proc").iterdir())
         return [line for line in lines if any(mark in line for mark in marks)]
+
+    def logs(self) -> str:
+        return "\n".join(f"== {log.name}\n{log.read_text()}" for log in self.record.glob("*.log"))
 
     def said(self) -> str:
         return (self.record / "out").read_text()

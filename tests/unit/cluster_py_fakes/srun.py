@@ -40,4 +40,4 @@ while None in codes:
     if any(codes):
         for task in tasks:
             task.kill()
-        sys.exit(137)
+        os._exit(137)  # not sys.exit: the thread may hold standard input's lock
