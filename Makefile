@@ -1,13 +1,14 @@
 # make demo   the whole job on a real small cluster on this machine
 # make test   every check and every test, the sandbox's included
 # make lint   ruff, mypy, vermin, ansible-lint     make unit   the tests that need no cluster
+# make torture  controllers killed at every point and moment, outages: long, with counts
 # make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint unit clean help
+.PHONY: demo test torture lint unit clean help
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,13 +25,20 @@ demo: .venv/installed
 
 # One pytest for all tests, so that its last line counts them all. The sandbox comes up before it
 # and goes down after it, also when a test fails or somebody presses Ctrl-C.
+define ON_SANDBOX
+echo "== sandbox"; \
+down() { $(SUDO) $(BIN)/mnrun sandbox down > .venv/down.log || cat .venv/down.log; }; \
+trap down EXIT; \
+$(SUDO) $(BIN)/mnrun sandbox up; \
+echo "== tests"; \
+$(SUDO) $(BIN)/pytest
+endef
+
 test: lint
-	@echo "== sandbox"; \
-	down() { $(SUDO) $(BIN)/mnrun sandbox down > .venv/down.log || cat .venv/down.log; }; \
-	trap down EXIT; \
-	$(SUDO) $(BIN)/mnrun sandbox up; \
-	echo "== tests"; \
-	$(SUDO) $(BIN)/pytest --maxfail=10 tests/unit tests/packaging tests/sandbox
+	@$(ON_SANDBOX) --maxfail=10 -m "not torture" tests/unit tests/packaging tests/sandbox
+
+torture: .venv/installed-dev
+	@$(ON_SANDBOX) -m torture -rP tests/sandbox
 
 lint: .venv/installed-dev
 	@echo "== ruff"
