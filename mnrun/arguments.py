@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from mnrun.commands import ALIASES, COMMANDS, GROUPS, Command
 from mnrun.errors import UsageError
 
-STAGES = ("sft", "ray", "ppo", "environment")
+TRAINED = ("sft", "ppo")
+STAGES = ("sft", "ray", "ppo", "convert-sft", "convert-ppo", "environment")
 
 SHELL_MARK = "--"
 """What stands behind it is the command that `sandbox shell` runs."""
@@ -148,6 +149,16 @@ def _logs_options(parser: Parser) -> None:
     )
 
 
+def _convert_options(parser: Parser) -> None:
+    parser.add_argument(
+        "convert_stages",
+        nargs="*",
+        type=_trained,
+        metavar="STAGE",
+        help=f"{', '.join(TRAINED)}; default: each that has a result",
+    )
+
+
 def _runs_options(parser: Parser) -> None:
     parser.add_argument(
         "mnrun_runs_names",
@@ -205,6 +216,7 @@ def _sandbox_shell_options(parser: Parser) -> None:
 
 
 _OWN_OPTIONS = {
+    "convert": _convert_options,
     "logs": _logs_options,
     "prune": _prune_options,
     "runs": _runs_options,
@@ -226,6 +238,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
     return int(text)
+
+
+def _trained(text: str) -> str:
+    if text not in TRAINED:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(TRAINED)}")
+    return text
 
 
 class _Version(argparse.Action):

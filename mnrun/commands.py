@@ -36,12 +36,24 @@ class Command:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("all", "SFT, then PPO from its result, with all they need", "all", trains=True),
+        Command(
+            "all",
+            "SFT, PPO from its result, both converted, with all they need",
+            "all",
+            trains=True,
+        ),
         Command("sft", "supervised fine-tuning over several nodes", "sft", trains=True),
         Command(
             "ppo",
             "PPO: brings up a Ray cluster if none is there, trains, takes it down",
             "ppo",
+            trains=True,
+        ),
+        Command(
+            "convert",
+            "turn what was trained into a checked model in the Hugging Face form",
+            "convert",
+            variables=("convert_stages",),
             trains=True,
         ),
         Command("environment", "set up and verify modules and conda environment", "environment"),
@@ -105,6 +117,7 @@ ALIASES = {
     "setup_ppo": ("ppo", "--check", "--diff"),
     "run_ppo": ("ppo",),
     "stop_ray": ("ray", "stop"),
+    "step_3_3": ("convert",),
 }
 """The steps of the script that mnrun replaces, and what each is now. The set-up steps made
 folders and scripts; their stage does so itself now, so they show what it will make."""

@@ -97,6 +97,17 @@ options:
         description: The step at which the trainer was told to end (0 for none), if by an option.
         type: int
         default: 0
+  manifest:
+    description:
+      - The stage's result is a folder that a manifest describes, C(mnrun_manifest.json), such as a
+        converted model. Without a manifest of this spec that fits the folder there is no result.
+      - Excludes O(checkpoints).
+    type: dict
+    suboptions:
+      path:
+        description: The folder. One of another spec is set aside by the job itself.
+        type: str
+        required: true
   replace:
     description:
       - Stop a live job of another spec and put this one in its place, instead of refusing.

@@ -34,6 +34,7 @@ _value:
 """
 
 _SHOWN = ("loss", "val_loss", "reward", "val_reward")
+_SCORES = ("greedy_score", "sampled_score")  # of a converted model; these alone are its own
 
 
 def stage_summary(result: Mapping[str, Any]) -> list[str]:
@@ -51,7 +52,7 @@ def stage_summary(result: Mapping[str, Any]) -> list[str]:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
-    for name in _SHOWN:
+    for name in [name for name in _SCORES if name in metrics] or _SHOWN:
         if name in metrics:
             first = metrics.get(f"first_{name}", metrics[name])
             yield f"{name.replace('_', ' ')} {first:.3g} → {metrics[name]:.3g}"

@@ -70,7 +70,7 @@ def _end(stage: Stage, look: Look, rule: StopRule, cancelled_by: str) -> None:
     seen = stop_job(stage.backend, folder, look.attempt, rule, stage.clock)
     if seen.phase is Phase.CANCELLED:
         seen = replace(seen, reason=cancelled_by or BY_US)
-    settle(record, seen, stage.request.checkpoints)
+    settle(record, seen, stage.request.rule)
     stage.ledger.save(record)
 
 

@@ -48,7 +48,7 @@ def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
         if claimed_by_another(stage.ledger.folder(key), record.open_attempt):
             look_at(stage.backend, stage.ledger, record, record.open_attempt)
         else:
-            settle(record, seen, stage.request.checkpoints)
+            settle(record, seen, stage.request.rule)
             _note_lost_nodes(stage, record.attempts[-1])
         stage.ledger.save(record)
     return True
@@ -78,7 +78,7 @@ def _told(stage: Stage, number: int) -> Outcome:
         attempt=attempt,
     )
     if attempt.phase is Phase.SUCCEEDED:
-        output = verify(stage.request.checkpoints, record)
+        output = verify(stage.request.rule, record)
         if output.whole:
             outcome.output = as_result(record, output)
             return outcome

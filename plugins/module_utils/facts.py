@@ -64,7 +64,7 @@ def _look(request: Request, backend: Backend, ledger: Ledger, record: Record) ->
     look = look_at(backend, ledger, record, attempt)
     if not look.observation.phase.ended:
         return [look]
-    settle(record, look.observation, request.checkpoints)
+    settle(record, look.observation, request.rule)
     return []
 
 
@@ -88,4 +88,4 @@ def _output(request: Request, record: Record | None) -> Output | None:
     last = record.last if record else None
     if record is None or last is None or last.phase is not Phase.SUCCEEDED or request.service:
         return None
-    return verify(request.checkpoints, record)
+    return verify(request.rule, record)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Union
 
 # States of an attempt which are ours, beside the scheduler's own words.
 INTENT = "INTENT"  # on disk before the submission; no job id yet
@@ -162,6 +162,15 @@ class CheckpointRule(NamedTuple):
     last_step: int = 0  # the trainer was told to end there; 0: it was not
 
 
+class ManifestRule(NamedTuple):
+    """A stage's result is a folder with a manifest that fits it; see manifest.py."""
+
+    path: Path
+
+
+ResultRule = Union[CheckpointRule, ManifestRule, None]  # None: the stage leaves no result
+
+
 @dataclass(frozen=True)
 class Request:
     """What a user wants of a stage; the same for each scheduler."""
@@ -174,9 +183,20 @@ class Request:
     labels: dict[str, str] = field(default_factory=dict)
     directories: list[Path] = field(default_factory=list)
     checkpoints: CheckpointRule | None = None
+    manifest: ManifestRule | None = None
     service: bool = False  # a job without a result (a Ray cluster): once over, it is started anew
     replace: bool = False
     max_attempts: int = 3
+
+    @property
+    def rule(self) -> ResultRule:
+        """What makes the result one."""
+        return self.checkpoints or self.manifest
+
+    @property
+    def aim(self) -> str:
+        """What an attempt has to bring, for messages."""
+        return "result" if self.manifest else "checkpoint"
 
 
 class Backend(Protocol):

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from .checkpoint import Checkpoint, survey
 from .checkpoint_folder import owned
-from .job import Attempt, CheckpointRule, Observation, Phase, Record
+from .converted import described, survey_manifest
+from .job import (
+    Attempt,
+    CheckpointRule,
+    ManifestRule,
+    Observation,
+    Phase,
+    Record,
+    ResultRule,
+)
 from .progress import Progress, read_progress
 
 
@@ -29,10 +38,16 @@ def log_paths(attempt: Attempt) -> list[Path]:
     return [Path(path) for path in dict.fromkeys((attempt.stderr, attempt.stdout)) if path]
 
 
-def verify(rule: CheckpointRule | None, record: Record) -> Output:
+def verify(rule: ResultRule, record: Record) -> Output:
     """Check the result of a record whose job ended well."""
     if rule is None:
         return Output(None, [])
+    if isinstance(rule, ManifestRule):
+        return Output(*survey_manifest(rule, record.fingerprint))
+    return _verify_checkpoints(rule, record)
+
+
+def _verify_checkpoints(rule: CheckpointRule, record: Record) -> Output:
     place = owned(rule, record.fingerprint)
     if place is None:
         return Output(None, [f"{rule.path} holds no checkpoints of this spec"])
@@ -53,13 +68,16 @@ def stuck(attempt: Attempt, output: Output | None) -> bool:
     return bool(output and output.short and resumed)
 
 
-def newest_step(rule: CheckpointRule | None, record: Record) -> int:
-    """The newest step from which an attempt could go on; 0 if there is none."""
+def newest_step(rule: ResultRule, record: Record) -> int:
+    """The newest step from which an attempt could go on, or that a whole result is of; 0 if there
+    is none."""
+    if isinstance(rule, ManifestRule):
+        return survey_manifest(rule, record.fingerprint).step
     place = owned(rule, record.fingerprint) if rule else None
     return survey(place, hf=False).step if place else 0
 
 
-def settle(record: Record, observation: Observation, rule: CheckpointRule | None) -> None:
+def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
     """Write how the newest attempt ended into `record`, and the result if it is whole."""
     attempt = record.attempts[-1].seen(observation)
     attempt.last_step = newest_step(rule, record)
@@ -68,8 +86,11 @@ def settle(record: Record, observation: Observation, rule: CheckpointRule | None
         return
     output = verify(rule, record)
     if output.whole and output.checkpoint:
-        progress = read_progress(log_paths(attempt))
-        record.output = _as_dict(output.checkpoint, _all_metrics(record, progress))
+        if isinstance(rule, ManifestRule):
+            metrics = described(output.checkpoint)
+        else:
+            metrics = _all_metrics(record, read_progress(log_paths(attempt)))
+        record.output = _as_dict(output.checkpoint, metrics)
 
 
 def as_result(record: Record, output: Output) -> dict[str, Any] | None:

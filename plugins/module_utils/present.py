@@ -125,7 +125,7 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     notes = _make_ready(stage, record, _useless_step(facts))
     if attempt.exclude:
         notes.append(f"It leaves out {attempt.exclude}, which failed.")
-    attempt.first_step = newest_step(request.checkpoints, record)
+    attempt.first_step = newest_step(request.rule, record)
     _submit(stage, record, attempt)
     facts = replace(facts, record=record)
     return replace(_outcome(stage, facts, decision), notes=notes, diff=diff)
@@ -140,9 +140,7 @@ def _end(stage: Stage, look: Look) -> None:
     """End the job of another spec, which this one replaces."""
     folder = stage.ledger.folder(look.record.fingerprint)
     seen = stop_job(stage.backend, folder, look.attempt, StopRule(), stage.clock)
-    settle(
-        look.record, replace(seen, reason=f"{BY_US} for another spec"), stage.request.checkpoints
-    )
+    settle(look.record, replace(seen, reason=f"{BY_US} for another spec"), stage.request.rule)
     stage.ledger.save(look.record)
 
 

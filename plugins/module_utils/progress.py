@@ -22,6 +22,8 @@ _ALL_EPOCHS = re.compile(r"\btotal number of steps (\d{1,9})\b")
 # SFT's bar counts within an epoch, PPO's over all of them.
 _EPOCH_BAR = re.compile(r"Epoch \d+/(\d{1,6}):[^\r\n]*?\| *\d+/(\d{1,9}) \[")
 _TRAINING_BAR = re.compile(r"Training Progress:[^\r\n]*?\| *\d+/(\d{1,9}) \[")
+# A job of ours that does not train, such as a conversion: `mnrun: [2/5] compare the tensors`.
+_PART = re.compile(r"^mnrun: \[(\d{1,3})/(\d{1,3})\] (.{1,80})$", re.MULTILINE)
 _FRIENDLY = (
     ("loss", re.compile(r"train/loss")),
     ("val_loss", re.compile(r"val/loss")),
@@ -38,10 +40,12 @@ class Progress(NamedTuple):
     metrics: dict[str, float] = {}  # noqa: RUF012 - never changed
     total_stated: bool = False  # said outright; else worked out, and an upper bound
     all_epochs: int | None = None  # the steps of all epochs, in SFT's own words
+    doing: str = ""  # what a job of ours does now, where that is no training step
 
     def as_dict(self) -> dict[str, Any]:
         """For a module's result."""
-        return {"step": self.step, "total": self.total, "metrics": self.metrics}
+        doing = {"doing": self.doing} if self.doing else {}
+        return {"step": self.step, "total": self.total, "metrics": self.metrics, **doing}
 
 
 def parse(text: str) -> Progress:
@@ -53,6 +57,9 @@ def parse(text: str) -> Progress:
         for name, value in values.items():
             metrics.setdefault(f"first_{name}", value)
             metrics[name] = value
+    parts = _PART.findall(text[: text.rfind("\n") + 1])
+    if parts:
+        return Progress(int(parts[-1][0]), int(parts[-1][1]), metrics, True, doing=parts[-1][2])
     stated = [int(total) for total in _TOTAL.findall(text)]
     total = stated[-1] if stated else _estimated(text)
     sums = [int(total) for total in _ALL_EPOCHS.findall(text)]
@@ -77,6 +84,7 @@ def _later(first: Progress, second: Progress) -> Progress:
         metrics={**first.metrics, **second.metrics, **begun},
         total_stated=first.total_stated or second.total_stated,
         all_epochs=first.all_epochs if second.all_epochs is None else second.all_epochs,
+        doing=second.doing or first.doing,
     )
 
 

@@ -93,7 +93,9 @@ def line(entry: dict[str, Any]) -> str:
     """One stage of a `*_info` module as one line of text, without the stage's name."""
     job, progress = entry.get("job") or {}, entry.get("progress") or {}
     parts = [_state(entry, job)]
-    if progress.get("step") is not None:
+    if progress.get("doing"):
+        parts.append(f"{progress['doing']} ({progress['step']}/{progress['total']})")
+    elif progress.get("step") is not None:
         total = f"/{progress['total']}" if progress.get("total") else ""
         parts.append(f"step {progress['step']}{total}")
     metrics = progress.get("metrics") or {}

@@ -11,7 +11,7 @@ from .conclude import conclude
 from .errors import MnrunError
 from .files import expand
 from .info import BackendOf, Question, answer
-from .job import Backend, CheckpointRule, Request
+from .job import Backend, CheckpointRule, ManifestRule, Request
 from .ledger import Ledger
 from .names import check_name
 from .only import Only
@@ -41,6 +41,7 @@ STAGE_OPTIONS: dict[str, Any] = {
             "last_step": {"type": "int", "default": 0},
         },
     },
+    "manifest": {"type": "dict", "options": {"path": {"type": "str", "required": True}}},
     "replace": {"type": "bool", "default": False},
     "max_attempts": {"type": "int", "default": 3},
     "wait": {"type": "bool", "default": False},
@@ -67,7 +68,7 @@ INFO_OPTIONS: dict[str, Any] = {
 def make_request(params: dict[str, Any], kind: str, name: str, service: bool = False) -> Request:
     """A module's options as a request. Raises Invalid for what could not be used in a name, on a
     command line or in a path."""
-    rule = params["checkpoints"]
+    rule, result = params["checkpoints"], params["manifest"]
     return Request(
         run_dir=expand(params["run_dir"]),
         stage=check_name("stage", params["stage"]),
@@ -77,6 +78,7 @@ def make_request(params: dict[str, Any], kind: str, name: str, service: bool = F
         labels=_texts(params["labels"]),
         directories=[expand(path) for path in params["directories"]],
         checkpoints=CheckpointRule(**{**rule, "path": expand(rule["path"])}) if rule else None,
+        manifest=ManifestRule(expand(result["path"])) if result else None,
         service=service,
         replace=params["replace"],
         max_attempts=params["max_attempts"],

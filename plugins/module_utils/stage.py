@@ -138,11 +138,12 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
     if tried >= request.max_attempts and not request.replace:
         return Decision(
             Action.REFUSE,
-            f"{tried} attempts in a row brought no new checkpoint, so none is submitted. {why}. "
+            f"{tried} attempts in a row brought no new {request.aim}, so none is submitted. {why}. "
             "Mend the cause, then allow more (`replace`, as the role's variable of that name). "
             f"Its log: {last.stderr or last.stdout}",
         )
-    step = last.last_step or 0
+    # What has no checkpoints is made anew.
+    step = (last.last_step or 0) if request.checkpoints else 0
     goes_on = f"goes on from step {step}" if step else "starts from the beginning"
     if stuck(last, facts.output):
         goes_on = f"goes on from a checkpoint before step {step}, as that one leads nowhere"

@@ -52,13 +52,15 @@ def nothing_runs(cluster: Cluster, folder: str = RUN) -> None:
         assert re.findall(r"/proc/\d+", left) == [], node
 
 
-def test_one_job_for_sft_and_one_for_ray_on_both_nodes(trained: Cluster) -> None:
+def test_one_job_for_sft_and_one_for_ray_on_both_nodes_and_two_conversions(
+    trained: Cluster,
+) -> None:
     found = sorted(jobs(trained))
-    assert [(state, nodes) for _, state, nodes in found] == [("COMPLETED", "osk-gpu[94-95]")] * 2
-    assert [re.sub(r"-[0-9a-f]{8}-1$", "", name) for name, _, _ in found] == [
-        "training_sft",
-        "verl-ray-ppo",
-    ]
+    assert {state for _, state, _ in found} == {"COMPLETED"}
+    names = [re.sub(r"-[0-9a-f]{8}-1$", "", name) for name, _, _ in found]
+    assert names == ["convert-ppo", "convert-sft", "training_sft", "verl-ray-ppo"]
+    assert [nodes in NODES for _, _, nodes in found[:2]] == [True, True]
+    assert [nodes for _, _, nodes in found[2:]] == ["osk-gpu[94-95]"] * 2
 
 
 def test_nothing_is_left_running(trained: Cluster) -> None:
@@ -91,6 +93,22 @@ def test_sft_learned_and_ppo_went_on_from_it(trained: Cluster) -> None:
     assert ppo["first_reward"] > 0.05  # the untrained model has 0
     assert ppo["val_reward"] > ppo["first_val_reward"]
     assert records["ppo"]["spec"]["model"] == {"sft": records["sft"]["fingerprint"]}
+
+
+def test_the_converted_models_answer_better_than_what_they_began_with(trained: Cluster) -> None:
+    found = {}
+    for stage, step in (("sft", 160), ("ppo", 20)):
+        manifest = json.loads(trained.run(f"cat {RUN}/{stage}/converted/mnrun_manifest.json"))
+        assert (manifest["stage"], manifest["step"]) == (stage, step)
+        assert manifest["tensors"]["changed"] == manifest["tensors"]["count"]
+        found[stage] = manifest["scores"]["models"]
+    base, sft, ppo = found["sft"]["base"], found["sft"]["sft"], found["ppo"]["ppo"]
+    # Of SFT's two styles of answer only the rarer one is rewarded, so its greedy answers are not.
+    assert base["sampled"] < 0.05
+    assert 0.15 < sft["sampled"] < ppo["sampled"]
+    assert ppo["greedy"] > 0.9
+    # What PPO starts from is what was converted.
+    assert abs(found["ppo"]["start"]["sampled"] - sft["sampled"]) < 0.1
 
 
 def test_ppo_ran_through_the_job_api_of_the_head(trained: Cluster) -> None:

@@ -60,7 +60,7 @@ def test_an_old_name_is_the_command_that_it_became(alias: str) -> None:
 def test_old_names_are_those_of_the_script() -> None:
     setup = ["step_2_0", "step_2_1", "step_2_2_setup", "submit_sft"]
     ray = ["step_3_0_setup", "start_ray", "setup_ppo", "run_ppo", "stop_ray"]
-    assert list(ALIASES) == setup + ray
+    assert list(ALIASES) == [*setup, *ray, "step_3_3"]
 
 
 def test_the_help_names_every_command_and_every_old_name() -> None:
@@ -102,6 +102,8 @@ def test_options_of_the_sandbox_are_variables_of_its_role() -> None:
         ("sandbox down", {}),
         ("sandbox down --wipe", {"sandbox_wipe": True}),
         ("logs ppo", {"mnrun_logs_stage": "ppo"}),
+        ("convert", {"convert_stages": []}),
+        ("convert sft ppo", {"convert_stages": ["sft", "ppo"]}),
         ("runs", {"mnrun_runs_names": []}),
         ("runs a b", {"mnrun_runs_names": ["a", "b"]}),
         ("prune a", {"mnrun_prune_names": ["a"]}),
@@ -127,6 +129,7 @@ def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) 
         (["ray"], "required: COMMAND\nSee: mnrun ray --help"),
         (["logs"], "required: STAGE\nSee: mnrun logs --help"),
         (["logs", "sfft"], "invalid choice: 'sfft'"),
+        (["convert", "ray"], "'ray' is none of sft, ppo"),
         (["ppo", "--chekc"], "unrecognized arguments: --chekc"),
         (["ppo", "sft"], "unrecognized arguments: sft"),
         (["sandbox", "up", "--nodes", "0"], "'0' is not a number from 1 up"),

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-SCRIPTS = ["sft.sbatch", "ray_cluster.sbatch", "ppo.sh"]
+SCRIPTS = ["sft.sbatch", "ray_cluster.sbatch", "ppo.sh", "convert.sbatch"]
 
 
 @pytest.fixture(scope="module")

@@ -31,3 +31,9 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_without_an_output_the_logs_metrics_are_told() -> None:
     result = {"stage": "ppo", "progress": {"metrics": {"reward": 0.5}}}
     assert stage_summary(result) == ["ppo  reward 0.5 → 0.5"]
+
+
+def test_a_converted_model_tells_its_scores_only() -> None:
+    metrics = {"first_loss": 6.4, "loss": 0.1, "first_sampled_score": 0.3, "sampled_score": 0.9}
+    result = {"stage": "convert-ppo", "output": {"step": 20, "model": "/m", "metrics": metrics}}
+    assert stage_summary(result)[0] == "convert-ppo  20 steps, sampled score 0.3 → 0.9"

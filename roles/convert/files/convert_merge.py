@@ -1,0 +1,76 @@
+"""From shards to one model: finds the checkpoint, sees that it is whole, runs verl's merger."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from convert_errors import ConversionError
+
+_SHARD = re.compile(r"model_world_size_(\d+)_rank_\d+\.pt")
+
+
+def find_checkpoint(source: dict[str, Any]) -> Path:
+    """The step's folder: in the stage's checkpoints, or where they were set aside."""
+    folder, key = Path(source["checkpoints"]), source["fingerprint"]
+    aside = folder.with_name(f"{folder.name}.{key[:12]}")
+    place = folder if _owner(folder) == key else aside
+    step = place / f"global_step_{source['step']}"
+    if not step.is_dir():
+        raise ConversionError(
+            f"there is no checkpoint of step {source['step']} with these options in {folder}; "
+            f"there are: {_steps(place)}. Train again, or name one of these: -e convert_step=N"
+        )
+    checkpoint = step / source["part"] if source["part"] else step
+    _require_whole(checkpoint)
+    return checkpoint
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / ".mnrun.json").read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _steps(place: Path) -> str:
+    found = (re.fullmatch(r"global_step_(\d+)", path.name) for path in place.glob("global_step_*"))
+    return ", ".join(map(str, sorted(int(match.group(1)) for match in found if match))) or "none"
+
+
+def _require_whole(checkpoint: Path) -> None:
+    """Each rank's weights are there and whole. The merger would end in a traceback."""
+    if not (checkpoint / "fsdp_config.json").is_file():
+        raise ConversionError(f"{checkpoint / 'fsdp_config.json'} is missing; train again")
+    sizes = {match.group(1) for path in checkpoint.iterdir() if (match := _SHARD.match(path.name))}
+    if len(sizes) != 1:
+        raise ConversionError(f"{checkpoint} holds weights of {len(sizes)} trainings, not of one")
+    size = int(sizes.pop())
+    shards = [checkpoint / f"model_world_size_{size}_rank_{rank}.pt" for rank in range(size)]
+    missing = [path.name for path in shards if not path.is_file()]
+    if missing:
+        raise ConversionError(
+            f"{checkpoint} lacks {', '.join(missing)}: a rank's weights are missing; train again"
+        )
+    for path in shards:
+        if not zipfile.is_zipfile(path):
+            raise ConversionError(f"{path} is cut off or damaged; train again")
+
+
+def merge(checkpoint: Path, folder: Path, merger: str) -> None:
+    """Run verl's own merger in this process, which has its imports already."""
+    arguments = ["merge", "--backend", "fsdp", "--local_dir", str(checkpoint)]
+    before = sys.argv
+    sys.argv = [merger, *arguments, "--target_dir", str(folder)]
+    try:
+        runpy.run_module(merger, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise ConversionError(f"verl's merger ended with {end.code}; see above") from end
+    finally:
+        sys.argv = before
