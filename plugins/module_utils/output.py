@@ -17,6 +17,7 @@ from .job import (
     Record,
     ResultRule,
 )
+from .preflight_identity import weights_identity
 from .progress import Progress, read_progress
 
 
@@ -90,22 +91,26 @@ def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
             metrics = described(output.checkpoint)
         else:
             metrics = _all_metrics(record, read_progress(log_paths(attempt)))
-        record.output = _as_dict(output.checkpoint, metrics)
+        content = weights_identity(output.checkpoint.model)
+        record.output = _as_dict(output.checkpoint, metrics, content)
 
 
 def as_result(record: Record, output: Output) -> dict[str, Any] | None:
-    """A whole result as modules return it: where it lies now, with the metrics of its training."""
+    """A whole result as modules return it: where it lies now, with the metrics of its training, and
+    what its content was when the training had ended."""
     if output.checkpoint is None:
         return None
-    return _as_dict(output.checkpoint, (record.output or {}).get("metrics", {}))
+    known = record.output or {}
+    return _as_dict(output.checkpoint, known.get("metrics", {}), known.get("content", ""))
 
 
-def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float]) -> dict[str, Any]:
+def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float], content: str) -> dict[str, Any]:
     return {
         "step": checkpoint.step,
         "path": str(checkpoint.path),
         "model": str(checkpoint.model),
         "metrics": metrics,
+        "content": content,
     }
 
 

@@ -34,3 +34,15 @@ def folder_identity(folder: Path) -> str:
         if path.is_file() and not path.name.startswith("."):
             digest.update(f"{path.name}\0{file_identity(path)}\n".encode())
     return digest.hexdigest()
+
+
+def weights_identity(model: Path) -> str:
+    """SHA-256 (hexadecimal) of a result's weights: the Hugging Face form of them in the folder
+    `model` if they are there, else the ranks' shards beside it. Raises OSError."""
+    files = sorted(model.glob("*.safetensors")) or sorted(
+        model.parent.glob("model_world_size_*.pt")
+    )
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}\0{file_identity(path)}\n".encode())
+    return digest.hexdigest() if files else ""

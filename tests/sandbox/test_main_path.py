@@ -92,7 +92,10 @@ def test_sft_learned_and_ppo_went_on_from_it(trained: Cluster) -> None:
     assert sft["loss"] < sft["first_loss"] / 10
     assert ppo["first_reward"] > 0.05  # the untrained model has 0
     assert ppo["val_reward"] > ppo["first_val_reward"]
-    assert records["ppo"]["spec"]["model"] == {"sft": records["sft"]["fingerprint"]}
+    assert records["ppo"]["spec"]["model"] == {
+        "sft": records["sft"]["fingerprint"],
+        "content": records["sft"]["output"]["content"],
+    }
 
 
 def test_the_converted_models_answer_better_than_what_they_began_with(trained: Cluster) -> None:

@@ -9,6 +9,9 @@ from ansible_collections.mnrun.train.plugins.module_utils import manifest
 from ansible_collections.mnrun.train.plugins.module_utils.errors import Refused
 from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.job import ManifestRule
+from ansible_collections.mnrun.train.plugins.module_utils.preflight_identity import (
+    weights_identity,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.progress import parse
 from ansible_collections.mnrun.train.plugins.module_utils.report import line
 from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
@@ -46,6 +49,7 @@ def test_done_and_whole_does_nothing(run: Run) -> None:
         "path": folder,
         "model": folder,
         "metrics": {"loss": 0.1},
+        "content": weights_identity(run.folder / "converted"),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.checkpoint_folder import MARKER
 from ansible_collections.mnrun.train.plugins.module_utils.errors import (
@@ -9,6 +11,9 @@ from ansible_collections.mnrun.train.plugins.module_utils.errors import (
     Unknown,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.preflight_identity import (
+    weights_identity,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
 
 from tests.unit.conftest import SPEC, Run
@@ -36,10 +41,28 @@ def test_done_and_whole_does_nothing(run: Run) -> None:
         "path": f"{run.rule.path}/global_step_4",
         "model": f"{run.rule.path}/global_step_4/huggingface",
         "metrics": {},
+        "content": weights_identity(run.rule.path / "global_step_4" / "huggingface"),
     }
     calls = len(run.slurm.calls)
     assert run.present(checkpoints=run.rule).action is Action.NOTHING
     assert len(run.slurm.calls) == calls, "a settled stage asks Slurm nothing"
+
+
+def test_the_content_of_a_result_tells_one_training_from_another(run: Run) -> None:
+    finished(run)
+    first = run.present(checkpoints=run.rule).output
+    shard = run.rule.path / "global_step_4" / "model_world_size_2_rank_1.pt"
+    shard.write_bytes(b"damaged")
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 4)
+    with zipfile.ZipFile(shard, "w") as file:
+        file.writestr("data", "other weights")
+    run.slurm.end(run.job, "COMPLETED")
+    second = run.present(checkpoints=run.rule).output
+    assert first is not None
+    assert second is not None
+    assert first["content"] != second["content"]
+    assert {**first, "content": ""} == {**second, "content": ""}
 
 
 def test_done_work_that_was_set_aside_still_counts(run: Run) -> None:
