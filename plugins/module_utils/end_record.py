@@ -13,9 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .files import read_text, sync_directory, write_atomic
+from .files import parse_json, read_text, sync_directory, write_atomic
 from .job import Attempt, JobRef, Observation, Phase
 
+_HIGHEST = 255  # exit code of a shell
+_LATEST = 1e11  # seconds since the epoch: no job starts or ends later
 _NOBODY = "none"  # in place of a job's id: we gave the attempt up before any job began on it
 
 
@@ -76,7 +78,7 @@ def read_end(folder: Path, attempt: Attempt) -> Observation | None:
     if attempt.job_id and str(data["job_id"]) != attempt.job_id:
         return None
     code = data.get("exit_code")
-    if not isinstance(code, int):
+    if type(code) is not int or not 0 <= code <= _HIGHEST:
         return None
     return Observation(
         phase=Phase.FAILED if code else Phase.SUCCEEDED,
@@ -93,12 +95,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     text = read_text(path)
     if not text:
         return None
-    try:
-        data = json.loads(text)
-    except ValueError:
-        return None
+    data = parse_json(text)
     return data if isinstance(data, dict) and data.get("job_id") else None
 
 
 def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+    if type(value) not in (int, float) or not 0 <= value < _LATEST:
+        return None
+    return float(value)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import Invalid
 
@@ -67,6 +70,21 @@ def read_text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def parse_json(text: str) -> Any:
+    """What a text in JSON says; None if it is not whole, or holds a number that is none."""
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number to work with")
+    return number
 
 
 def names(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, Iterator
 
 from .clock import Clock
 from .errors import Damaged
-from .files import make_directory, names, read_text, sync_directory, write_atomic
+from .files import make_directory, names, parse_json, read_text, sync_directory, write_atomic
 from .fingerprint import fingerprint
 from .job import Attempt, Phase, Record
 from .lock import stage_lock
@@ -80,7 +80,8 @@ def stages(run_dir: Path) -> list[str]:
 
 def _parse(text: str, path: Path, stage: str, key: str) -> Record:
     try:
-        data = json.loads(text)
+        data = parse_json(text)
+        _expect(isinstance(data, dict), "it is cut off, or no JSON")
         record = _record(data)
         _expect(data.get("version") == VERSION, f"its version is not {VERSION}")
         _expect(record.stage == stage, f"it is of the stage {record.stage!r}")

@@ -12,6 +12,7 @@ from .process import Runner
 
 _LIMIT = 30.0  # seconds for one question
 _NODE_FORMAT = "%N|%R|%c|%m|%G|%T"
+_NODE_LINE = re.compile(r"([^|]+)\|([^|]+)\|([0-9]+)\|([0-9]+)\+?\|([^|]*)\|([^|]+)")
 _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024, "": 1}
 _OUT = re.compile(r"down|drain|fail|maint|unknown|power|reboot|inval|blocked|perfctrs")
 
@@ -57,9 +58,11 @@ def survey(run: Runner) -> Cluster:
     listed = _ask(run, ["sinfo", "-a", "-h", "-N", "-o", _NODE_FORMAT])
     nodes: dict[str, list[Node]] = {}
     for line in listed.splitlines():
-        name, partition, cpus, memory, gres, state = line.split("|")
-        node = Node(name, int(cpus), int(memory.rstrip("+")), _gpus(gres), state)
-        nodes.setdefault(partition, []).append(node)
+        match = _NODE_LINE.fullmatch(line.strip())
+        if match:  # a banner's line is none
+            name, partition, cpus, memory, gres, state = match.groups()
+            node = Node(name, int(cpus), int(memory), _gpus(gres), state)
+            nodes.setdefault(partition, []).append(node)
     rows = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
     partitions = [_partition(row, nodes) for row in rows if "PartitionName" in row]
     if not partitions:
@@ -82,14 +85,22 @@ def _partition(row: dict[str, str], nodes: dict[str, list[Node]]) -> Partition:
         name,
         row.get("Default") == "YES",
         row.get("State", "UP"),
-        seconds(row.get("MaxTime", "UNLIMITED")),
+        _limit(row.get("MaxTime", "UNLIMITED")),
         _number(row.get("MaxNodes", "UNLIMITED")),
         nodes.get(name, []),
     )
 
 
 def _number(text: str) -> float:
-    return float(text) if text.isdigit() else math.inf
+    return float(text) if text.isdecimal() else math.inf
+
+
+def _limit(text: str) -> float:
+    """A partition's time limit; none, if it is not understood: Slurm has the last word."""
+    try:
+        return seconds(text)
+    except ValueError:
+        return math.inf
 
 
 def seconds(text: str) -> float:

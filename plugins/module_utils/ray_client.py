@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from .errors import Invalid
+from .files import parse_json
 
 QUERY_LIMIT = 20.0  # seconds for one question
 SUBMIT_LIMIT = 90.0  # Ray waits by itself for an agent that takes the job
@@ -116,8 +117,5 @@ class RayClient:
 
 def parse_object(body: str) -> dict[str, Any] | None:
     """The JSON object in an answer's body; None if it holds none."""
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return None
+    found = parse_json(body)
     return found if isinstance(found, dict) else None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Callable
 
-from .files import read_text
+from .files import parse_json, read_text
 from .job import Observation
 from .slurm import SlurmClient
 from .slurm_nodes import lost_nodes
@@ -15,17 +14,18 @@ from .slurm_text import Row
 # Slurm job id of a head -> True: the job is over, False: it is alive, None: nobody can say.
 HeadOver = Callable[[str], "bool | None"]
 
+_NEEDED = ("job_id", "address", "dashboard_port", "gcs_port")
+
 
 def read_head(folder: Path, job_id: str = "") -> dict[str, Any] | None:
     """What the Ray cluster with its record in `folder` published when it was really up.
 
     With `job_id`: None if another job published it. The job's own end is not looked at.
     """
-    text = read_text(folder / "head.json")
-    if text is None:
+    head = parse_json(read_text(folder / "head.json") or "")
+    if not isinstance(head, dict) or not set(_NEEDED) <= set(head):
         return None
-    head = json.loads(text)
-    if not isinstance(head, dict) or (job_id and head.get("job_id") != job_id):
+    if job_id and head["job_id"] != job_id:
         return None
     return {
         **head,

@@ -103,7 +103,9 @@ def never_starts(script: str, client: SlurmClient) -> str:
     seconds = limit_seconds(given.get("time", ""))
     rows = client.info("%P|%D|%l") if wanted or seconds else None
     places = [
-        row for row in rows or [] if (row[0].rstrip("*") in asked if asked else row[0][-1:] == "*")
+        row
+        for row in rows or []
+        if row[1].isdecimal() and (row[0].rstrip("*") in asked if asked else row[0][-1:] == "*")
     ]
     if not places:
         return ""

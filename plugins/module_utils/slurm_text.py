@@ -12,9 +12,12 @@ from typing import NamedTuple
 from .job import JobRef, Phase
 
 QUEUE_FORMAT = "%i|%T|%r|%S|%N|%j|%k"
+_ID = re.compile(r"[1-9][0-9]*")
 _QUEUE_HEADER = re.compile(r"JOBID\|STATE\|")
 HISTORY_FIELDS = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList,JobName,WorkDir,Comment"
 _HISTORY_HEADER = re.compile(r"JobIDRaw\|State\|")
+
+_JOB_LINE = re.compile(r"[1-9][0-9]*\|")
 
 _PHASES = {
     Phase.QUEUED: "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT "
@@ -52,8 +55,8 @@ class Row(NamedTuple):
 
 def parse_submitted(out: str) -> JobRef | None:
     """The job in the output of `sbatch --parsable`, banners around it or not."""
-    for line in reversed(out.splitlines()):
-        match = re.fullmatch(r"([1-9]\d*)(?:;([\w.-]+))?", line.strip())
+    for line in reversed(_whole_lines(out)):
+        match = re.fullmatch(r"([1-9][0-9]*)(?:;([A-Za-z0-9_.-]+))?", line.strip())
         if match:
             return JobRef(match.group(1), match.group(2) or "")
     return None
@@ -61,13 +64,13 @@ def parse_submitted(out: str) -> JobRef | None:
 
 def parse_queue(out: str) -> list[Row] | None:
     """The jobs that squeue lists; None if this is no answer of squeue."""
-    lines = _below_header(out, _QUEUE_HEADER)
+    lines = _below_header(out, _QUEUE_HEADER, 6)
     if lines is None:
         return None
     rows = []
     for line in lines:
         cells = line.split("|", 6)
-        if len(cells) == 7 and cells[0].isdigit():
+        if len(cells) == 7 and _ID.fullmatch(cells[0]):
             job_id, state, reason, start, nodes, name, comment = cells
             rows.append(
                 Row(
@@ -85,13 +88,13 @@ def parse_queue(out: str) -> list[Row] | None:
 
 def parse_history(out: str) -> list[Row] | None:
     """The jobs that sacct lists; None if this is no answer of sacct."""
-    lines = _below_header(out, _HISTORY_HEADER)
+    lines = _below_header(out, _HISTORY_HEADER, 9)
     if lines is None:
         return None
     rows = []
     for line in lines:
         cells = line.split("|", 8)
-        if len(cells) == 9 and cells[0].isdigit():
+        if len(cells) == 9 and _ID.fullmatch(cells[0]):
             # Both may hold the separator; our token stands at the very end of our comment.
             work_dir, _bar, comment = cells[8].rpartition("|")
             row = Row(
@@ -113,9 +116,9 @@ def parse_history(out: str) -> list[Row] | None:
 
 def parse_shown(out: str) -> Row | None:
     """The job in one line of `scontrol show job -o`; None if there is none."""
-    line = next((text for text in out.splitlines() if text.startswith("JobId=")), "")
+    line = next((text for text in _whole_lines(out) if text.startswith("JobId=")), "")
     values = {key: _field(line, key) for key in _SHOWN}
-    if not values["JobId"].isdigit() or not values["JobState"]:
+    if not _ID.fullmatch(values["JobId"]) or not values["JobState"]:
         return None
     return Row(
         job_id=values["JobId"],
@@ -141,12 +144,21 @@ def _field(line: str, key: str) -> str:
     return _word(match.group(1)) if match else ""
 
 
-def _below_header(out: str, header: re.Pattern[str]) -> list[str] | None:
-    lines = out.splitlines()
-    for number, line in enumerate(lines):
-        if header.match(line):
-            return lines[number + 1 :]
-    return None
+def _below_header(out: str, header: re.Pattern[str], bars: int) -> list[str] | None:
+    """The lines of a table, each with `bars` separators or more. None if there is no table, or if
+    it was cut off or torn: a job that is not in it is taken for one that is not there."""
+    lines = _whole_lines(out)
+    start = next((n + 1 for n, line in enumerate(lines) if header.match(line)), None)
+    if start is None or not out.endswith("\n"):
+        return None
+    table = lines[start:]
+    torn = any(_JOB_LINE.match(line) and line.count("|") < bars for line in table)
+    return None if torn else table
+
+
+def _whole_lines(out: str) -> list[str]:
+    """Those that an end of line ends; texts of users may hold other separators."""
+    return [line.rstrip("\r") for line in out.split("\n")[:-1]]
 
 
 def _state(text: str) -> str:
@@ -164,12 +176,12 @@ def _word(text: str) -> str:
 
 
 def _seconds(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"[1-9]\d{0,11}", text) else None
+    return float(text) if re.fullmatch(r"[1-9][0-9]{0,11}", text) else None
 
 
 def _exit_code(text: str) -> int | None:
     """`code:signal` as a shell would say it."""
-    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
     if not match:
         return None
     code, signal = int(match.group(1)), int(match.group(2))
