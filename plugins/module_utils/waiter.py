@@ -7,7 +7,7 @@ from pathlib import Path
 from .clock import Clock, Deadline
 from .end_record import end_path, start_path
 from .errors import Unknown
-from .job import Attempt, Backend, Observation
+from .job import Attempt, Backend, Observation, Phase
 
 TICK = 0.5  # seconds between two looks at the job's files
 _SHORTEST, _LONGEST = 1.0, 30.0  # seconds between two questions to the scheduler
@@ -26,8 +26,10 @@ class Watch:
         self._files = (start_path(folder, attempt.number), end_path(folder, attempt.number))
         self._seen = self._there()
         self._asked = clock.monotonic()
-        self._news = self._asked  # when the scheduler or the job last told us something new
         self.observation = backend.observe(folder, attempt)
+        # When the scheduler or the job last told us something new. A job is followed by many
+        # watches in a row: what it has been doing for an hour is news to none of them.
+        self._news = self._asked - self._age()
 
     def look(self) -> Observation:
         """The newest observation; asks the scheduler if it is time to, or if the job itself has
@@ -39,6 +41,12 @@ class Watch:
         elif now - self._asked >= self._delay(now):
             self._ask(now)
         return self.observation
+
+    def _age(self) -> float:
+        """For how long the job has been running or waiting."""
+        seen = self.observation
+        begin = seen.start if seen.phase is Phase.RUNNING else None  # else Slurm's estimate
+        return max(0.0, self._clock.now() - (begin or self._attempt.intent_time))
 
     def _there(self) -> list[bool]:
         return [path.exists() for path in self._files]
