@@ -34,7 +34,8 @@ _value:
 """
 
 _SERVICES = ("environment", "ray")  # stages without a result of their own
-_TELLING = ("val_reward", "reward", "val_loss", "loss")  # the first that is there is shown
+# The first that is there is shown.
+_TELLING = ("sampled_score", "val_reward", "reward", "val_loss", "loss")
 _DONE = ("COMPLETED", "SUCCEEDED")
 
 

@@ -24,6 +24,7 @@ _EPOCH_BAR = re.compile(r"Epoch \d+/(\d{1,6}):[^\r\n]*?\| *\d+/(\d{1,9}) \[")
 _TRAINING_BAR = re.compile(r"Training Progress:[^\r\n]*?\| *\d+/(\d{1,9}) \[")
 # A job of ours that does not train, such as a conversion: `mnrun: [2/5] compare the tensors`.
 _PART = re.compile(r"^mnrun: \[(\d{1,3})/(\d{1,3})\] (.{1,80})$", re.MULTILINE)
+_SCORE = re.compile(rf"^mnrun: (\w{{1,40}}_score)=({_NUMBER})$", re.MULTILINE)
 _FRIENDLY = (
     ("loss", re.compile(r"train/loss")),
     ("val_loss", re.compile(r"val/loss")),
@@ -57,8 +58,10 @@ def parse(text: str) -> Progress:
         for name, value in values.items():
             metrics.setdefault(f"first_{name}", value)
             metrics[name] = value
-    parts = _PART.findall(text[: text.rfind("\n") + 1])
+    whole = text[: text.rfind("\n") + 1]
+    parts = _PART.findall(whole)
     if parts:
+        metrics = {name: float(value) for name, value in _SCORE.findall(whole)}
         return Progress(int(parts[-1][0]), int(parts[-1][1]), metrics, True, doing=parts[-1][2])
     stated = [int(total) for total in _TOTAL.findall(text)]
     total = stated[-1] if stated else _estimated(text)

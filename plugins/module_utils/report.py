@@ -18,6 +18,8 @@ _SHOWN = {
     "val_loss": "val loss",
     "reward": "reward",
     "val_reward": "val reward",
+    "greedy_score": "greedy score",
+    "sampled_score": "sampled score",
 }
 
 

@@ -88,6 +88,13 @@ def test_a_second_run_finds_nothing_to_do(trained: Cluster) -> None:
     assert (run.code, run.changed) == (0, 0), run.text
 
 
+def test_ppo_starts_from_it_and_not_from_what_verl_saved(trained: Cluster) -> None:
+    run = mnrun("ppo", "--check", "--diff", mnrun_run_dir=RUN, sft_overrides=OPTIONS)
+    assert run.code == 0, run.text
+    assert f"actor_rollout_ref.model.path=/home/mluser/{RUN[2:]}/sft/converted" in run.text
+    assert "/huggingface" not in run.text
+
+
 def test_a_damaged_file_is_noticed_and_only_this_is_done_again(trained: Cluster) -> None:
     weights = f"{RUN}/sft/converted/model.safetensors"
     before = trained.run(f"sha256sum {weights}")

@@ -152,7 +152,7 @@ def test_the_playbook_says_the_same(trained: Cluster) -> None:
 
 
 def test_an_option_for_logs_is_no_reason_to_train_again(trained: Cluster) -> None:
-    run = mnrun("sft", mnrun_run_dir=RUN, sft_overrides={"trainer.logger": ["console"]})
+    run = mnrun("all", mnrun_run_dir=RUN, sft_overrides={"trainer.logger": ["console"]})
     assert (run.code, run.changed) == (0, 0), run.text
 
 
@@ -161,6 +161,7 @@ def test_check_shows_what_another_option_would_bring(trained: Cluster) -> None:
     run = mnrun("all", "--check", "--diff", mnrun_run_dir=RUN, sft_overrides={"optim.lr": 1e-3})
     assert run.code == 0, run.text
     assert "+    optim.lr=0.001" in run.text
+    assert run.changed == 4, run.text  # SFT, PPO, its Ray cluster, the conversions
     assert "global_step_160/huggingface" not in run.text.partition("ppo.sh")[2]
     assert jobs(trained) == before
 

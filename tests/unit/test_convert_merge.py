@@ -75,3 +75,13 @@ def test_what_is_wrong_is_said(merge: Any, tmp_path: Path, damage: Any, message:
     with pytest.raises(Exception, match=message) as caught:
         merge.find_checkpoint(source)
     assert type(caught.value).__name__ == "ConversionError"
+
+
+def test_too_little_room_is_said_before_the_merger_runs(
+    merge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(1000))
+    merge.require_room(tmp_path, tmp_path)
+    monkeypatch.setattr(merge.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=999))
+    with pytest.raises(Exception, match="has room for"):
+        merge.require_room(tmp_path, tmp_path)

@@ -108,3 +108,8 @@ def test_what_such_a_job_does_is_shown() -> None:
     assert (progress.step, progress.total, progress.doing) == (2, 5, "compare")
     entry = {"job": {"id": "7", "state": "RUNNING"}, "progress": progress.as_dict()}
     assert line(entry) == "job 7 RUNNING · compare (2/5)"
+
+
+def test_scores_are_read_from_its_log() -> None:
+    text = "mnrun: [4/5] score\nmnrun: first_greedy_score=0.0\nmnrun: greedy_score=0.96\n"
+    assert parse(text).metrics == {"first_greedy_score": 0.0, "greedy_score": 0.96}

@@ -58,6 +58,7 @@ def convert(settings: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Make, check and describe the model, then give it its name."""
     steps = Steps([*PARTS[:3], *(["score answers"] if settings["score"] else []), PARTS[3]])
     target = Path(settings["target"])
+    convert_merge.require_room(target.parent, Path(settings["base_model"]["path"]))
     checkpoint = convert_merge.find_checkpoint(settings["source"])
     with _workshop(target) as folder:
         steps.next()

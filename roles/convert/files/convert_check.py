@@ -133,7 +133,7 @@ def _require_all(folder: Path, files: list[Path], wanted: dict[str, _Shape], tie
         have = sum(path.stat().st_size for path in files)
         raise ConversionError(
             f"the merger wrote too little: {len(missing)} of {len(wanted)} tensors are missing "
-            f"({_some(missing)}); its {len(files)} files have {have} bytes"
+            f"({_some(missing)}); what it wrote has {have} bytes"
         )
     other = [
         f"{name} is {list(found[name].shape)}, not {list(shape.shape)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -60,6 +61,17 @@ def _require_whole(checkpoint: Path) -> None:
     for path in shards:
         if not zipfile.is_zipfile(path):
             raise ConversionError(f"{path} is cut off or damaged; train again")
+
+
+def require_room(folder: Path, base: Path) -> None:
+    """A converted model takes what the base model takes; a quota may leave less than is free."""
+    files = [*base.glob("*.safetensors"), *base.glob("pytorch_model*.bin")]
+    needed = sum(path.stat().st_size for path in files)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConversionError(
+            f"{folder} has room for {free / 1e9:.3g} GB, and the model takes {needed / 1e9:.3g} GB"
+        )
 
 
 def merge(checkpoint: Path, folder: Path, merger: str) -> None:

@@ -34,7 +34,10 @@ def metrics(found: dict[str, Any]) -> dict[str, float]:
     """As a stage's metrics: of the model that it began with, and of what it came to."""
     *_, first, last = found["models"].values()
     numbers = {f"first_{kind}_score": value for kind, value in first.items()}
-    return {**numbers, **{f"{kind}_score": value for kind, value in last.items()}}
+    numbers.update({f"{kind}_score": value for kind, value in last.items()})
+    for name, value in numbers.items():
+        print(f"mnrun: {name}={value}", flush=True)  # mnrun reads them from the log
+    return numbers
 
 
 def _rows(files: list[Path], most: int) -> list[dict[str, Any]]:
