@@ -29,6 +29,44 @@ STUBS = Path(__file__).parent / "files" / "mergers"
 
 
 @pytest.fixture(scope="module")
+def cases(sandbox: Cluster) -> dict[str, Any]:
+    """What the check says of tensors that a merger could write."""
+    found: dict[str, Any] = in_environment(sandbox, "convert_cases.py", None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("lost", "the merger wrote too little: 1 of 2 tensors are missing (b.weight)"),
+        ("shape", "other shapes than the base model: b.weight is [4], not [3]"),
+        ("extra", "tensors that the base model does not have: c.weight"),
+        ("nan", "b.weight in model.safetensors holds NaN or infinity"),
+        ("infinity", "b.weight in model.safetensors holds NaN or infinity"),
+        ("unchanged", "every tensor equals the base model's"),
+        ("stray", "2 tensors of the LoRA adapter belong to no weight"),
+    ],
+)
+def test_what_is_not_the_model_is_refused(cases: dict[str, Any], case: str, message: str) -> None:
+    assert message in cases[case]
+
+
+def test_tensors_get_the_base_model_s_type(cases: dict[str, Any]) -> None:
+    assert cases["whole"]["types"] == ["torch.float32"]
+    assert cases["whole"]["tensors"] == {
+        "count": 2, "changed": 2, "bytes": 108, "merged_as": ["bfloat16"]
+    }  # fmt: skip
+    assert cases["head"]["names"] == ["a.weight", "b.weight"]
+
+
+def test_an_adapter_is_scaled_and_merged(cases: dict[str, Any]) -> None:
+    found = cases["lora"]
+    assert (found["merged"], found["left"]) == (True, False)
+    assert found["lora"] == {"rank": 2, "alpha": 8, "tensors": 2}
+    assert found["tensors"]["changed"] == 1
+
+
+@pytest.fixture(scope="module")
 def trained(sandbox: Cluster) -> Iterator[Cluster]:
     """A sandbox with a short LoRA training, and with mergers that fail on its nodes."""
     run = mnrun("sft", mnrun_run_dir=RUN, sft_overrides=OPTIONS)
