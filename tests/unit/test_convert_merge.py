@@ -62,6 +62,7 @@ def test_one_that_was_set_aside_is_found(merge: Any, tmp_path: Path) -> None:
             "rank_0.pt is cut off or damaged",
         ),
         (lambda step: (step / "fsdp_config.json").unlink(), "fsdp_config.json is missing"),
+        (lambda step: [path.unlink() for path in step.glob("*.pt")], "save_contents lacks `model`"),
         (
             lambda step: (step / "model_world_size_4_rank_3.pt").write_bytes(b""),
             "weights of 2 trainings",

@@ -49,6 +49,11 @@ def _require_whole(checkpoint: Path) -> None:
     if not (checkpoint / "fsdp_config.json").is_file():
         raise ConversionError(f"{checkpoint / 'fsdp_config.json'} is missing; train again")
     sizes = {match.group(1) for path in checkpoint.iterdir() if (match := _SHARD.match(path.name))}
+    if not sizes:
+        raise ConversionError(
+            f"{checkpoint} holds no weights (model_world_size_…): the trainer's option "
+            "checkpoint.save_contents lacks `model`; train again with it"
+        )
     if len(sizes) != 1:
         raise ConversionError(f"{checkpoint} holds weights of {len(sizes)} trainings, not of one")
     size = int(sizes.pop())
