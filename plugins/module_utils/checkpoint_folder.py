@@ -11,8 +11,10 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 from .files import make_directory, names, sync_directory, write_atomic
+from .fingerprint import fingerprint
 from .job import CheckpointRule, Record
 from .weights import read_json
 
@@ -28,6 +30,16 @@ def owned(rule: CheckpointRule, key: str) -> CheckpointRule | None:
     if not here and not aside.is_dir():
         return None
     return rule if here else rule._replace(path=aside)
+
+
+def spec_in(rule: CheckpointRule, key: str) -> dict[str, Any] | None:
+    """The spec whose fingerprint begins with `key`, if checkpoints of it are there."""
+    for folder in (rule.path, _aside(rule.path, key)):
+        data = read_json(folder / MARKER)
+        spec = data.get("spec") if isinstance(data, dict) else None
+        if isinstance(spec, dict) and fingerprint(spec).startswith(key):
+            return spec
+    return None
 
 
 def take_over(rule: CheckpointRule, record: Record, now: float) -> str:

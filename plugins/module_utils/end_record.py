@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .files import parse_json, read_text, sync_directory, write_atomic
+from .files import names, parse_json, read_text, sync_directory, write_atomic
 from .job import Attempt, JobRef, Observation, Phase
 
+_START = re.compile(r"start-([0-9]{1,6})\.json")
 _HIGHEST = 255  # exit code of a shell
 _LATEST = 1e11  # seconds since the epoch: no job starts or ends later
 _NOBODY = "none"  # in place of a job's id: we gave the attempt up before any job began on it
@@ -37,6 +39,17 @@ def read_start(folder: Path, attempt: Attempt) -> JobRef | None:
     if data is None or data.get("token") != attempt.token or data["job_id"] == _NOBODY:
         return None
     return JobRef(str(data["job_id"]), str(data.get("cluster", "")))
+
+
+def claims(folder: Path) -> list[tuple[int, str, float]]:
+    """Number, token and time of each attempt that a job began to work on, or that was given up."""
+    found = []
+    for name in names(folder):
+        match = _START.fullmatch(name)
+        data = _read(folder / name) if match else None
+        if match and data and isinstance(data.get("token"), str):
+            found.append((int(match.group(1)), data["token"], _seconds(data.get("start")) or 0.0))
+    return found
 
 
 def claimed_by_another(folder: Path, attempt: Attempt) -> bool:

@@ -1,12 +1,14 @@
 """The ledger: what was submitted for each spec of a stage, on the cluster's shared file system.
 
 `<run>/.mnrun/<stage>/<fingerprint12>/record.json`, written whole or not at all. A record that
-cannot be read, or that lies in the wrong place, is reported and never trusted.
+cannot be read, was changed, or lies in the wrong place is never trusted; see rebuild.py.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from .clock import Clock
+from .end_record import claims
 from .errors import Damaged
 from .files import make_directory, names, parse_json, read_text, sync_directory, write_atomic
 from .fingerprint import fingerprint
@@ -45,24 +48,53 @@ class Ledger:
         """Where the record of the fingerprint `key` lies, with the files of its jobs."""
         return self._root / key[:12]
 
+    def folders(self) -> list[str]:
+        """The fingerprints (their first 12 characters) that have a folder."""
+        return [name for name in names(self._root) if _FOLDER.fullmatch(name)]
+
     def records(self) -> list[Record]:
         """All records of the stage. Raises Damaged for the first that cannot be trusted."""
-        found = (self.load(name) for name in names(self._root) if _FOLDER.fullmatch(name))
+        found = (self.load(key) for key in self.folders())
         return [record for record in found if record]
 
     def load(self, key: str) -> Record | None:
-        """The record of a fingerprint (12 characters suffice), None if there is none."""
+        """The record of a fingerprint (12 characters suffice), None if there is none. Raises
+        Damaged if it cannot be trusted, or is gone though a job worked on it."""
         path = self.folder(key) / "record.json"
         text = read_text(path)
-        return None if text is None else _parse(text, path, self.stage, key)
+        if text is None and not claims(path.parent):
+            return None
+        return _parse(text or "", path, self.stage, key)
 
     def save(self, record: Record) -> None:
         """Write a record; it is on the disk when this returns."""
         folder = self.folder(record.fingerprint)
         if make_directory(folder):
             sync_directory(self._root)
-        text = json.dumps({"version": VERSION, **asdict(record)}, indent=1)
+        data = {"version": VERSION, **asdict(record)}
+        text = json.dumps({**data, "sum": _sum(data)}, indent=1)
         write_atomic(folder / "record.json", text + "\n")
+
+    def damage(self, key: str) -> Damaged | None:
+        """What is wrong with a record, if anything."""
+        try:
+            self.load(key)
+        except Damaged as damage:
+            return damage
+        return None
+
+    def keep(self, key: str, stamp: str) -> Path | None:
+        """Give a damaged record a second name, before it is written anew under its own; that
+        name. None if there is no record."""
+        path = self.folder(key) / "record.json"
+        kept = path.with_name(f"record.damaged-{stamp}.json")
+        try:
+            os.link(path, kept)
+        except FileNotFoundError:
+            return None
+        except FileExistsError:
+            pass  # kept by one who died before the new record was written
+        return kept
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -87,12 +119,20 @@ def _parse(text: str, path: Path, stage: str, key: str) -> Record:
         _expect(record.stage == stage, f"it is of the stage {record.stage!r}")
         _expect(record.fingerprint == fingerprint(record.spec), "its spec was changed")
         _expect(record.fingerprint.startswith(key), "it is the record of another spec")
+        said = data.pop("sum", None)
+        _expect(said == _sum(data), "it is not what was written")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(
-            f"The record {path} is damaged ({error}), so nothing is done for this stage. See with "
-            "squeue that no job of it is alive, move its folder aside, and run this again."
+            f"The record {path} is damaged ({error}), so nothing is done for this stage. Running "
+            "the stage itself makes it again, where that can be done for sure.",
+            reason=str(error),
         ) from error
     return record
+
+
+def _sum(data: dict[str, Any]) -> str:
+    """Of the content, not of the text: what a disk or an editor changed shows."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _expect(true: bool, otherwise: str) -> None:

@@ -20,6 +20,7 @@ from .job import NOT_SUBMITTED, Attempt, Backend, Phase, Record, Request
 from .ledger import Ledger
 from .outcome import Outcome
 from .output import as_result, newest_step, settle, stuck
+from .rebuild import mend
 from .resume_point import make_resumable
 from .space import require_space
 from .stage import Action, Decision, abandoned, decide
@@ -57,11 +58,13 @@ def present(stage: Stage) -> Outcome:
     Raises Refused, Rejected, Unknown, Damaged, Busy.
     """
     with stage.ledger.lock():
+        notes = mend(stage.request, stage.backend, stage.ledger, stage.clock)
         begun = stage.clock.monotonic()
         while True:
             facts, decision = _decided(stage, begun, keep=True)
             try:
-                return _carry_out(stage, facts, decision)
+                outcome = _carry_out(stage, facts, decision)
+                return replace(outcome, notes=[*notes, *outcome.notes])
             except Uncertain:
                 continue  # the intent is on the disk: look for its job
 

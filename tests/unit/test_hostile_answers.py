@@ -336,9 +336,7 @@ def test_a_damaged_record_is_right_or_refused(tmp_path: Path, data: st.DataObjec
         record = Ledger(tmp_path, "sft", FakeClock()).load(RECORD.fingerprint)
     except Damaged:
         return
-    assert record is not None
-    assert (record.fingerprint, record.spec) == (RECORD.fingerprint, RECORD.spec)
-    assert all(math.isfinite(one.intent_time) for one in record.attempts)
+    assert record == RECORD
 
 
 HEAD = json.dumps({"job_id": "9", "address": "10.0.0.1", "dashboard_port": 1, "gcs_port": 2,
