@@ -57,11 +57,27 @@ def write_atomic(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError):  # a full disk's has no name, others that of `part`
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync_directory(path.parent)
+
+
+_WHAT_TO_DO = {
+    errno.ENOSPC: " Make room there, and run this again: what was submitted is found again.",
+    errno.EDQUOT: " Make room there, or have your quota raised, and run this again: what was "
+    "submitted is found again.",
+    errno.EROFS: " Its administrators can say why; or put the run folder elsewhere.",
+}
+
+
+def explain(error: OSError) -> str:
+    """What went wrong with a file, and what to do, in words for the user."""
+    what_to_do = _WHAT_TO_DO.get(error.errno or 0, "")
+    return f"{error.filename}: {error.strerror}. Nothing further was done.{what_to_do}"
 
 
 def read_text(path: Path) -> str | None:

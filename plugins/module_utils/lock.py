@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Iterator
 
@@ -25,14 +25,19 @@ def stage_lock(path: Path, clock: Clock, limit: float) -> Iterator[None]:
     """
     with path.open("a+", encoding="utf-8") as stream:
         _wait_for(stream, path, Deadline(clock, limit), limit)
-        stream.truncate(0)
-        stream.write(f"{socket.gethostname()} (process {os.getpid()})")
-        stream.flush()
+        _sign(stream, f"{socket.gethostname()} (process {os.getpid()})")
         try:
             yield
         finally:
-            stream.truncate(0)
+            _sign(stream, "")
             fcntl.lockf(stream, fcntl.LOCK_UN)
+
+
+def _sign(stream: IO[str], text: str) -> None:
+    """Say who holds it, if there is room on the disk: it is held without that too."""
+    with suppress(OSError):
+        os.ftruncate(stream.fileno(), 0)
+        os.write(stream.fileno(), text.encode())
 
 
 def _wait_for(stream: IO[str], path: Path, deadline: Deadline, limit: float) -> None:

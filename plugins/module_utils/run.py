@@ -9,7 +9,7 @@ from .absent import absent
 from .clock import Clock
 from .conclude import conclude
 from .errors import MnrunError
-from .files import expand
+from .files import expand, explain
 from .info import BackendOf, Question, answer
 from .job import Backend, CheckpointRule, ManifestRule, Request
 from .ledger import Ledger
@@ -166,7 +166,7 @@ def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        module.fail_json(msg=f"{error.filename}: {error.strerror}. Nothing further was done.")
+        module.fail_json(msg=explain(error))
     else:
         end = module.fail_json if found.pop("failed", False) else module.exit_json
         end(**found)
