@@ -16,9 +16,9 @@ from .logs import clean_lines, head, tail
 _STEP = re.compile(r"\bstep:(\d{1,9}) - ")
 _NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _METRIC = re.compile(rf"^([A-Za-z][^\s:]*):(?:np\.\w+\()?({_NUMBER})\)?$")
-_TOTAL = re.compile(r"\bTotal training steps: (\d{1,9})\b")
+_TOTAL = re.compile(r"\bTotal training steps: (\d{1,9})(?=\D)")
 # SFT's own sum, which `trainer.total_training_steps` can cut short without a word.
-_ALL_EPOCHS = re.compile(r"\btotal number of steps (\d{1,9})\b")
+_ALL_EPOCHS = re.compile(r"\btotal number of steps (\d{1,9})(?=\D)")
 # SFT's bar counts within an epoch, PPO's over all of them.
 _EPOCH_BAR = re.compile(r"Epoch \d+/(\d{1,6}):[^\r\n]*?\| *\d+/(\d{1,9}) \[")
 _TRAINING_BAR = re.compile(r"Training Progress:[^\r\n]*?\| *\d+/(\d{1,9}) \[")

@@ -11,6 +11,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.mnrun.train.plugins.module_utils import run as edge
 from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
 from ansible_collections.mnrun.train.plugins.modules import slurm_job, slurm_job_info
 
 from tests.unit.conftest import HOSTILE, SCRIPT
@@ -244,16 +245,21 @@ def test_info_names_the_wanted_spec(call: Call, folder: Path, slurm: FakeSlurm) 
 def test_info_asks_slurm_about_the_cluster_of_a_ray_job(
     call: Call, folder: Path, slurm: FakeSlurm, clock: FakeClock
 ) -> None:
-    record = Path(call(**options(folder))["record"]) / "record.json"
+    answer = call(**options(folder))
+    ledger = Ledger(folder, "sft", clock)
+    record = ledger.load(answer["fingerprint"])
+    assert record is not None
     head = FakeJob("77", "ray_cluster", "", str(folder), clock.now())
     slurm.jobs.append(head)
     slurm.run(head)
-    data = json.loads(record.read_text())
-    attempt = data["attempts"][0]
-    attempt.update(job_id="ppo-1", cluster="77", state="PENDING")
-    record.write_text(json.dumps({**data, "kind": "ray"}))
-    mark = {"job_id": "ppo-1", "token": attempt["token"]}
-    (record.parent / "start-1.json").write_text(json.dumps({**mark, "start": clock.now()}))
+    attempt = record.attempts[0]
+    attempt.job_id, attempt.cluster, attempt.state = "ppo-1", "77", "PENDING"
+    record.kind = "ray"
+    ledger.save(record)
+    mark = {"job_id": "ppo-1", "token": attempt.token}
+    (ledger.folder(record.fingerprint) / "start-1.json").write_text(
+        json.dumps({**mark, "start": clock.now()})
+    )
 
     def seen() -> tuple[bool, str]:
         (entry,) = call(slurm_job_info)["stages"]
@@ -265,7 +271,9 @@ def test_info_asks_slurm_about_the_cluster_of_a_ray_job(
     slurm.down = False
     slurm.end(head, "CANCELLED by 2000")
     assert seen() == (True, "GONE")
-    (record.parent / "end-1.json").write_text(json.dumps({**mark, "exit_code": 3}))
+    (ledger.folder(record.fingerprint) / "end-1.json").write_text(
+        json.dumps({**mark, "exit_code": 3})
+    )
     (entry,) = call(slurm_job_info)["stages"]
     assert (entry["known"], entry["job"]["exit_code"]) == (True, 3)
 
