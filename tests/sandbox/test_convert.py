@@ -118,7 +118,8 @@ def test_the_adapter_is_merged_into_the_weights(trained: Cluster) -> None:
     }
     differences = in_environment(trained, "lora_checks.py", given)
     assert differences["from_base"] > 0.01
-    assert differences["from_peft"] < differences["from_base"] / 50
+    # The merger rounds to bfloat16; half of the scale would be half of the way.
+    assert differences["from_peft"] < differences["from_base"] / 20
 
 
 def test_a_second_run_finds_nothing_to_do(trained: Cluster) -> None:
@@ -170,8 +171,11 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_looks_done(trained: Clu
     run = convert(**stub("sleeps"), convert_wait=False)
     assert run.code == 0, run.text
     trained.wait(f"ls -A {RUN}/sft", r"\.converted\.part-", timeout=30)
-    trained.run("scancel --name=$(squeue -h -o %j | grep convert-sft)")
-    trained.wait("squeue -h", r"^$", timeout=30)
+    mine = f"squeue -h -o '%i %j %Z' | grep 'convert-sft.*{RUN[2:]}'"
+    (job,) = trained.run(mine).splitlines()
+    number = job.split()[0]
+    trained.run(f"scancel {number}")
+    trained.wait(f"squeue -h -t all -j {number} -o %T", r"CANCELLED|Invalid", timeout=30)
     assert manifest(trained)["spec"]["merger"] == "verl.model_merger"
     left = [name for name in folders(trained) if name != "converted"]
     assert len(left) == 1
