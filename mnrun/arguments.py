@@ -159,6 +159,16 @@ def _convert_options(parser: Parser) -> None:
     )
 
 
+def _cancel_options(parser: Parser) -> None:
+    parser.add_argument(
+        "mnrun_cancel_stage",
+        nargs="?",
+        choices=STAGES,
+        metavar="STAGE",
+        help=f"only this one: {', '.join(STAGES)}",
+    )
+
+
 def _runs_options(parser: Parser) -> None:
     parser.add_argument(
         "mnrun_runs_names",
@@ -216,6 +226,7 @@ def _sandbox_shell_options(parser: Parser) -> None:
 
 
 _OWN_OPTIONS = {
+    "cancel": _cancel_options,
     "convert": _convert_options,
     "logs": _logs_options,
     "prune": _prune_options,

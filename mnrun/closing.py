@@ -101,6 +101,7 @@ def _interrupted(ending: Ending) -> Iterator[str]:
     yield "Interrupted. What runs on the cluster goes on:"
     yield f"  {as_typed('status', ending.options)}   shows it"
     yield f"  {again}   attaches to it again"
+    yield f"  {as_typed('cancel', ending.options)}   ends it"
 
 
 def as_typed(command: str, options: argparse.Namespace) -> str:

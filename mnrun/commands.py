@@ -63,6 +63,12 @@ COMMANDS = {
         Command("ray status", "where the Ray cluster runs and how it is", "ray_status", reads=True),
         Command("status", "what runs, what is done, and where its logs are", "status", reads=True),
         Command(
+            "cancel",
+            "end what runs, of one stage or of all, and verify that it ended",
+            "cancel",
+            variables=("mnrun_cancel_stage",),
+        ),
+        Command(
             "logs",
             "the log of a stage; -f follows it",
             "logs",

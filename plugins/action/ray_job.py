@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..plugin_utils.follow import Follow
 
 
@@ -11,3 +13,10 @@ class ActionModule(Follow):
     module = "mnrun.train.ray_job"
     passed = ("address", "token_file")
     continues = False  # a successor needs a Ray cluster first
+    silence = 60.0  # the head may be gone for good; the login node knows how the job is
+
+    def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
+        """A head that cannot be reached is a failure of the task, not of the host it is for."""
+        result = super().run(tmp, task_vars)
+        unreachable = result.pop("unreachable", False)
+        return {**result, "failed": True, "lost": True} if unreachable else result

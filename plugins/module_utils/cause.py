@@ -228,7 +228,9 @@ def find(evidence: Evidence) -> Cause:
         return around
     told = _by_log(evidence)
     # The others only notice that a rank or a worker is gone; the node itself cannot say so.
-    if evidence.lost_nodes and told in _OF_A_LOST_NODE:
+    if evidence.lost_nodes and (
+        told in _OF_A_LOST_NODE or (told is Cause.TRAINER and not evidence.telling)
+    ):
         return Cause.NODE
     return told
 
@@ -239,7 +241,6 @@ _OF_A_LOST_NODE = (
     Cause.RAY_LOST,
     Cause.KILLED,
     Cause.NO_TRACE,
-    Cause.TRAINER,
 )
 
 

@@ -139,8 +139,11 @@ def _reasons(outcome: Outcome) -> list[str]:
 
 def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
     step = outcome.attempt.last_step if outcome.attempt else None
+    reached = outcome.attempt.reached if outcome.attempt else None
     if judged.goes_on:
         where = f"goes on from step {step}" if step else "begins anew: there is no checkpoint yet"
+        if step and reached and reached > step:
+            where += f"; {reached} had been trained"
         if outcome.cause is cause.Cause.SHORT:
             where = f"goes on from a checkpoint before step {step}"
         return [f"The next attempt {where}."]

@@ -100,6 +100,7 @@ def read_end(folder: Path, attempt: Attempt) -> Observation | None:
         exit_code=code,
         start=_seconds(data.get("start")),
         end=_seconds(data.get("end")),
+        step=data["last_step"] if isinstance(data.get("last_step"), int) else None,
     )
 
 

@@ -54,6 +54,7 @@ class Observation:
     nodes: str = ""
     stdout: str = ""
     stderr: str = ""
+    step: int | None = None  # the last one that was trained, if the job itself said so
     detail: str = ""  # for UNKNOWN: why it is not known
 
     @property
@@ -101,6 +102,7 @@ class Attempt:
     stderr: str = ""
     first_step: int = 0  # newest complete checkpoint when it was submitted; 0: none
     last_step: int | None = None  # the same when it ended
+    reached: int | None = None  # the last step that was trained, saved or not
     cancelled_by: str = ""  # who ended it with `mnrun cancel`; empty: nobody
     lost_nodes: str = ""  # nodes of it that failed, separated by commas
     exclude: str = ""  # nodes that it does without, likewise

@@ -82,6 +82,7 @@ def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
     """Write how the newest attempt ended into `record`, and the result if it is whole."""
     attempt = record.attempts[-1].seen(observation)
     attempt.last_step = newest_step(rule, record)
+    attempt.reached = observation.step or read_progress(log_paths(attempt)).step
     record.attempts[-1] = attempt
     if attempt.phase is not Phase.SUCCEEDED:
         return

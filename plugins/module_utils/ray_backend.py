@@ -176,6 +176,10 @@ class RayBackend(RayRecords):
             return _observation(job, str(self._log(folder, attempt)))
         if answer.status == 404:
             return read_end(folder, attempt) or _gone("the Ray head does not know the job")
+        # Perhaps there is no head any more: then the files and Slurm know that the job is over.
+        seen = super().observe(folder, attempt) if answer.status is None else None
+        if seen and seen.phase.ended:
+            return seen
         return Observation(Phase.UNKNOWN, detail=answer.said)
 
     def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002

@@ -48,7 +48,7 @@ def ask_slurm(client: SlurmClient) -> HeadOver:
 
     def over(job_id: str) -> bool | None:
         rows = client.show(job_id).rows
-        if rows is None:
+        if rows is None or any(row.job_id != job_id for row in rows):
             return None
         if rows and rows[0].phase.live:
             return False

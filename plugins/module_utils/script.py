@@ -51,8 +51,15 @@ if [ -z "${{MNRUN_RECORDER:-}}" ]; then
     wait "$mnrun_child"
     mnrun_code=$?
   done
-  printf '%s, "end": %s, "exit_code": %s}}\\n' "$(mnrun_json)" "$(date +%s)" "$mnrun_code" \\
-    > "$mnrun_part" && mv -f "$mnrun_part" "$MNRUN_RECORD/end-$MNRUN_ATTEMPT.json"
+  # The last step that was trained, by the end of the log, which is this script's own output.
+  mnrun_step=
+  if [ -f "/proc/$$/fd/1" ]; then
+    mnrun_step=$(tail -c 262144 "/proc/$$/fd/1" 2> /dev/null \\
+      | grep -ao 'step:[0-9]\\{{1,9\\}} - ' | tail -n 1 | tr -dc 0-9)
+  fi
+  printf '%s, "end": %s, "exit_code": %s, "last_step": %s}}\\n' "$(mnrun_json)" "$(date +%s)" \\
+    "$mnrun_code" "${{mnrun_step:-null}}" > "$mnrun_part" \\
+    && mv -f "$mnrun_part" "$MNRUN_RECORD/end-$MNRUN_ATTEMPT.json"
   exit "$mnrun_code"
 fi
 unset MNRUN_RECORDER

@@ -11,7 +11,7 @@ from .slurm_refusal import directives
 
 _NODE_FAILURE = re.compile(r"\bNode failure on ([\w.-]+)|\bnode ([\w.-]+) (?:failed|is down)")
 _PIECES = re.compile(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)*")
-_LOST = ("down", "drain", "fail")
+_LOST = ("down", "fail")  # not "drained": that is often done on purpose, or because of a job
 _FREE = ("idle", "mixed")
 _MOST = 10_000  # names of one list
 
@@ -43,7 +43,7 @@ def _range(text: str) -> list[str]:
 
 
 def lost_nodes(client: SlurmClient, nodelist: str, logs: list[Path]) -> list[str]:
-    """Those nodes of a list that are down, drained or silent now, or that srun said failed."""
+    """Those nodes of a list that are down or silent now, or that srun said failed."""
     ours = names_in(nodelist)
     states = node_states(client) if ours else {}
     gone = {name for name in ours if is_lost(states.get(name, ""))}

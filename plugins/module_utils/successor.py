@@ -21,6 +21,8 @@ def verdict(request: Request, record: Record, attempt: Attempt, cause: Cause) ->
     node or a Ray cluster that was lost. It is bounded by progress and by the number of attempts."""
     if not cause.passing or request.service:
         return Verdict(False)
+    if record.last and record.last.number > attempt.number:
+        return Verdict(True)  # somebody else went on already: join in
     fruitful = (attempt.last_step or 0) > attempt.first_step
     if cause is Cause.SHORT:
         # Once, from an earlier checkpoint: if that ends short too, our expectation may be wrong.

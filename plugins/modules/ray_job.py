@@ -10,7 +10,7 @@ description:
   - Submits a bash script through Ray's job API on the head of a Ray cluster, follows it by its
     status there, and ends it.
   - Runs on the head. Without O(address), on the login node, it can still tell what is left to do
-    (C(check_mode)), from the run's ledger and from Slurm.
+    (C(check_mode)) and how an O(attempt) goes and ends, from the run's ledger and from Slurm.
   - The script records its own start and end, and its output goes to the shared file system, so that
     nothing is lost with the head. A job that was lost with its cluster gets a successor.
 author: The mnrun authors
@@ -177,8 +177,9 @@ def main() -> None:
 
     def make() -> tuple[Request, Backend]:
         given = module.params
-        if not given["address"] and not module.check_mode:
-            raise Invalid("Without `address` this can only be run in check mode.")
+        submits = given["state"] == "present" and given["attempt"] is None
+        if not given["address"] and submits and not module.check_mode:
+            raise Invalid("Without `address` this submits nothing: use check mode, or `attempt`.")
         request = make_request(given, "ray", given["stage"])
         job = RayJob(
             script=given["script"] or "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -11,13 +11,16 @@ from ansible.plugins.action import ActionBase
 from .srun_step import AllocationOverError
 
 LONGEST_SILENCE = 600.0
-"""Seconds without a connection after which we give up."""
+"""Seconds without a connection after which we give up, where nobody else could be asked."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 
 
 class PatientAction(ActionBase):
     """An action plugin whose module calls survive a lost connection."""
+
+    silence: ClassVar[float] = LONGEST_SILENCE
+    """Seconds without a connection after which it gives up; its result is `lost` then."""
 
     def say(self, stage: str, text: str) -> None:
         """Show one line about a stage, at once."""
@@ -41,9 +44,9 @@ class PatientAction(ActionBase):
     ) -> dict[str, Any]:
         """Run a module that may be run any number of times, until the host answers.
 
-        The result of the last try, after LONGEST_SILENCE seconds, is a failure that says so.
+        The result of the last try, after `silence` seconds, is a failure that says so.
         """
-        deadline = time.monotonic() + LONGEST_SILENCE
+        deadline = time.monotonic() + self.silence
         pause = _FIRST_PAUSE
         while True:
             answer = self.call(module, arguments, task_vars)
@@ -52,7 +55,8 @@ class PatientAction(ActionBase):
             if time.monotonic() + pause > deadline:
                 return {
                     "failed": True,
-                    "msg": f"There was no connection for {LONGEST_SILENCE:.0f} s. What runs on the "
+                    "lost": True,
+                    "msg": f"There was no connection for {self.silence:.0f} s. What runs on the "
                     f"cluster goes on; run the same again to come back. {answer.get('msg', '')}",
                 }
             self.say(arguments["stage"], f"no connection; trying again in {pause:.0f} s")

@@ -89,6 +89,8 @@ def test_a_sure_sign_elsewhere_wins_over_a_vague_error() -> None:
 def test_a_connection_is_lost_to_a_node_that_is_down() -> None:
     closed = "RuntimeError: [gloo] Connection closed by peer"
     assert find(Evidence(ended(), None, ("n2",), closed, (closed,))) is Cause.NODE
+    assert find(Evidence(ended(), None, ("n2",))) is Cause.NODE
+    assert find(Evidence(ended(), None, ("n2",), "ValueError: no")) is Cause.TRAINER
     memory = "torch.OutOfMemoryError: CUDA out of memory."
     assert find(Evidence(ended(), None, ("n2",), memory, (memory,))) is Cause.GPU_MEMORY
 

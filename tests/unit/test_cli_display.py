@@ -312,6 +312,7 @@ def test_an_interrupted_training_says_how_to_come_back(signal: int, exit_code: i
         "Interrupted. What runs on the cluster goes on:",
         "  mnrun status -i 'my site'   shows it",
         "  mnrun sft -i 'my site'   attaches to it again",
+        "  mnrun cancel -i 'my site'   ends it",
     ]
 
 

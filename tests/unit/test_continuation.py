@@ -59,6 +59,16 @@ def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> N
     assert "3 attempts in a row brought no new checkpoint, so no other is made" in said
 
 
+def test_who_sees_the_end_second_joins_the_successor_of_the_first(run: Run) -> None:
+    for _ in range(2):
+        end(run, "NODE_FAIL")
+    run.present(checkpoints=run.rule)
+    second = conclude(run.stage(checkpoints=run.rule), 2, 10)
+    assert second.goes_on
+    assert run.present(checkpoints=run.rule).action is Action.ATTACH
+    assert len(run.slurm.jobs) == 3
+
+
 def test_a_job_whose_rank_lost_a_dead_node_names_it_and_leaves_it_out(run: Run) -> None:
     run.present(checkpoints=run.rule)
     run.slurm.run(run.job)

@@ -266,7 +266,7 @@ def test_no_answer_of_ray_is_taken_for_the_state_of_a_job(
     ours.cluster = "9"
     seen = backend.observe(tmp_path, ours)
     if seen.phase is Phase.GONE:
-        assert answer.status == 404
+        assert answer.status in (404, None)  # None: nobody listens, and Slurm says why
     elif seen.known:
         assert (answer.status, seen.state in answer.body) == (200, True)
     found = backend.find(tmp_path, attempt(""))

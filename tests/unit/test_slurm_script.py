@@ -214,3 +214,23 @@ def test_an_end_record_that_is_not_whole_or_not_ours_says_nothing(
 ) -> None:
     (tmp_path / "end-3.json").write_text(text)
     assert read_end(tmp_path, attempt()) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "step"),
+    [
+        ("echo 'a bar step:7 - train/loss:1'; echo step:12 - train/loss:0.5; echo bye", 12),
+        ("echo nothing of a step: 3", None),
+        ("head -c 400000 /dev/zero; echo step:4 - train/loss:0.5", 4),
+    ],
+)
+def test_the_end_says_the_last_step_of_the_log(tmp_path: Path, body: str, step: int | None) -> None:
+    path = tmp_path / "script.sh"
+    path.write_text(with_end_recorder(f"#!/bin/bash\n{body}\n", tmp_path, attempt()))
+    with (tmp_path / "log").open("wb") as log:
+        environment = {**os.environ, "SLURM_JOB_ID": "12"}
+        subprocess.run(["bash", path], env=environment, stdout=log, timeout=20, check=True)
+    assert end(tmp_path)["last_step"] == step
+    seen = read_end(tmp_path, attempt())
+    assert seen is not None
+    assert seen.step == step

@@ -1,0 +1,62 @@
+"""Ended by a person while somebody waits: told so, and not started again by itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Cluster
+from .mnrun import mnrun
+from .test_slurm_job import STAYS, Stage
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture
+def stage(sandbox: Cluster, tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(sandbox, tmp_path, f"cancel-{time.time_ns()}")
+    yield stage
+    stage.call(state="absent")
+    sandbox.run(f"rm -rf tests/{stage.outside.parent.name}")
+
+
+def waited_for(stage: Stage, threads: ThreadPoolExecutor) -> tuple[Future[dict[str, Any]], str]:
+    """A call that waits for a job, and the job's id once it trains."""
+    call = threads.submit(stage.call, STAYS, wait=True)
+    stage.sandbox.wait(f"ls tests/{stage.outside.parent.name}/*/.mnrun/sft/*", r"start-1\.json")
+    (attempt,) = json.loads(next(stage.outside.rglob("record.json")).read_text())["attempts"]
+    return call, str(attempt["job_id"])
+
+
+def test_scancel_by_hand_is_told_and_not_undone(stage: Stage) -> None:
+    with ThreadPoolExecutor() as threads:
+        call, job = waited_for(stage, threads)
+        stage.sandbox.run(f"scancel {job}")
+        answer = call.result(60)
+    assert answer["failed"]
+    assert (answer["cause"]["word"], answer["goes_on"]) == ("cancelled", False)
+    assert "Run the same again to go on." in answer["msg"]
+    assert len(stage.names()) == 1
+
+
+def test_mnrun_cancel_ends_it_and_says_by_whom(stage: Stage) -> None:
+    with ThreadPoolExecutor() as threads:
+        call, job = waited_for(stage, threads)
+        run = mnrun("cancel", "sft", mnrun_run_dir=stage.inside)
+        answer = call.result(60)
+    assert (run.code, run.changed) == (0, 1), run.text
+    assert f"sft: Stopped: job {job}. It ended as CANCELLED." in run.text
+    assert stage.sandbox.run(f"squeue -h -j {job} -t all -o %T", check=False) == "CANCELLED"
+    assert (answer["cause"]["word"], answer["goes_on"]) == ("cancelled_here", False)
+    assert "cancelled by you with `mnrun cancel`" in answer["msg"]
+    assert len(stage.names()) == 1
+
+    again = mnrun("cancel", mnrun_run_dir=stage.inside)
+    assert (again.code, again.changed) == (0, 0), again.text
+    assert "Nothing of this run was running." in again.text

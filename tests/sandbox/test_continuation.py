@@ -1,0 +1,143 @@
+"""Faults under the real trainer: the right cause on the screen, the right continuation, the final
+step as without the fault, and at most `save_freq` steps done again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Cluster
+from .faults import Running, kill_node, mend, record, running
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.torture, pytest.mark.timeout(900)]
+
+SAVE = 40
+STEPS = 320
+# Small batches make steps of a tenth of a second.
+SFT = {
+    "data.train_batch_size": 16,
+    "data.micro_batch_size_per_gpu": 8,
+    "trainer.save_freq": SAVE,
+    "trainer.test_freq": 10000,
+}
+
+
+@pytest.fixture
+def folder(sandbox: Cluster) -> Iterator[str]:
+    name = f"~/training/fault-{time.time_ns()}"
+    yield name
+    sandbox.run("scancel --me", check=False)
+    mend(sandbox)
+    sandbox.run(f"rm -rf {name}*")
+
+
+def done_again(text: str) -> int:
+    """Steps that the second attempt made once more, by what the screen said."""
+    reached = [
+        int(step) for step in re.findall(r"step (\d+)/\d+", text.partition("(attempt 2)")[0])
+    ]
+    (start,) = set(re.findall(r"The next attempt goes on from step (\d+)\.", text))
+    return max(reached) - int(start)
+
+
+def trained_on(cluster: Cluster, folder: str, stage: str, step: int) -> list[dict[str, Any]]:
+    """The attempts of a stage whose result is of `step`."""
+    found = record(cluster, folder, stage)
+    assert found["output"]["step"] == step
+    attempts: list[dict[str, Any]] = found["attempts"]
+    return attempts
+
+
+def reach(command: Running, stage: str, step: int) -> None:
+    """Wait until a stage has made more than `step` steps."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        found = re.findall(rf"\[{stage}\] .* step (\d+)/", command.text)
+        if found and int(found[-1]) > step:
+            return
+        assert command.process.poll() is None, command.text
+        time.sleep(0.2)
+    pytest.fail(command.text)
+
+
+def test_sft_goes_on_after_its_time_limit(sandbox: Cluster, folder: str, tmp_path: Path) -> None:
+    slow = {**SFT, "data.train_batch_size": 8, "data.micro_batch_size_per_gpu": 4}
+    given = {"mnrun_run_dir": folder, "sft_overrides": slow, "sft_sbatch": {"time": "1"}}
+    with running(tmp_path / "log", "sft", **given) as command:
+        code, text = command.end()
+    assert code == 0, text
+    assert "Cause: the job's time limit." in text
+    assert 0 <= done_again(text) <= SAVE
+    attempts = trained_on(sandbox, folder, "sft", 640)
+    assert attempts[0]["state"] == "TIMEOUT"
+    assert attempts[-1]["state"] == "COMPLETED"
+
+
+def test_sft_goes_on_after_a_node_was_killed(sandbox: Cluster, folder: str, tmp_path: Path) -> None:
+    with running(tmp_path / "log", "sft", mnrun_run_dir=folder, sft_overrides=SFT) as command:
+        reach(command, "sft", SAVE + 5)
+        kill_node(sandbox, "osk-gpu95")
+        command.until(r"Cause: a node failed \(osk-gpu95\)\.")
+        mend(sandbox)
+        code, text = command.end()
+    assert code == 0, text
+    assert 0 <= done_again(text) <= SAVE
+    first, second = trained_on(sandbox, folder, "sft", STEPS)
+    assert (first["lost_nodes"], second["state"]) == ("osk-gpu95", "COMPLETED")
+
+
+def test_a_resume_that_makes_no_step_is_noticed_and_cured(
+    sandbox: Cluster, folder: str, tmp_path: Path
+) -> None:
+    epoch = 64
+    given = {
+        "mnrun_run_dir": folder,
+        "sft_overrides": {
+            **SFT,
+            "data.train_batch_size": 80,
+            "data.micro_batch_size_per_gpu": 40,
+            "trainer.save_freq": epoch // 2,
+            "trainer.total_epochs": 2,
+        },
+    }
+    with running(tmp_path / "log", "sft", **given) as command:
+        reach(command, "sft", epoch + 1)
+        sandbox.run("scancel --me")
+        code, text = command.end()
+    assert code == 1, text
+    assert "Cause: cancelled by hand" in text
+    with running(tmp_path / "again", "sft", **given) as command:
+        code, text = command.end()
+    assert code == 0, text
+    assert f"the newest whole checkpoint is of step {epoch}, not of step {2 * epoch}" in text
+    assert f"The checkpoint of step {epoch} was passed over" in text
+    attempts = trained_on(sandbox, folder, "sft", 2 * epoch)
+    assert [attempt["first_step"] for attempt in attempts] == [0, epoch, epoch // 2]
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_training_outlives_its_controller_which_says_how_to_come_back(
+    sandbox: Cluster, folder: str, tmp_path: Path, end: signal.Signals
+) -> None:
+    given = {"mnrun_run_dir": folder, "sft_overrides": SFT}
+    with running(tmp_path / "log", "sft", **given) as command:
+        reach(command, "sft", 10)
+        os.killpg(command.process.pid, end)
+        code, text = command.end(30)
+    if end is not signal.SIGKILL:
+        assert code == 128 + end, text
+        for word in ("status", "sft", "cancel"):
+            assert re.search(rf"^  mnrun {word} -i inventory/sandbox ", text, re.MULTILINE), text
+    assert sandbox.run("squeue --me -h -o %T") == "RUNNING"
+    with running(tmp_path / "again", "sft", **given) as command:
+        code, text = command.end()
+    assert code == 0, text
+    assert "works on it already" in text
+    assert len(trained_on(sandbox, folder, "sft", STEPS)) == 1

@@ -1,0 +1,134 @@
+"""A Ray job whose cluster went away: how it ended is told without a head, by files and by Slurm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.mnrun.train.plugins.action.ray_job import ActionModule
+from ansible_collections.mnrun.train.plugins.module_utils.cause import Cause
+from ansible_collections.mnrun.train.plugins.module_utils.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.job import (
+    Attempt,
+    CheckpointRule,
+    Phase,
+    Request,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.present import Stage, plan, present
+from ansible_collections.mnrun.train.plugins.module_utils.ray_backend import (
+    RayBackend,
+    RayJob,
+    RayRecords,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.ray_client import RayClient
+from ansible_collections.mnrun.train.plugins.module_utils.ray_head import Heads, ask_slurm
+from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
+
+from tests.unit.fakes import FakeClock, FakeJob, FakeSlurm
+from tests.unit.ray_fakes import FakeRay
+from tests.unit.test_checkpoint import write_step
+
+PARTS = ("actor", "critic")
+
+
+class Ppo:
+    """PPO on a Ray cluster in Slurm job 12, seen from the login node."""
+
+    def __init__(self, folder: Path, clock: FakeClock, slurm: FakeSlurm) -> None:
+        self.folder, self.clock, self.slurm = folder, clock, slurm
+        self.rule = CheckpointRule(folder / "checkpoints", list(PARTS), hf=False)
+        self.cluster = FakeJob("12", "verl-ray-ppo-1", "", str(folder), clock.now())
+        slurm.jobs.append(self.cluster)
+        slurm.run(self.cluster)
+        client = SlurmClient(slurm, clock)
+        self.records = RayRecords(RayJob(), ask_slurm(client), Heads(client))
+        job = RayJob("true", {}, f"{folder}/%x.log", "12")
+        self.head = FakeRay()
+        self.on_head = RayBackend(RayClient(self.head), job, ask_slurm(client), Heads(client))
+
+    def stage(self, backend: RayRecords) -> Stage:
+        request = Request(self.folder, "ppo", "ray", "ppo", {"lr": 1}, checkpoints=self.rule)
+        return Stage(request, backend, Ledger(self.folder, "ppo", self.clock), self.clock)
+
+    def train(self, step: int = 4) -> None:
+        outcome = present(self.stage(self.on_head))
+        assert outcome.attempt is not None
+        assert outcome.folder is not None
+        said = {"job_id": outcome.attempt.name, "token": outcome.attempt.token, "start": 5}
+        (outcome.folder / "start-1.json").write_text(json.dumps(said))
+        if step:
+            write_step(self.rule.path, step, PARTS)
+
+    def attempt(self) -> Attempt:
+        (record,) = Ledger(self.folder, "ppo", self.clock).records()
+        return record.attempts[-1]
+
+    def end(self) -> Outcome:
+        return conclude(self.stage(self.records), 1, 1000)
+
+
+@pytest.fixture
+def ppo(tmp_path: Path, clock: FakeClock, slurm: FakeSlurm) -> Ppo:
+    return Ppo(tmp_path, clock, slurm)
+
+
+@pytest.mark.parametrize(
+    ("state", "cause", "goes_on"),
+    [
+        ("FAILED", Cause.RAY_LOST, True),
+        ("TIMEOUT", Cause.TIME_LIMIT, True),
+        ("PREEMPTED", Cause.PREEMPTED, True),
+        ("NODE_FAIL", Cause.NODE, True),
+        ("CANCELLED by 2000", Cause.CANCELLED, False),
+        ("COMPLETED", Cause.RAY_STOPPED, False),
+    ],
+)
+def test_a_training_that_was_lost_with_its_cluster_ended_as_that_did(
+    ppo: Ppo, state: str, cause: Cause, goes_on: bool
+) -> None:
+    ppo.train()
+    ppo.clock.after(100, lambda: ppo.slurm.end(ppo.cluster, state))
+    outcome = ppo.end()
+    assert (outcome.cause, outcome.goes_on) == (cause, goes_on)
+    assert "of step 4" in outcome.problem or "from step 4" in outcome.problem
+    planned = plan(ppo.stage(ppo.records))
+    assert planned.action is Action.RESUBMIT
+    assert "The next one goes on from step 4" in planned.why
+
+
+def test_while_its_cluster_lives_so_does_it(ppo: Ppo) -> None:
+    ppo.train()
+    assert "It was left alone; run the same again" in ppo.end().problem
+
+
+def test_a_head_that_died_under_its_job_is_seen_on_its_own_node_too(ppo: Ppo) -> None:
+    ppo.train()
+    ppo.head.down = True
+    assert not ppo.on_head.observe(ppo.folder, ppo.attempt()).known
+    ppo.slurm.end(ppo.cluster, "FAILED", "1:0")
+    assert ppo.on_head.observe(ppo.folder, ppo.attempt()).phase is Phase.GONE
+
+
+def test_a_node_of_the_cluster_that_is_down_is_named(ppo: Ppo) -> None:
+    ppo.train()
+    ppo.slurm.node_states["osk-gpu95"] = "down*"
+    ppo.slurm.end(ppo.cluster, "FAILED", "1:0")
+    outcome = ppo.end()
+    assert outcome.cause is Cause.NODE
+    assert "a node failed (osk-gpu95)" in outcome.problem
+
+
+def test_a_cluster_that_slurm_has_forgotten_leaves_no_trace(ppo: Ppo) -> None:
+    ppo.train()
+    ppo.slurm.jobs.clear()
+    outcome = ppo.end()
+    assert (outcome.cause, outcome.goes_on) == (Cause.NO_TRACE, False)
+
+
+def test_the_head_is_given_up_soon_as_the_login_node_knows_more() -> None:
+    assert ActionModule.silence <= 60
+    assert not ActionModule.continues
