@@ -141,3 +141,48 @@ def test_training_outlives_its_controller_which_says_how_to_come_back(
     assert code == 0, text
     assert "works on it already" in text
     assert len(trained_on(sandbox, folder, "sft", STEPS)) == 1
+
+
+# PPO: the Ray cluster comes up again, and the Ray job resumes on it
+
+PPO_STEPS, PPO_SAVE = 12, 4
+PPO = {
+    "ppo_model": "~/model/Llama-3.2-1B-Instruct",
+    "ppo_overrides": {
+        "trainer.total_training_steps": PPO_STEPS,
+        "trainer.save_freq": PPO_SAVE,
+        "trainer.test_freq": -1,
+        "trainer.val_before_train": False,
+    },
+}
+
+
+def kill_raylet(cluster: Cluster, folder: str, node: str) -> None:
+    """kill -9 of Ray itself on one node of the run's cluster."""
+    job = record(cluster, folder, "ray")["attempts"][-1]["job_id"]
+    ours = f"grep -lzs '^SLURM_JOB_ID={job}$' /proc/[0-9]*/environ | cut -d/ -f3"
+    line = f'for pid in $({ours}); do [ "$(cat /proc/$pid/comm)" = raylet ] && kill -9 $pid; done'
+    cluster.run(f"{line}; true", f"root@{node}")
+
+
+@pytest.mark.parametrize("fault", ["head", "worker", "node", "head node"])
+def test_ppo_goes_on_on_another_ray_cluster(
+    sandbox: Cluster, folder: str, tmp_path: Path, fault: str
+) -> None:
+    with running(tmp_path / "log", "ppo", mnrun_run_dir=folder, **PPO) as command:
+        reach(command, "ppo", PPO_SAVE)
+        if fault.endswith("node"):
+            kill_node(sandbox, "osk-gpu94" if fault == "head node" else "osk-gpu95")
+            command.until(
+                r"\[ray\] Job \d+ was submitted \(attempt 2\)|\[ray\] job \d+ PENDING", 240
+            )
+            mend(sandbox)
+        else:
+            kill_raylet(sandbox, folder, "osk-gpu94" if fault == "head" else "osk-gpu95")
+        code, text = command.end()
+    assert code == 0, text
+    first, second = trained_on(sandbox, folder, "ppo", PPO_STEPS)
+    assert (first["first_step"], second["first_step"]) == (0, first["last_step"])
+    assert first["last_step"] >= PPO_SAVE
+    assert len(record(sandbox, folder, "ray")["attempts"]) == 2
+    assert sandbox.run("squeue --me -h") == "", "the second Ray cluster was taken down too"
