@@ -126,6 +126,16 @@ def test_a_refusal_fails_at_once_and_leaves_no_cluster(role: Role, broken: dict[
     assert ASK not in calls
 
 
+def test_an_unused_cluster_is_stopped_by_who_started_it_and_not_once_he_has_trained(
+    role: Role,
+) -> None:
+    refused = {"failed": True, "msg": "Ray refuses."}
+    role.run(**{**USUAL, TRAIN: [CUT_OFF, refused], ASK: [GOES_ON]})
+    calls = (role.scratch / "calls.jsonl").read_text().splitlines()
+    downs = [call for call in map(json.loads, calls) if call["key"] == DOWN]
+    assert [call["only_once_used"] for call in downs] == [True, False]
+
+
 def test_done_work_brings_up_nothing(role: Role) -> None:
     done = {"action": "nothing", "changed": False, "output": {"step": 20}}
     _text, calls = role.run(**{**USUAL, PLAN: [done]})
