@@ -83,7 +83,7 @@ class RayRecords:
         if end:
             return self._explained(end, attempt)
         # Without a cluster it was found by its start record only, so on a head before this one.
-        over = self._head_over(attempt.cluster) if attempt.cluster else True
+        over = self._is_over(attempt) if attempt.cluster else True
         if over:
             where = f" (Slurm job {attempt.cluster})" if attempt.cluster else ""
             return _gone(f"it was lost with its Ray cluster{where}")
@@ -97,9 +97,12 @@ class RayRecords:
     def _explained(self, end: Observation, attempt: Attempt) -> Observation:
         """A driver that was killed says so; that its cluster went away it cannot know."""
         killed = end.exit_code in _KILLED and bool(attempt.cluster)
-        if killed and self._head_over(attempt.cluster):
+        if killed and self._is_over(attempt):
             return replace(end, reason=f"its Ray cluster is over, Slurm job {attempt.cluster}")
         return end
+
+    def _is_over(self, attempt: Attempt) -> bool | None:
+        return self._head_over(attempt.cluster, attempt.intent_time)
 
     def host(self, attempt: Attempt) -> Observation | None:
         """How its Ray cluster's Slurm job ended."""

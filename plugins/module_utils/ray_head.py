@@ -11,9 +11,11 @@ from .slurm import SlurmClient
 from .slurm_nodes import lost_nodes
 from .slurm_text import Row
 
-# Slurm job id of a head -> True: the job is over, False: it is alive, None: nobody can say.
-HeadOver = Callable[[str], "bool | None"]
+# Slurm job id of a head, and a time at which it was in use (epoch seconds) -> True: the job is
+# over, False: it is alive, None: nobody can say.
+HeadOver = Callable[[str, float], "bool | None"]
 
+_SLACK = 300.0  # seconds that two hosts' clocks may differ
 _NEEDED = ("job_id", "address", "dashboard_port", "gcs_port")
 
 
@@ -46,10 +48,12 @@ def cluster_of(token_file: str) -> str:
 def ask_slurm(client: SlurmClient) -> HeadOver:
     """Let Slurm say whether a head is over. One that it has forgotten surely is."""
 
-    def over(job_id: str) -> bool | None:
+    def over(job_id: str, used: float) -> bool | None:
         rows = client.show(job_id).rows
         if rows is None or any(row.job_id != job_id for row in rows):
             return None
+        if rows and (rows[0].submit or 0.0) > used + _SLACK:
+            return True  # another job: Slurm was wiped, and uses its ids again
         if rows and rows[0].phase.live:
             return False
         return True if not rows or rows[0].phase.ended else None

@@ -59,7 +59,7 @@ class Ray:
     def records(self) -> RayRecords:
         return RayRecords(RayJob(), self._over)
 
-    def _over(self, cluster: str) -> bool | None:
+    def _over(self, cluster: str, _used: float) -> bool | None:
         return self.over.get(cluster, False)
 
     def next_head(self, cluster: str) -> None:
@@ -134,7 +134,9 @@ def test_the_entrypoint_runs_and_leaves_log_and_end_on_the_shared_file_system(
 
 
 def test_without_a_path_the_log_lies_with_the_record(ray: Ray, attempt: Attempt) -> None:
-    backend = RayBackend(RayClient(ray.head), RayJob("true", cluster="7"), lambda _: False)
+    backend = RayBackend(
+        RayClient(ray.head), RayJob("true", cluster="7"), lambda _cluster, _used: False
+    )
     backend.submit(ray.folder, attempt)
     assert attempt.stdout == f"{ray.folder}/{NAME}.log"
 

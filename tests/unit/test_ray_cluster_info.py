@@ -186,9 +186,11 @@ def test_no_head_published(tmp_path: Path) -> None:
 
 def test_slurm_says_whether_a_head_is_over(site: Site) -> None:
     over = ask_slurm(SlurmClient(site.slurm, site.clock))
-    assert over("12") is False
-    assert over("99") is True  # forgotten
+    now = site.clock.now()
+    assert over("12", now) is False
+    assert over("99", now) is True  # forgotten
+    assert over("12", now - 1000) is True  # a job that came later has its id: Slurm was wiped
     site.slurm.end(site.slurm.jobs[-1], "COMPLETED")
-    assert over("12") is True
+    assert over("12", now) is True
     site.slurm.down = True
-    assert over("12") is None
+    assert over("12", now) is None
