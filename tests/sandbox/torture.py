@@ -96,6 +96,20 @@ class Torture:
         lines = report["points"].splitlines()
         return [line for line in lines if int(line.rpartition("#")[2]) <= 2 or "record" in line]
 
+    def call(
+        self, arguments: dict[str, Any], point: str = "", after: float = 0.0, **more: Any
+    ) -> Any:
+        """Call `slurm_job` on the login node; its answer, None if it was killed: at `point`, or
+        `after` seconds."""
+        given = {"module": "slurm_job", "arguments": arguments, "quiet": None, "point": point,
+                 "passed": "/dev/null", **more}  # fmt: skip
+        limit = f"timeout --signal=KILL {after} " if after else ""
+        line = f"/usr/bin/python3 {self.inside}/lib/call.py {shlex.quote(json.dumps(given))}"
+        said = self.sandbox.run(f"{limit}{line}", timeout=300, check=False)
+        answers = [json.loads(text) for text in said.splitlines() if text.startswith("{")]
+        assert answers or not said or "Killed" in said, said
+        return answers[0] if answers else None
+
     def race(self, nodes: Sequence[str], each: int) -> list[dict[str, Any]]:
         """Call `slurm_job` with the same arguments, `each` times at once on each node; the
         answers."""

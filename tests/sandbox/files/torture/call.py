@@ -3,8 +3,9 @@
 Every call of a function by which the module touches the world (files, the lock, Slurm's commands,
 Ray's job API) has two points: before it and after it. The product has no line for this.
 
-usage: call.py JSON, with module, arguments, quiet (seconds, instead of the backend's quiet window)
-and point (where to end; empty: nowhere). The points that were passed are written to `passed`.
+usage: call.py JSON, with module, arguments, quiet (seconds, instead of the backend's quiet window),
+point (where to end; empty: nowhere), fill (a file that uses up the disk there, instead of the end)
+and passed (the file to which the points are written that were passed).
 """
 
 import fcntl
@@ -37,15 +38,17 @@ WRAPPED = [
 class Points:
     """Counts the points, and ends the process at one of them."""
 
-    def __init__(self, target, passed):
-        self.target, self.passed = target, passed
+    def __init__(self, target, passed, fill):
+        self.target, self.passed, self.fill = target, passed, fill
         self.seen = Counter()
 
     def at(self, name):
         self.seen[name] += 1
         point = f"{name} #{self.seen[name]}"
         os.write(self.passed, f"{point}\n".encode())
-        if point == self.target:
+        if point == self.target and self.fill:
+            fill(self.fill)
+        elif point == self.target:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def wrap(self, owner, name):
@@ -63,6 +66,16 @@ class Points:
                 self.at(f"after {said}")
 
         setattr(owner, name, wrapped)
+
+
+def fill(path):
+    """Use up the disk."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(handle, b"x" * 4096)
+    except OSError:
+        os.close(handle)
 
 
 def title(name, arguments):
@@ -97,7 +110,7 @@ def main():
             getattr(backend, name).quiet_window = given["quiet"]
     passed = os.open(given["passed"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     with patch_module_args(given["arguments"]):
-        points = Points(given["point"], passed)
+        points = Points(given["point"], passed, given.get("fill", ""))
         for owner, name in WRAPPED:
             points.wrap(owner, name)
         points.at("start")
