@@ -12,7 +12,9 @@ from mnrun.commands import ALIASES, COMMANDS, GROUPS, Command
 from mnrun.errors import UsageError
 
 TRAINED = ("sft", "ppo")
-STAGES = ("sft", "ray", "ppo", "convert-sft", "convert-ppo", "environment")
+STAGES = (
+    "sft", "ray", "ppo", "convert-sft", "convert-ppo", "publish", "fetch", "environment",
+)  # fmt: skip
 
 SHELL_MARK = "--"
 """What stands behind it is the command that `sandbox shell` runs."""
@@ -190,6 +192,16 @@ def _prune_options(parser: Parser) -> None:
     )
 
 
+def _publish_options(parser: Parser) -> None:
+    parser.add_argument(
+        "publish_stage",
+        nargs="?",
+        choices=TRAINED,
+        metavar="STAGE",
+        help="sft or ppo (default: the site's publish_stage, ppo)",
+    )
+
+
 def _sandbox_up_options(parser: Parser) -> None:
     parser.add_argument(
         "--nodes", dest="sandbox_nodes", type=_count, metavar="N", help="compute nodes"
@@ -231,6 +243,7 @@ _OWN_OPTIONS = {
     "logs": _logs_options,
     "prune": _prune_options,
     "runs": _runs_options,
+    "publish": _publish_options,
     "sandbox up": _sandbox_up_options,
     "sandbox down": _sandbox_down_options,
     "sandbox shell": _sandbox_shell_options,

@@ -58,6 +58,16 @@ COMMANDS = {
         ),
         Command("environment", "set up and verify modules and conda environment", "environment"),
         Command("data", "check model, data, options and Slurm requests", "data_check"),
+        Command(
+            "fetch", "model and data from the Hugging Face Hub, as the trainers read them", "fetch"
+        ),
+        Command(
+            "publish",
+            "a stage's converted model, to the Hugging Face Hub or to a folder",
+            "publish",
+            variables=("publish_stage",),
+            trains=True,
+        ),
         Command("ray start", "bring up a Ray cluster as a Slurm job", "ray_start"),
         Command("ray stop", "take it down and verify that its nodes are free", "ray_stop"),
         Command("ray status", "where the Ray cluster runs and how it is", "ray_status", reads=True),
@@ -124,6 +134,7 @@ ALIASES = {
     "run_ppo": ("ppo",),
     "stop_ray": ("ray", "stop"),
     "step_3_3": ("convert",),
+    "step_3_4": ("publish",),
 }
 """The steps of the script that mnrun replaces, and what each is now. The set-up steps made
 folders and scripts; their stage does so itself now, so they show what it will make."""

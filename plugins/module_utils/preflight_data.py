@@ -46,6 +46,13 @@ def check_file(path: Path, fields: list[Field]) -> Checked:
         return Checked(0, [f"{path} is no whole parquet file ({text}); copy or make it again"])
 
 
+def is_raw_gsm8k(path: Path) -> bool:
+    """Whether a whole parquet file has the columns of the raw GSM8K, and no others."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    return set(pq.read_schema(path).names) == _RAW_GSM8K
+
+
 def _check(path: Path, file: Any, fields: list[Field]) -> Checked:
     schema, rows = file.schema_arrow, file.metadata.num_rows
     if rows == 0:
@@ -63,7 +70,7 @@ def _missing(path: Path, schema: Any, missing: list[str]) -> str:
     if set(schema.names) == _RAW_GSM8K:
         return (
             f"{path} is the raw GSM8K (columns question, answer), but the trainer reads {wanted};"
-            " convert it once with verl's examples/data_preprocess/gsm8k.py"
+            " convert it with `mnrun fetch`"
         )
     there = ", ".join(_leaves(schema))
     return (

@@ -186,6 +186,22 @@ def test_runs_stand_side_by_side_and_go_when_named_and_confirmed(trained: Cluste
     assert "copy" not in mnrun("runs", mnrun_base_dir=RUN).text
 
 
+def test_the_end_of_all_publishes_when_told_to(trained: Cluster) -> None:
+    target = f"{RUN}-published"
+    told: dict[str, Any] = {"publish_enabled": True, "mnrun_hub_place": "login"}
+    early = mnrun("all", mnrun_run_dir=RUN, **told)
+    assert (early.code, "publish_repo=TEAM/NAME" in early.text) == (1, True), early.text
+    to: dict[str, Any] = {"publish_to": "folder", "publish_folder": target, **told}
+    run = mnrun("all", mnrun_run_dir=RUN, **to)
+    assert (run.code, run.changed) == (0, 1), run.text
+    again = mnrun("publish", "ppo", mnrun_run_dir=RUN, **to)
+    assert (again.code, again.changed) == (0, 0), again.text
+    trained.run(f"cmp {RUN}/ppo/converted/model.safetensors {target}/model.safetensors")
+    card = trained.run(f"cat {target}/README.md")
+    assert "The model of PPO at step 20" in card
+    assert "| val reward |" in card
+
+
 def test_what_verl_raises_is_shown_and_nothing_stays(trained: Cluster) -> None:
     folder = f"{RUN}-failing"
     run = mnrun(

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-SCRIPTS = ["sft.sbatch", "ray_cluster.sbatch", "ppo.sh", "convert.sbatch"]
+SCRIPTS = [
+    "sft.sbatch", "ray_cluster.sbatch", "ppo.sh", "convert.sbatch",
+    "publish.sbatch", "fetch.sbatch",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fetch_info
+short_description: What is missing of a model and of data files, before it is fetched
+description:
+  - Looks whether a model folder is whole, and whether data files are whole parquet files in the
+    trainers' form. Changes nothing.
+  - Must run with the training environment's Python (C(ansible_python_interpreter)), which has
+    pyarrow.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: There is nothing to show.
+options:
+  model:
+    description: Model folder in the Hugging Face form. Empty for none.
+    type: str
+    default: ""
+  files:
+    description: Parquet files.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: See what has to be fetched
+  mnrun.train.fetch_info:
+    model: ~/model/Llama-3.2-1B-Instruct
+    files: [~/data/gsm8k/train.parquet]
+  vars:
+    ansible_python_interpreter: "{{ environment_result.python }}"
+"""
+
+RETURN = r"""
+model:
+  description: What keeps the folder from being a whole model. Empty if it is one.
+  type: list
+  elements: str
+  returned: success
+missing:
+  description: Data files that are missing or damaged.
+  type: list
+  elements: str
+  returned: success
+raw:
+  description: Data files that are a raw GSM8K, with the columns question and answer only.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.errors import MnrunError
+from ..module_utils.files import expand
+from ..module_utils.preflight_data import check_file, is_raw_gsm8k
+from ..module_utils.preflight_model import model_faults
+
+SPEC = {
+    "model": {"type": "str", "default": ""},
+    "files": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        model, files = module.params["model"], [expand(path) for path in module.params["files"]]
+        missing = [path for path in files if check_file(path, []).faults]
+        raw = [path for path in files if path not in missing and is_raw_gsm8k(path)]
+        module.exit_json(
+            changed=False,
+            model=model_faults(expand(model)) if model else [],
+            missing=[str(path) for path in missing],
+            raw=[str(path) for path in raw],
+        )
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check its rights.")
+
+
+if __name__ == "__main__":
+    main()

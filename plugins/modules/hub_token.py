@@ -1,0 +1,73 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hub_token
+short_description: Keep the Hugging Face Hub's token in a file that only its owner can read
+description:
+  - Programs on the cluster read the token from there when they run. It never stands in a script.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Says whether the file would change. Writes nothing.
+  diff_mode:
+    support: none
+    description: A token is not shown.
+options:
+  path:
+    description: Where it is kept, with mode 600. Folders are made if they are missing.
+    type: path
+    required: true
+  token:
+    description: The token.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Keep the token of my own HF_TOKEN beside the run
+  mnrun.train.hub_token:
+    path: ~/training/multinode/.mnrun/hub_token
+    token: "{{ lookup('ansible.builtin.env', 'HF_TOKEN') }}"
+"""
+
+RETURN = r"""
+path:
+  description: The file's absolute path.
+  type: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.activation import store_secret
+from ..module_utils.errors import MnrunError
+from ..module_utils.files import expand, make_directory, read_text
+
+SPEC = {
+    "path": {"type": "path", "required": True},
+    "token": {"type": "str", "required": True, "no_log": True},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        path, token = expand(module.params["path"]), module.params["token"].strip()
+        changed = read_text(path) != token
+        if changed and not module.check_mode:
+            make_directory(path.parent)
+            store_secret(path, token)
+        module.exit_json(changed=changed, path=str(path))
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check its rights.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hub_transfer
+short_description: Run a program that talks to the Hugging Face Hub on this machine
+description:
+  - For sites whose compute nodes have no way to the Hub. The programs are those of the roles
+    M(mnrun.train.publish#role) and M(mnrun.train.fetch#role), which elsewhere run in a Slurm job.
+  - The program reads its token from a file, or from HF_TOKEN in this module's own environment. A
+    token is never an option, and never on a command line.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: The program compares both sides, and transfers nothing.
+  diff_mode:
+    support: full
+    description: Shows the files of the other side before and after.
+options:
+  program:
+    description: The file of O(files) to run.
+    type: str
+    required: true
+  files:
+    description: The program and all it needs beside it, text by name.
+    type: dict
+    required: true
+  plan:
+    description: What to do, as the program reads it.
+    type: dict
+    required: true
+  activate:
+    description: Script that brings up the training environment. Empty for none.
+    type: path
+    default: ""
+  python:
+    description: The Python to run it with. Empty for the one that O(activate) brings up.
+    type: path
+    default: ""
+  timeout:
+    description: Seconds after which the program is ended.
+    type: int
+    default: 86400
+"""
+
+EXAMPLES = r"""
+- name: Publish from the login node
+  mnrun.train.hub_transfer:
+    program: publish.py
+    files: "{{ publish_files }}"
+    plan: "{{ publish_plan }}"
+    activate: "{{ environment_result.path }}"
+"""
+
+RETURN = r"""
+where:
+  description: What was brought up to date, as an address or a path.
+  type: str
+  returned: success
+sent:
+  description: The files that were transferred, or would be.
+  type: list
+  elements: str
+  returned: success
+log:
+  description: What the program printed.
+  type: list
+  elements: str
+  returned: when the program ran
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.errors import MnrunError
+from ..module_utils.hub_program import Work, run_program
+
+SPEC = {
+    "program": {"type": "str", "required": True},
+    "files": {"type": "dict", "required": True},
+    "plan": {"type": "dict", "required": True},
+    "activate": {"type": "path", "default": ""},
+    "python": {"type": "path", "default": ""},
+    "timeout": {"type": "int", "default": 86400},
+}
+
+
+def difference(found: dict[str, Any]) -> dict[str, str]:
+    """The files of the other side before and after, one on a line."""
+    before = found.get("before", {})
+    gone = set(found.get("removed", []))
+    new = {name: f"sha256:{digest[:12]}" for name, digest in found.get("files", {}).items()}
+    sent = {name: new[name] for name in found.get("sent", []) if name in new}
+    after = {name: text for name, text in {**before, **sent}.items() if name not in gone}
+    header = found.get("where", "")
+    return {
+        "before": "".join(f"{name}  {before[name]}\n" for name in sorted(before)),
+        "after": "".join(f"{name}  {after[name]}\n" for name in sorted(after)),
+        "before_header": header,
+        "after_header": header,
+    }
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    work = Work(
+        program=given["program"],
+        files=given["files"],
+        plan={**given["plan"], "check": module.check_mode},
+        activate=given["activate"],
+        python=given["python"],
+        timeout=given["timeout"],
+    )
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as scratch:
+        found = run_program(work, Path(scratch))
+    return {**found, "diff": difference(found)}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        module.exit_json(**run(module))
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+
+
+if __name__ == "__main__":
+    main()

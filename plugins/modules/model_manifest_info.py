@@ -1,0 +1,82 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_manifest_info
+short_description: What a converted model is, by its manifest, and whether it is whole
+description:
+  - Reads C(mnrun_manifest.json), and compares the folder with it. Changes nothing.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: There is nothing to show.
+options:
+  path:
+    description: The folder of the converted model.
+    type: path
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Read what PPO's model is made of
+  mnrun.train.model_manifest_info:
+    path: ~/training/multinode/ppo/model
+  register: model
+"""
+
+RETURN = r"""
+path:
+  description: The folder's absolute path.
+  type: str
+  returned: success
+manifest:
+  description: The manifest. Empty if there is none.
+  type: dict
+  returned: success
+identity:
+  description: SHA-256 of the manifest, which follows from all of the model. Empty if there is none.
+  type: str
+  returned: success
+faults:
+  description: What keeps the folder from being the model that its manifest describes.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import manifest
+from ..module_utils.errors import MnrunError
+from ..module_utils.files import expand
+
+SPEC = {"path": {"type": "path", "required": True}}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        folder = expand(module.params["path"])
+        found = manifest.read(folder)
+        module.exit_json(
+            changed=False,
+            path=str(folder),
+            manifest=found or {},
+            identity=manifest.sha256(folder / manifest.NAME) if found else "",
+            faults=manifest.faults(folder),
+        )
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check its rights.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Programs that talk to the Hub, as a module runs them; and the file of the token."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid, MnrunError
+from ansible_collections.mnrun.train.plugins.module_utils.hub_program import Work, run_program
+
+ROOT = Path(__file__).parents[2]
+ECHO = """
+import json, os, sys
+plan = json.load(open(sys.argv[1]))
+print("working")
+print("mnrun-result: " + json.dumps({"plan": plan, "mark": os.environ.get("MARK")}))
+"""
+
+
+def work(text: str, **more: Any) -> Work:
+    given = {"plan": {}, "activate": "", "python": sys.executable, "timeout": 20, **more}
+    return Work(program="it.py", files={"it.py": text}, **given)
+
+
+def test_the_result_is_the_last_line(tmp_path: Path) -> None:
+    found = run_program(work(ECHO, plan={"a": [1, "ü"]}), tmp_path)
+    assert (found["plan"], found["log"]) == ({"a": [1, "ü"]}, ["working"])
+
+
+def test_the_activation_script_comes_first(tmp_path: Path) -> None:
+    script = tmp_path / "it's activate.sh"
+    script.write_text("export MARK=yes\n")
+    assert run_program(work(ECHO, activate=str(script)), tmp_path)["mark"] == "yes"
+    script.write_text("echo no module x >&2; return 1\n")
+    with pytest.raises(MnrunError, match="no module x"):
+        run_program(work(ECHO, activate=str(script)), tmp_path)
+
+
+def test_nothing_of_the_callers_environment_but_what_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARK", "of the caller")
+    assert run_program(work(ECHO), tmp_path)["mark"] is None
+
+
+def test_an_error_for_the_user_is_shown_alone(tmp_path: Path) -> None:
+    said = "print('noise'); print('HubError: the Hub is away'); raise SystemExit(1)"
+    with pytest.raises(MnrunError) as caught:
+        run_program(work(said), tmp_path)
+    assert caught.value.message == "The Hub is away"
+    assert caught.value.details["log"] == ["noise", "HubError: the Hub is away"]
+
+
+def test_any_other_end_shows_the_last_lines(tmp_path: Path) -> None:
+    with pytest.raises(MnrunError, match=r"exit code 1(.|\n)*ZeroDivisionError"):
+        run_program(work("1 / 0"), tmp_path)
+    with pytest.raises(MnrunError, match="exit code 0"):
+        run_program(work("print('no result')"), tmp_path)
+    with pytest.raises(Invalid):
+        run_program(work("")._replace(program="other.py"), tmp_path)
+
+
+def test_one_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    hangs = (
+        "import subprocess, time\n"
+        f"child = subprocess.Popen(['sleep', '60'])\nopen({str(tmp_path / 'pid')!r}, 'w')"
+        ".write(str(child.pid))\nprint('begun', flush=True)\ntime.sleep(60)"
+    )
+    with pytest.raises(MnrunError, match="did not end within 4 s") as caught:
+        run_program(work(hangs, timeout=4.0), tmp_path)
+    assert caught.value.details["log"] == ["begun"]
+    pid = (tmp_path / "pid").read_text()
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def keep(path: Path, token: str, check: bool = False) -> dict[str, Any]:
+    """Run the module hub_token as Ansible does."""
+    argv = [
+        sys.executable, "-m", "ansible.cli.adhoc", "localhost", "-c", "local", "-i", "localhost,",
+        "-e", f"ansible_python_interpreter={sys.executable}", "-m", "mnrun.train.hub_token",
+        "-a", json.dumps({"path": str(path), "token": token}), *(["--check"] if check else []),
+    ]  # fmt: skip
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert token.strip() not in done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout or "CHANGED" in done.stdout, done.stdout + done.stderr
+    return {"changed": "CHANGED" in done.stdout}
+
+
+def test_the_token_is_kept_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "hub_token"
+    assert keep(path, "hf_secret", check=True) == {"changed": True}
+    assert not path.exists()
+    assert keep(path, "hf_secret\n") == {"changed": True}
+    assert path.read_text() == "hf_secret"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert keep(path, "hf_secret") == {"changed": False}
