@@ -82,20 +82,25 @@ def test_accounts_are_the_systems_and_the_user_but_no_persons() -> None:
     host += "anna:x:1000:1000::/home/anna:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n"
     host += "mluser:x:999:999::/:/bin/false\n+::::::\n"
     names = [line.split(":")[0] for line in render.passwd(host).splitlines()]
-    assert names == ["root", "munge", "nobody", "mluser"]
+    assert names == ["root", "munge", "nobody", "mluser", "mluser2"]
     assert "root:x:0:0:root:/root:/bin/bash" in render.passwd(host)
     assert "mluser:x:2000:2000::/home/mluser:/bin/bash" in render.passwd(host)
 
 
 def test_nobody_has_a_password_and_sshd_takes_no_account_for_locked() -> None:
     fields = [line.split(":") for line in render.shadow(render.passwd("")).splitlines()]
-    assert [(name, secret) for name, secret, *_ in fields] == [("root", "*"), ("mluser", "*")]
+    assert [(name, secret) for name, secret, *_ in fields] == [
+        ("root", "*"),
+        ("mluser", "*"),
+        ("mluser2", "*"),
+    ]
 
 
 def test_groups_have_no_members_of_this_machine() -> None:
     assert render.group("adm:x:4:anna\nanna:x:1000:\n").splitlines() == [
         "adm:x:4:",
         "mluser:x:2000:",
+        "mluser2:x:2001:",
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..files import read_text, write_atomic
 from . import render
-from .layout import UID, USER, Options
+from .layout import Options
 from .process import run
 
 PRIVATE = 0o600
@@ -28,7 +28,8 @@ def write_all(options: Options, source: Path, owner: int) -> None:
     if not options.path("munge.key").exists():
         put(options.path("munge.key"), secrets.token_hex(64), PRIVATE)
     _accounts(options)
-    _user(options)
+    for uid, home in options.homes.items():
+        _user(uid, home)
     _keys(options, owner)
     put(options.path("ssh_config"), render.ssh_config(options))
     put(options.path("options.json"), json.dumps(options._asdict()))
@@ -73,28 +74,28 @@ def _accounts(options: Options) -> None:
     put(options.path("etc", "hosts"), render.hosts(options))
 
 
-def _user(options: Options) -> None:
-    """Make the user's home. What is there already stays as it is."""
-    for folder, mode in ((options.home, 0o755), (options.home / ".ssh", 0o700)):
+def _user(uid: int, home: Path) -> None:
+    """Make a user's home. What is there already stays as it is."""
+    for folder, mode in ((home, 0o755), (home / ".ssh", 0o700)):
         folder.mkdir(mode=mode, exist_ok=True)
-        os.chown(folder, UID, UID)
+        os.chown(folder, uid, uid)
     for name in (".bashrc", ".profile"):
-        skeleton, to = Path("/etc/skel", name), options.home / name
+        skeleton, to = Path("/etc/skel", name), home / name
         if skeleton.exists() and not to.exists():
             shutil.copyfile(skeleton, to)
-            os.chown(to, UID, UID)
+            os.chown(to, uid, uid)
 
 
 def _keys(options: Options, owner: int) -> None:
     """Make the keys that are missing, and the lists of those that count."""
-    inside = options.home / ".ssh" / "id_ed25519"
-    own, root = options.path("key"), options.path("root_key")
-    public = {path: _key(path) for path in (inside, own, root)}
-    os.chown(inside, UID, UID)
-    os.chown(own, owner, -1)
+    own, root = _key(options.path("key")), _key(options.path("root_key"))
+    os.chown(options.path("key"), owner, -1)
     ssh = options.path("etc", "ssh")
-    put(ssh / "authorized_keys" / USER, public[inside] + public[own])
-    put(ssh / "authorized_keys" / "root", public[root])
+    for uid, home in options.homes.items():
+        inside = home / ".ssh" / "id_ed25519"
+        put(ssh / "authorized_keys" / home.name, _key(inside) + own)
+        os.chown(inside, uid, uid)
+    put(ssh / "authorized_keys" / "root", root)
     (ssh / "keys").mkdir(exist_ok=True)
     known = render.known_hosts((n, _key(ssh / "keys" / n.name)) for n in options.machines)
     put(options.path("known_hosts"), known)
@@ -132,16 +133,21 @@ def hand_over(options: Options, owner: int) -> None:
 
 
 def linked(options: Options, conda_env: str) -> bool:
-    """Whether ~/conda_env of the cluster's user is the environment that it should be."""
-    link = options.home / "conda_env"
-    return not conda_env or (link.is_symlink() and os.readlink(link) == conda_env)
+    """Whether ~/conda_env of the cluster's users is the environment that it should be."""
+    links = (home / "conda_env" for home in options.homes.values() if home.is_dir())
+    return not conda_env or all(
+        link.is_symlink() and os.readlink(link) == conda_env for link in links
+    )
 
 
 def link(options: Options, conda_env: str) -> None:
-    """Make ~/conda_env of the cluster's user a link to the training environment."""
+    """Make ~/conda_env of the cluster's users a link to the training environment."""
     if linked(options, conda_env):
         return
-    part = options.home / f".conda_env.{secrets.token_hex(4)}"
-    part.symlink_to(conda_env)
-    os.chown(part, UID, UID, follow_symlinks=False)
-    part.replace(options.home / "conda_env")
+    for uid, home in options.homes.items():
+        if not home.is_dir():
+            continue  # a cluster of before there were two users
+        part = home / f".conda_env.{secrets.token_hex(4)}"
+        part.symlink_to(conda_env)
+        os.chown(part, uid, uid, follow_symlinks=False)
+        part.replace(home / "conda_env")

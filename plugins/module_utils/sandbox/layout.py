@@ -11,6 +11,9 @@ from .errors import SandboxError
 
 USER = "mluser"
 UID = 2000
+# A colleague on the same cluster, who has no business with the first one's jobs.
+OTHER_USER = "mluser2"
+USERS = {USER: UID, OTHER_USER: UID + 1}
 CONTROLLER = "osk-ctl"
 LOGIN = "login"
 CLUSTER = "sandbox"
@@ -51,6 +54,11 @@ class Options(NamedTuple):
     def home(self) -> Path:
         """The home folder of the cluster's user, as this machine sees it."""
         return self.path("home", USER)
+
+    @property
+    def homes(self) -> dict[int, Path]:
+        """The home folders of all users, by their numbers."""
+        return {uid: self.path("home", name) for name, uid in USERS.items()}
 
     @property
     def cgroup(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Template
 from typing import Iterable
 
-from .layout import CLUSTER, CONTROLLER, LOGIN, UID, USER, Node, Options
+from .layout import CLUSTER, CONTROLLER, LOGIN, USER, USERS, Node, Options
 
 SLURM = Template("""\
 # Written by the sandbox each time it starts.
@@ -122,16 +122,17 @@ def hosts(options: Options) -> str:
 
 
 def passwd(system: str) -> str:
-    """/etc/passwd of the nodes: this machine's system accounts and the cluster's user."""
+    """/etc/passwd of the nodes: this machine's system accounts and the cluster's users."""
     lines = ["root:x:0:0:root:/root:/bin/bash"]
     lines += [":".join(entry) for entry in _system(system) if entry[0] != "root"]
-    return "\n".join([*lines, f"{USER}:x:{UID}:{UID}::/home/{USER}:/bin/bash"]) + "\n"
+    lines += [f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash" for name, uid in USERS.items()]
+    return "\n".join(lines) + "\n"
 
 
 def group(system: str) -> str:
-    """/etc/group of the nodes: this machine's system groups and the user's own."""
+    """/etc/group of the nodes: this machine's system groups and the users' own."""
     lines = [":".join([*entry[:3], ""]) for entry in _system(system)]
-    return "\n".join([*lines, f"{USER}:x:{UID}:"]) + "\n"
+    return "\n".join([*lines, *(f"{name}:x:{uid}:" for name, uid in USERS.items())]) + "\n"
 
 
 def shadow(passwd_text: str) -> str:
@@ -147,7 +148,7 @@ def _system(text: str) -> list[list[str]]:
         entry
         for entry in entries
         if len(entry) > 3
-        and entry[0] != USER
+        and entry[0] not in USERS
         and entry[2].isdigit()
         and (int(entry[2]) < 1000 or int(entry[2]) >= 65534)
     ]

@@ -72,7 +72,9 @@ def _remove_cgroup(options: Options) -> bool:
 def wipeable(options: Options) -> list[Path]:
     """The folders that hold jobs, accounting and training results, as far as they are there."""
     names = ("spool", "mysql", "mysql.new", "log")
-    paths = [options.path(name) for name in names] + [options.home / "training"]
+    paths = [options.path(name) for name in names] + [
+        home / "training" for home in options.homes.values()
+    ]
     return [path for path in paths if path.is_dir()]
 
 
