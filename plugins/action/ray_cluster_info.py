@@ -36,5 +36,5 @@ class ActionModule(PatientAction):
             if answer["digest"] != seen:
                 seen = answer["digest"]
                 self.say(arguments["stage"], answer["msg"])
-            if answer["head"]:
+            if answer["head"] or answer.get("excluded"):
                 return answer

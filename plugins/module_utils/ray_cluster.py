@@ -85,6 +85,11 @@ def told(cluster: Cluster, now: float) -> dict[str, Any]:
     }
 
 
+def why_ended(cluster: Cluster) -> str:
+    """What the cluster itself wrote about its end, or as much as Slurm says."""
+    return _last_words(cluster.attempt) or f"The Ray cluster's {ending(cluster.attempt)}."
+
+
 def refuse_ended(cluster: Cluster) -> None:
     """Raise MnrunError, with the cause, if the cluster's job is over."""
     attempt = cluster.attempt

@@ -46,6 +46,13 @@ options:
       With O(wait), answer also when RV(digest) is another one than this, or when the time is over.
     type: str
     default: ""
+  relaunch:
+    description:
+      - With O(wait), a job that ended because of single nodes is no failure while Slurm has others
+        free that could take their place. RV(excluded) then says what to leave out.
+      - It is one if all of several nodes failed, as then it is hardly the nodes.
+    type: bool
+    default: false
 seealso:
   - module: mnrun.train.slurm_job
   - module: mnrun.train.ray_job
@@ -73,6 +80,11 @@ job:
   description: The Slurm job, as M(mnrun.train.slurm_job) returns it.
   type: dict
   returned: when a cluster was ever started
+excluded:
+  description: Nodes that the next job has to leave out, as C(sbatch --exclude) takes them.
+  type: str
+  returned: with O(relaunch), when the job ended because of single nodes and others are free
+  sample: osk-gpu95
 digest:
   description: Changes when the job's state or its reason does.
   type: str
@@ -115,6 +127,19 @@ head:
     ready_seconds:
       description: Seconds from the start of the job's work until all nodes were up.
       type: float
+    interface:
+      description: The head's network interface that the nodes reach it on.
+      type: str
+      sample: eth0
+    open:
+      description: Whether this Ray has no tokens, so that others can run programs on it.
+      type: bool
+    allreduce:
+      description: >-
+        GB/s of an all-reduce over all ranks (C(all)), and of each node's ranks with those of the
+        first (C(nodes)), if that was measured.
+      type: dict
+      sample: {all: 178.4, nodes: {osk-gpu94: 181.0, osk-gpu95: 181.0}}
 """
 
 from typing import Any
@@ -127,7 +152,15 @@ from ..module_utils.files import expand
 from ..module_utils.ledger import Ledger
 from ..module_utils.names import check_name
 from ..module_utils.process import run
-from ..module_utils.ray_cluster import newest, refuse_ended, told, wait_for_head
+from ..module_utils.ray_cluster import (
+    Cluster,
+    newest,
+    refuse_ended,
+    told,
+    wait_for_head,
+    why_ended,
+)
+from ..module_utils.ray_relaunch import find_spare
 from ..module_utils.report import line
 from ..module_utils.run import with_edge
 from ..module_utils.slurm import SlurmClient
@@ -150,6 +183,9 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
     answer = told(cluster, clock.now())
     answer["msg"] = line(answer)
     if given["wait"] and answer["head"] is None:
+        spare = _spare(given, cluster, clock)
+        if spare:
+            return {**answer, **spare}
         refuse_ended(cluster)
         if not given["seen"]:
             raise Refused(
@@ -159,6 +195,20 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _spare(given: dict[str, Any], cluster: Cluster, clock: Clock) -> dict[str, Any]:
+    """What there is to say of a cluster that can be started anew without some nodes."""
+    if not given["relaunch"] or not cluster.attempt.settled:
+        return {}
+    found = find_spare(cluster, SlurmClient(run, clock), clock.now())
+    if found is None:
+        return {}
+    msg = (
+        f"{why_ended(cluster)}\nOther nodes are free, so it is started once more without "
+        f"{', '.join(found.faulty)}."
+    )
+    return {"excluded": found.excluded, "msg": msg}
+
+
 def main() -> None:
     options = {
         "run_dir": {"type": "path", "required": True},
@@ -166,6 +216,7 @@ def main() -> None:
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 604800},
         "seen": {"type": "str", "default": ""},
+        "relaunch": {"type": "bool", "default": False},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     with_edge(module, lambda: {"changed": False, **look(module.params)})

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,23 @@ def _unpack_lmod(scratch: Path, top: Path, inside: str) -> None:
             new = re.sub(LMOD_PATHS.encode(), rf"{inside}/usr/\1".encode(), old)
             if new != old:
                 path.write_bytes(new)
+
+
+@pytest.fixture
+def new_run(sandbox: Cluster) -> Iterator[Any]:
+    """Makes runs with a Ray cluster (ray_runs.py), and ends what they leave."""
+    from .ray_runs import Run
+
+    runs: list[Run] = []
+
+    def make(name: str, user: str = "mluser") -> Run:
+        runs.append(Run(sandbox, name, user))
+        runs[-1].run(f"rm -rf test-ray/{name}")
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.play("stop")
 
 
 @pytest.hookimpl(wrapper=True)

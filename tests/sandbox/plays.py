@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,28 @@ def play(playbook: str | Path, variables: dict[str, Any]) -> subprocess.Complete
         timeout=240,
         check=False,
     )
+
+
+@contextmanager
+def controller(variables: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    """The play ray.yml in a process group of its own, to be killed at some moment."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "tests/sandbox/ray.yml"]
+    process = subprocess.Popen(
+        [*command, "-i", "inventory/sandbox", "-e", json.dumps(variables)],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
 
 
 def message(done: subprocess.CompletedProcess[str]) -> str:

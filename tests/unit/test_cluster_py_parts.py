@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -20,9 +21,14 @@ FILES = Path(__file__).parents[2] / "roles" / "ray_cluster" / "files"
 sys.path.insert(0, str(FILES))
 
 import cluster  # noqa: E402
+import cluster_bandwidth  # noqa: E402
 import cluster_files  # noqa: E402
+import cluster_interface  # noqa: E402
+import cluster_leftovers  # noqa: E402
 import cluster_net  # noqa: E402
 import cluster_node  # noqa: E402
+import cluster_watch  # noqa: E402
+from cluster_errors import ClusterError  # noqa: E402
 
 # ports and addresses
 
@@ -112,12 +118,12 @@ def _node(name: str, gpus: float = 8, state: str = "ALIVE") -> dict[str, Any]:
 
 
 def test_a_cluster_is_whole_with_all_nodes_and_gpus() -> None:
-    assert cluster.node_faults(["a", "b"], 8, [_node("b"), _node("a"), _node("x", 1)]) == {}
+    assert cluster_watch.node_faults(["a", "b"], 8, [_node("b"), _node("a"), _node("x", 1)]) == {}
 
 
 def test_each_node_that_keeps_it_from_being_whole_is_named() -> None:
     seen = [_node("a", gpus=4), _node("b", state="DEAD"), _node("d")]
-    assert cluster.node_faults(["a", "b", "c", "d"], 8, seen) == {
+    assert cluster_watch.node_faults(["a", "b", "c", "d"], 8, seen) == {
         "a": "has 4 GPUs, 8 expected",
         "b": "Ray has not joined",
         "c": "Ray has not joined",
@@ -125,7 +131,9 @@ def test_each_node_that_keeps_it_from_being_whole_is_named() -> None:
 
 
 def test_no_gpus_may_be_what_is_expected() -> None:
-    assert cluster.node_faults(["a"], 0, [{**_node("a"), "resources_total": {"CPU": 1}}]) == {}
+    assert (
+        cluster_watch.node_faults(["a"], 0, [{**_node("a"), "resources_total": {"CPU": 1}}]) == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,22 +146,23 @@ def test_no_gpus_may_be_what_is_expected() -> None:
     ],
 )
 def test_it_is_busy_while_a_job_runs_or_is_about_to(statuses: list[str], busy: bool) -> None:
-    assert cluster.is_busy([{"status": status} for status in statuses]) is busy
+    assert cluster_watch.is_busy([{"status": status} for status in statuses]) is busy
 
 
 # watching
 
 
-class _Watched(cluster.Cluster):
+class _Watched(cluster_watch.Cluster):
     """A cluster in which time passes by waiting only, until a signal at the end."""
 
     def __init__(self, dashboard: _Dashboard, life: float) -> None:
         self._plan = _plan(log_dir="/nowhere")
+        self._nodes = ["osk-gpu94"]
         self._dashboard = dashboard
         self.life = life
         self.time = 0.0
 
-    def _wait(self, seconds: float) -> str | None:
+    def wait(self, seconds: float) -> str | None:
         assert seconds >= 0.2, "that keeps a core busy"
         self.time += seconds
         return "asked to" if self.time >= self.life else None
@@ -164,11 +173,16 @@ class _Dashboard(cluster_net.Dashboard):
 
     def __init__(self, silent: bool) -> None:
         self.silent = silent
+        self.lost = False
+        self.answers: list[list[dict[str, Any]]] = []
 
     def jobs(self) -> list[dict[str, Any]]:
         if self.silent:
             raise cluster_net.NoAnswerError("refused")
-        return []
+        return self.answers.pop(0) if self.answers else []
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [_node("osk-gpu94", state="DEAD" if self.lost else "ALIVE")]
 
 
 def _watch(
@@ -178,8 +192,8 @@ def _watch(
     watched = _Watched(_Dashboard(silent), life)
     monkeypatch.setattr(time, "monotonic", lambda: watched.time)
     try:
-        return watched.until_idle(idle_timeout), watched.time
-    except cluster.ClusterError as error:
+        return watched.until_idle(idle_timeout, idle_timeout), watched.time
+    except ClusterError as error:
         return str(error), watched.time
 
 
@@ -195,6 +209,112 @@ def test_a_head_is_given_up_after_a_time_of_its_own(
     why, after = _watch(monkeypatch, idle_timeout, 90000, silent=True)
     assert "has not answered for 600 s (refused)" in why
     assert after == pytest.approx(605, abs=10)
+
+
+def test_a_cluster_that_was_used_lingers_for_a_time_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dashboard = _Dashboard(silent=False)
+    watched = _Watched(dashboard, 9000)
+    monkeypatch.setattr(time, "monotonic", lambda: watched.time)
+    running, over = [{"status": "RUNNING"}], [{"status": "SUCCEEDED"}]
+    dashboard.answers = [[], [], running, running, *[over] * 50]
+    assert watched.until_idle(600, 60) == "no Ray job has run for 60 s (ray_cluster_ppo_linger)"
+    assert 90 < watched.time < 115
+    nobody = _Watched(_Dashboard(silent=False), 9000)
+    monkeypatch.setattr(time, "monotonic", lambda: nobody.time)
+    assert "for 600 s (ray_cluster_idle_timeout)" in nobody.until_idle(600, 60)
+
+
+def test_a_node_that_ray_has_lost_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard = _Dashboard(silent=False)
+    dashboard.lost = True
+    watched = _Watched(dashboard, 9000)
+    monkeypatch.setattr(time, "monotonic", lambda: watched.time)
+    with pytest.raises(ClusterError, match="osk-gpu94: Ray has lost it") as caught:
+        watched.until_idle(600, 60)
+    assert caught.value.nodes == ["osk-gpu94"]
+
+
+# the network
+
+THERE = {"lo": "127.0.0.1", "eth0": "10.0.0.1", "ib0": "10.1.0.1", "ib1": "10.1.1.1"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hint", "name", "why"),
+    [
+        ("ib1", "ib0", "ib1", "ray_cluster_interface"),
+        ("", "ib0", "ib0", "NCCL_SOCKET_IFNAME"),
+        ("", "=ib0", "ib0", "NCCL_SOCKET_IFNAME"),
+        ("", "eth", "eth0", "NCCL_SOCKET_IFNAME"),
+        ("", "ib", "lo", "the route to 127.0.0.1"),  # two: not clear
+        ("", "=ib", "lo", "the route to 127.0.0.1"),
+        ("", "^eth0", "lo", "the route to 127.0.0.1"),
+        ("", "lo", "lo", "the route to 127.0.0.1"),
+        ("", "bond0", "lo", "the route to 127.0.0.1"),
+        ("", "", "lo", "the route to 127.0.0.1"),
+    ],
+)
+def test_the_interface_is_named_or_found_by_rule(
+    wanted: str, hint: str, name: str, why: str
+) -> None:
+    chosen = cluster_interface.choose(wanted, hint, "127.0.0.1", THERE)
+    assert (chosen.name, chosen.address, chosen.why) == (name, THERE[name], why)
+
+
+def test_this_machines_interfaces() -> None:
+    assert cluster_interface.interfaces()["lo"] == "127.0.0.1"
+
+
+def test_nodes_with_a_slow_network_are_named() -> None:
+    rates = {"all": 9.5, "nodes": {"a": 180.5, "b": 9.5, "c": 180}}
+    assert list(cluster_bandwidth.slow_nodes(rates, 100)) == ["b"]
+    assert cluster_bandwidth.slow_nodes(rates, 0) == {}
+    assert "9.5 GB/s over all ranks; by node: a 180.5, b 9.5, c 180" in cluster_bandwidth.told(
+        rates
+    )
+
+
+# folders on a node's disk
+
+
+def test_folders_of_dead_clusters_are_swept_and_those_of_living_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("mnrun-1-0a1b2c", "mnrun-2-0a1b2c", "mnrun-3-0a1b2c", "mnrun-x", "other")
+    dead, alive, young, *others = (tmp_path / name for name in names)
+    for folder in (dead, alive, young, *others):
+        (folder / "ray").mkdir(parents=True)
+    (tmp_path / "mnrun-4-0a1b2c").symlink_to(others[-1])
+    for folder in (dead, alive, *others):
+        os.utime(folder, (1, 1))
+    with cluster_leftovers.hold(alive):
+        os.utime(alive, (1, 1))
+        assert cluster_leftovers.sweep(tmp_path) == [dead]
+    assert not dead.exists()
+    assert all(folder.exists() for folder in (alive, young, *others))
+    os.utime(alive, (1, 1))
+    assert cluster_leftovers.stale(tmp_path) == [alive]
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert cluster_leftovers.stale(tmp_path) == []  # somebody else's
+
+
+def test_whether_a_node_has_real_gpus(tmp_path: Path) -> None:
+    assert not cluster_node.has_real_gpus(tmp_path)
+    (tmp_path / "nvidiactl").touch()
+    assert not cluster_node.has_real_gpus(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert cluster_node.has_real_gpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("version", "knows"),
+    [("2.52.0", True), ("2.60.0", True), ("3.0", True), ("2.51.1", False), ("1.13", False),
+     ("", True)],
+)  # fmt: skip
+def test_which_ray_knows_tokens(version: str, knows: bool) -> None:
+    assert cluster.knows_tokens(version) is knows
 
 
 # the command of each node
@@ -232,7 +352,7 @@ def test_a_worker_knows_the_head_and_has_what_slurm_gave_it() -> None:
 
 def test_the_path_that_ray_gets_is_short_enough() -> None:
     assert len(_ray_folder(cluster.temp_dir("/local/scratch0", "1234567890"))) <= 43
-    with pytest.raises(cluster.ClusterError, match="ray_cluster_temp_dir"):
+    with pytest.raises(ClusterError, match="ray_cluster_temp_dir"):
         cluster.temp_dir("/local/scratch/of/us", "1234567890")
 
 

@@ -24,6 +24,12 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
+def remove_tokens(folder: Path) -> None:
+    """Remove the tokens of earlier jobs of a record: of a record one job at a time is alive."""
+    for path in folder.glob("token-*"):
+        path.unlink(missing_ok=True)
+
+
 def publish(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file so that a reader sees all of it or nothing, also after a crash."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -2,7 +2,8 @@
 
 srun runs it once on each node, with the cluster's plan (JSON, nothing secret) as its argument. The
 end of its standard input is the word to stop: cluster.py holds the other end, so that it comes also
-when cluster.py dies. On its standard output it says one thing at most: that Ray ended by itself.
+when cluster.py dies. On its standard output it says `NODE checked` when it finds nothing wrong with
+its GPUs, and `NODE failed WHY` when something is wrong for good.
 Standard library only, Python 3.8 or later.
 """
 
@@ -17,9 +18,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-from cluster_net import address_towards
+from cluster_interface import choose
+from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
 
 # The first would name some other cluster, the second would win over our token's file. The third is
@@ -47,6 +49,11 @@ class Plan(NamedTuple):
     log_dir: str
     gpus: int  # on each node
     options: dict[str, object]  # more long options of `ray start`; True: without a value
+    interface: str = ""  # the network interface that the user wants; empty: by rule
+    network: str = ""  # the one that the head is on
+    torch_check: str = "auto"  # whether torch has to see the GPUs: auto (real ones), always, never
+    metrics: bool = False  # whether Ray serves its metrics, to everybody who asks
+    private: bool = True  # whether Ray has to ask for the token
 
     def log_file(self, node: str) -> Path:
         """The log of one node, on the shared file system."""
@@ -69,7 +76,7 @@ def ray_command(plan: Plan, node: str, env: Mapping[str, str]) -> list[str]:
         "max-worker-port": 0,
         "dashboard-agent-listen-port": 0,
     }
-    options.update(_head_options(plan) if node == plan.head else _worker_options(plan))
+    options.update(_head_options(plan) if node == plan.head else _worker_options(plan, env))
     options.update(plan.options)
     start = [sys.executable, "-B", str(Path(__file__).with_name("cluster_ray.py")), "start"]
     return start + [
@@ -85,12 +92,15 @@ def _head_options(plan: Plan) -> dict[str, object]:
         "include-dashboard": "true",
         "dashboard-host": "127.0.0.1",
         "dashboard-port": plan.dashboard_port,
+        # The autoscaler has nothing to scale here, and would serve its metrics to everybody.
+        "no-monitor": True,
     }
 
 
-def _worker_options(plan: Plan) -> dict[str, object]:
+def _worker_options(plan: Plan, env: Mapping[str, str]) -> dict[str, object]:
+    hint = env.get("NCCL_SOCKET_IFNAME", "")
     return {
-        "node-ip-address": address_towards(plan.address),
+        "node-ip-address": choose(plan.interface, hint, plan.address).address,
         "address": f"{plan.address}:{plan.port}",
     }
 
@@ -106,39 +116,85 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
         # and with it the last steps of the run. Whatever outlives its worker ends with the job.
         RAY_kill_child_processes_on_worker_exit="0",
         TMPDIR=f"{plan.temp_dir}/t",
-        # Fixed ports otherwise, the same for each cluster on a node.
-        AUTOSCALER_METRIC_PORT="0",
-        DASHBOARD_METRIC_PORT="0",
+        # A fixed port otherwise, the same for each cluster on a node. With -1 the server, which
+        # asks nobody for a token, does not start.
+        DASHBOARD_METRIC_PORT="0" if plan.metrics else "-1",
+        RAY_enable_metrics_collection="1" if plan.metrics else "0",
     )
     return ours
 
 
-def run(plan: Plan, node: str, env: Mapping[str, str], told: Callable[[float], bool]) -> str:
-    """Run Ray on this node until it is told to stop, or until Ray ends by itself.
+def has_real_gpus(devices: Path = Path("/dev")) -> bool:
+    """Whether this node has GPUs of NVIDIA or AMD, not the stand-ins of a sandbox."""
+    return any(devices.glob("nvidia[0-9]*")) or (devices / "kfd").exists()
 
-    Returns:
-        What went wrong; empty if it was told to stop.
-    """
-    adopt_orphans()
-    home = Path(plan.temp_dir)
-    home.mkdir(mode=0o700)  # fails if somebody else made it: never share it
-    try:
-        (home / "t").mkdir()
-        ray = subprocess.Popen(
-            ray_command(plan, node, env),
-            env=ray_environment(plan, env),
-            stdin=subprocess.DEVNULL,
-        )
+
+def wants_torch(plan: Plan) -> bool:
+    """Whether torch has to see the GPUs before the node counts as up."""
+    real = plan.torch_check == "always" or (plan.torch_check == "auto" and has_real_gpus())
+    return plan.gpus > 0 and real
+
+
+class Node:
+    """What runs on this node: Ray, and beside it, once, the check of the GPUs."""
+
+    def __init__(self, plan: Plan, name: str, env: Mapping[str, str]) -> None:
+        self._plan = plan
+        self._name = name
+        self._env = env
+        self._answer = Path(plan.temp_dir) / "torch"
+
+    def run(self, told: Callable[[float], bool], report: Callable[[str], None]) -> str:
+        """Run Ray until it is told to stop, or until it ends by itself.
+
+        Returns:
+            What went wrong; empty if it was told to stop.
+        """
+        adopt_orphans()
+        home = Path(self._plan.temp_dir)
+        for old in sweep(home.parent):
+            say(f"removed {old}, which a cluster that was killed left here")
+        home.mkdir(mode=0o700)  # fails if somebody else made it: never share it
+        with hold(home):
+            try:
+                return self._watch(told, report)
+            finally:
+                left = end_descendants(_GRACE)
+                if left:
+                    say(f"processes that do not end, even by SIGKILL: {left}")
+                shutil.rmtree(home, onerror=_complain)
+
+    def _watch(self, told: Callable[[float], bool], report: Callable[[str], None]) -> str:
+        (self._answer.parent / "t").mkdir()
+        ray = self._start(ray_command(self._plan, self._name, self._env), None)
+        check = self._start_check()
+        if check is None:
+            report("checked")
         while not told(3600):
             ended = reap()
             if ray.pid in ended:
                 return f"Ray ended by itself, exit code {ended[ray.pid]}"
+            if check is not None and check.pid in ended:
+                fault = self._judged(ended[check.pid])
+                if fault:
+                    return fault
+                report("checked")
         return ""
-    finally:
-        left = end_descendants(_GRACE)
-        if left:
-            say(f"processes that do not end, even by SIGKILL: {left}")
-        shutil.rmtree(plan.temp_dir, onerror=_complain)
+
+    def _start_check(self) -> subprocess.Popen[bytes] | None:
+        if not wants_torch(self._plan):
+            return None
+        program = str(Path(__file__).with_name("cluster_torch.py"))
+        with self._answer.open("wb") as out:
+            return self._start([sys.executable, "-B", program, str(self._plan.gpus)], out)
+
+    def _start(self, command: list[str], out: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        env = ray_environment(self._plan, self._env)
+        return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out)
+
+    def _judged(self, code: int) -> str:
+        said = self._answer.read_text("utf-8", "replace").strip()
+        return said or (f"the check of its GPUs ended with exit code {code}" if code else "")
 
 
 def _complain(_function: object, path: str, info: object) -> None:
@@ -165,15 +221,19 @@ def main() -> int:
         log = plan.log_file(node).open("ab", buffering=0)
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+
+        def tell(word: str) -> None:
+            print(node, word, file=report, flush=True)
+
         try:
-            fault = run(plan, node, os.environ, told)
+            fault = Node(plan, node, os.environ).run(told, tell)
         except OSError as error:
             fault = f"Ray could not be started: {error}"
         say(fault or "stopped, as asked")
         if not fault:
             return 0
         # Not to end before cluster.py says so: srun would kill all other nodes at once.
-        print(node, fault, file=report, flush=True)
+        tell(f"failed {fault}")
         deadline = time.monotonic() + _PATIENCE
         while not told(deadline - time.monotonic()):
             if time.monotonic() > deadline:

@@ -21,7 +21,7 @@ STEER = Path(os.environ["FAKE_RAY"])
 OPTIONS = {
     "block", "disable-usage-stats", "log-color", "node-name", "num-gpus", "num-cpus", "temp-dir",
     "min-worker-port", "max-worker-port", "dashboard-agent-listen-port", "head", "node-ip-address",
-    "port", "include-dashboard", "dashboard-host", "dashboard-port",
+    "port", "include-dashboard", "dashboard-host", "dashboard-port", "no-monitor",
 }  # fmt: skip
 
 

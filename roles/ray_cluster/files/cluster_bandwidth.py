@@ -1,0 +1,133 @@
+"""Measuring the network between the nodes by an all-reduce, before the head is published.
+
+Standard library only, Python 3.8 or later: runs inside the Slurm job, beside cluster.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cluster_errors import ClusterError
+from cluster_files import last_lines
+from cluster_net import reserve_port
+from cluster_node import Plan, has_real_gpus
+from cluster_step import srun_command, srun_environment
+
+Rates = Mapping[str, Any]  # "all": GB/s, "nodes": name -> GB/s
+
+_POLL = 0.2
+_TAIL = 20  # lines
+
+
+def measure(
+    plan: Plan,
+    nodes: list[str],
+    size: int,
+    seconds: float,
+    wait: Callable[[float], str | None],
+) -> Rates | str:
+    """Let all ranks of all nodes reduce `size` MiB together, for at most so many seconds.
+
+    Args:
+        plan: the cluster's, which is up.
+        nodes: its nodes, the head first.
+        size: MiB.
+        seconds: the bound.
+        wait: lets time pass; returns a reason to stop, if one comes up.
+
+    Returns:
+        What was measured, or the reason to stop.
+
+    Raises:
+        ClusterError: the ranks failed, or did not end in time.
+    """
+    ranks = len(nodes) * max(1, plan.gpus)
+    if ranks == 1:
+        return {}
+    log = Path(plan.log_dir) / f"allreduce-{plan.job_id}.log"
+    with reserve_port() as holder, log.open("wb") as out:
+        command = _command(plan, nodes, size, ranks, holder.getsockname()[1])
+        # Not in a group of its own: whatever ends this process's group ends srun too.
+        srun = subprocess.Popen(
+            command, env=_environment(plan), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+        try:
+            deadline = time.monotonic() + seconds
+            while srun.poll() is None and time.monotonic() < deadline:
+                reason = wait(_POLL)
+                if reason is not None:
+                    return reason
+            return _judged(srun.poll(), log, seconds)
+        finally:
+            _end(srun)
+
+
+def slow_nodes(rates: Rates, least: float) -> dict[str, str]:
+    """Nodes whose network is slower than `least` GB/s (0: none is): name -> fault."""
+    each: Mapping[str, float] = rates.get("nodes", {})
+    return {
+        node: f"its all-reduce moves {rate:g} GB/s, {least:g} are expected "
+        "(ray_cluster_allreduce_min)"
+        for node, rate in each.items()
+        if rate < least
+    }
+
+
+def told(rates: Rates) -> str:
+    """The figures in one line."""
+    each = ", ".join(f"{node} {rate:g}" for node, rate in rates["nodes"].items())
+    return f"all-reduce: {rates['all']:g} GB/s over all ranks; by node: {each}"
+
+
+def _command(plan: Plan, nodes: list[str], size: int, ranks: int, port: int) -> list[str]:
+    return [
+        *srun_command(len(nodes), ranks),
+        # Beside the step of Ray, on the same CPUs and GPUs, which are idle.
+        "--overlap",
+        "--overcommit",
+        "--kill-on-bad-exit=1",
+        "--label",
+        sys.executable,
+        "-B",
+        str(Path(__file__).with_name("cluster_allreduce.py")),
+        "nccl" if plan.gpus and has_real_gpus() else "gloo",
+        plan.address,
+        str(port),
+        str(size),
+        *nodes,
+    ]
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    chosen = {"GLOO_SOCKET_IFNAME": plan.interface} if plan.interface else {}
+    return {"OMP_NUM_THREADS": "1", **srun_environment(), **chosen}
+
+
+def _judged(code: int | None, log: Path, seconds: float) -> Rates:
+    lines = last_lines(log, _TAIL)
+    for line in reversed(lines):
+        text = line.partition(": ")[2]  # behind the rank that --label puts in front
+        if code == 0 and text.startswith("{"):
+            rates: Rates = json.loads(text)
+            return rates
+    how = f"did not end in {seconds:.0f} s" if code is None else f"failed, exit code {code}"
+    shown = "\n".join(f"    {line}" for line in lines or ["(nothing)"])
+    raise ClusterError(
+        f"the all-reduce over all nodes {how} (ray_cluster_allreduce). The last lines of {log}:\n"
+        f"{shown}"
+    )
+
+
+def _end(srun: subprocess.Popen[bytes]) -> None:
+    """End the step. The job's own end takes whatever stays."""
+    if srun.poll() is None:
+        srun.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            srun.wait(5)

@@ -1,0 +1,115 @@
+"""The Ray cluster lets nobody in who has not its token, and shows the token to nobody."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .ray_runs import NODES, Run
+
+pytestmark = pytest.mark.sandbox
+
+PROBE = (Path(__file__).parent / "files" / "ray_probe.py").read_text()
+
+# gRPC of Ray, which Ray binds to all addresses and which asks for the token; Slurm's own srun.
+_WIDE = {"gcs_server", "raylet", "ray::DashboardA", "srun", "sshd", "slurmd"}
+
+
+def test_a_colleague_does_not_get_in(new_run: Any) -> None:
+    run = new_run("private")
+    said = run.play("start", ray_cluster_allreduce=8)
+    head = run.head()
+    token = run.run(f"cat {head['token_file']}")
+    assert token not in said
+
+    _the_gate_measured_the_network(run, head)
+    for user in ("mluser", "mluser2"):
+        for address in _http(run):
+            _refused(run, user, address)
+    for given in ("RAY_AUTH_MODE=disabled", "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong"):
+        _grpc_refused(run, given, head["gcs_address"] if "gcs_address" in head else _gcs(head))
+    assert run.sandbox.run(f"cat {head['token_file']}; true", "mluser2@login").endswith(
+        "Permission denied"
+    )
+    assert run.run(f"stat -c %a {head['token_file']}") == "600"
+    assert run.run(f"stat -c %a {head['temp_dir']}", head["host"]) == "700"
+
+    assert _wide_listeners(run) <= _WIDE
+    _is_nowhere(run, token, head["token_file"])
+
+
+def _gcs(head: dict[str, Any]) -> str:
+    return f"{head['address']}:{head['gcs_port']}"
+
+
+def _the_gate_measured_the_network(run: Run, head: dict[str, Any]) -> None:
+    rates = head["allreduce"]
+    assert set(rates["nodes"]) == set(NODES)
+    assert min(rates["all"], *rates["nodes"].values()) > 0
+    assert "[ray] all-reduce: " in run.cluster_log()
+    assert head["interface"] == "eth0"
+    assert "head osk-gpu94 at 10.94.0.94 on eth0, by the route to osk-gpu95" in run.cluster_log()
+
+
+def _http(run: Run) -> list[tuple[str, str]]:
+    """Node and address of each HTTP server of Ray: dashboard, agents, runtime environments."""
+    found = []
+    for node in NODES:
+        lines = run.sandbox.run("ss -ltnpH", f"root@{node}").splitlines()
+        ours = [line for line in lines if re.search(r'\("(ray::|python)', line)]
+        found += [(node, line.split()[3]) for line in ours if not line.split()[3].startswith("*")]
+    assert len(found) == 7, found  # the head's dashboard, and three servers on each node
+    return found
+
+
+def _refused(run: Run, user: str, place: tuple[str, str]) -> None:
+    node, address = place
+    ask = "curl -s -m 10 -o /dev/null -w '%{http_code} '"
+    calls = [
+        *(f"{ask} http://{address}{path}" for path in ("/api/jobs/", "/api/v0/nodes", "/metrics")),
+        f"{ask} -X POST -d '{{}}' http://{address}/api/job_agent/jobs/",
+        f"{ask} -X POST -d '{{}}' http://{address}/get_or_create_runtime_env",
+    ]
+    codes = run.sandbox.run("; ".join(calls), f"{user}@{node}").split()
+    assert codes == ["401"] * len(calls), (user, place)
+
+
+def _grpc_refused(run: Run, given: str, address: str) -> None:
+    line = f"{given} timeout 60 conda_env/bin/python - {address}"
+    done = subprocess.run(
+        ["ssh", "-F", str(run.sandbox.directory / "ssh_config"), "mluser2@osk-gpu95", line],
+        input=PROBE, capture_output=True, text=True, timeout=90, check=True,
+    )  # fmt: skip
+    refused, joined = done.stdout.splitlines()[-2:]
+    assert refused.startswith("GcsClient: AuthenticationError"), done.stdout
+    assert joined == "ray.init: ConnectionError", done.stdout
+
+
+def _wide_listeners(run: Run) -> set[str]:
+    """Programs that listen on all addresses of any node."""
+    lines = [
+        line
+        for node in NODES
+        for line in run.sandbox.run("ss -ltnpH", f"root@{node}").splitlines()
+        if line.split()[3].rpartition(":")[0] in {"*", "0.0.0.0", "[::]"}  # noqa: S104
+    ]
+    return {name for line in lines for name in re.findall(r'\("([^"]+)"', line)}
+
+
+def _is_nowhere(run: Run, token: str, token_file: str) -> None:
+    """Neither in a process list nor in a file that anybody writes, but for the one."""
+    for node in (*NODES, "login"):
+        shown = run.sandbox.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; true", f"root@{node}")
+        assert token not in shown
+    for node in NODES:
+        inside = f"grep -rlF {token} /tmp /run /dev/shm --devices=skip 2> /dev/null"
+        assert run.sandbox.run(inside, f"root@{node}", check=False) == ""
+    places = [run.sandbox.directory / name for name in ("home", "log", "spool", "run")]
+    places += [Path.home() / ".ansible", Path("/var/tmp")]
+    command = ["grep", "-rlF", "--devices=skip", "--exclude-dir=appli", token, *map(str, places)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [f"{run.sandbox.directory}{token_file}"]
