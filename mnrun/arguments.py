@@ -237,9 +237,20 @@ def _sandbox_shell_options(parser: Parser) -> None:
     parser.add_argument("node", nargs="?", default="login", metavar="NODE", help="default: login")
 
 
+def _gc_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--end",
+        dest="mnrun_gc_end",
+        action="store_true",
+        default=None,
+        help="end it; without this, only show what there is",
+    )
+
+
 _OWN_OPTIONS = {
     "cancel": _cancel_options,
     "convert": _convert_options,
+    "gc": _gc_options,
     "logs": _logs_options,
     "prune": _prune_options,
     "runs": _runs_options,

@@ -71,6 +71,19 @@ COMMANDS = {
         Command("ray start", "bring up a Ray cluster as a Slurm job", "ray_start"),
         Command("ray stop", "take it down and verify that its nodes are free", "ray_stop"),
         Command("ray status", "where the Ray cluster runs and how it is", "ray_status", reads=True),
+        Command(
+            "ray dashboard",
+            "forward the Ray dashboard to this machine until Ctrl-C",
+            "ray_dashboard",
+            reads=True,
+        ),
+        Command(
+            "gc",
+            "what bears our mark and belongs to no living run; --end ends it",
+            "gc",
+            variables=("mnrun_gc_end",),
+            reads=True,
+        ),
         Command("status", "what runs, what is done, and where its logs are", "status", reads=True),
         Command(
             "cancel",
@@ -119,7 +132,7 @@ COMMANDS = {
 }
 
 GROUPS = {
-    "ray": "the Ray cluster inside Slurm: start, stop, status",
+    "ray": "the Ray cluster inside Slurm: start, stop, status, dashboard",
     "sandbox": "a small real Slurm cluster on this machine: up, down, status, shell",
 }
 

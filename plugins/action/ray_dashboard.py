@@ -1,0 +1,108 @@
+"""Forwards the Ray dashboard to this machine over ssh, and says how to get in.
+
+The module of this name documents the options.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+_START = 30.0  # seconds for ssh to get through
+
+
+class ActionModule(ActionBase):
+    """Runs ssh in the foreground."""
+
+    def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
+        """Forward until somebody has seen enough."""
+        super().run(tmp, task_vars)
+        given = dict(self._task.args)
+        head = dict(given["head"])
+        port = _free_port(int(head["dashboard_port"]))
+        if self._task.check_mode:
+            return {"changed": False, "skipped": True}
+        ssh = subprocess.Popen(
+            ssh_command(given, head, port),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            if not _answers(ssh, port):
+                ssh.terminate()
+                return {"failed": True, "msg": _why(ssh, str(head["host"]))}
+            for line in hints(given, head, port):
+                self._display.display(line)
+            code = ssh.wait(float(given.get("seconds", 0)) or None)
+            return {"failed": True, "msg": f"ssh to {head['host']} ended, exit code {code}."}
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            return {"changed": False, "port": port}
+        finally:
+            ssh.terminate()
+            ssh.wait(10)
+
+
+def ssh_command(given: dict[str, Any], head: dict[str, Any], port: int) -> list[str]:
+    """The ssh that forwards a port of this machine."""
+    command = ["ssh", "-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes"]
+    command += ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=15"]
+    command += ["-L", f"127.0.0.1:{port}:127.0.0.1:{head['dashboard_port']}"]
+    command += shlex.split(str(given.get("ssh_args") or ""))
+    if given.get("key"):
+        command += ["-i", str(given["key"])]
+    if given.get("user"):
+        command += ["-l", str(given["user"])]
+    return [*command, str(head["host"])]
+
+
+def hints(given: dict[str, Any], head: dict[str, Any], port: int) -> list[str]:
+    """What the user has to know. The token's place, not the token."""
+    read = f"cat {shlex.quote(str(head['token_file']))}"
+    if given.get("login"):
+        read = f"ssh {given['login']} {shlex.quote(read)}"
+    asked = [] if head.get("open") else [f"[ray] it asks for a token; to read it: {read}"]
+    return [
+        f"[ray] dashboard of job {head['job_id']} on {head['host']}: http://127.0.0.1:{port}",
+        *asked,
+        "[ray] forwarding until you press Ctrl-C",
+    ]
+
+
+def _free_port(preferred: int) -> int:
+    for wanted in (preferred, 0):
+        try:
+            with socket.create_server(("127.0.0.1", wanted)) as server:
+                return int(server.getsockname()[1])
+        except OSError:
+            continue
+    raise OSError("no port is free on this machine")
+
+
+def _answers(ssh: subprocess.Popen[str], port: int) -> bool:
+    """Whether ssh listens; False if it ended, or did not get through in time."""
+    deadline = time.monotonic() + _START
+    while ssh.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def _why(ssh: subprocess.Popen[str], host: str) -> str:
+    _, said = ssh.communicate(timeout=10)
+    code = ssh.returncode
+    how = "did not get through" if code in {0, -signal.SIGTERM} else f"ended with exit code {code}"
+    words = " ".join((said or "").split())[-300:]
+    return (
+        f"ssh to {host} {how}: {words or 'no reason given'}. The dashboard needs ssh from this "
+        "machine to the head's node (ray_cluster_head_ssh_args)."
+    )
