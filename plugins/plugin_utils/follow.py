@@ -44,7 +44,10 @@ class Follow(PatientAction):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if not self._waits(arguments):
-            return self.call(self.module, arguments, task_vars)
+            answer = self.call(self.module, arguments, task_vars)
+            if answer.get("goes_on"):
+                self._say_all(arguments["stage"], answer)
+            return answer
         if arguments.get("attempt") is not None:
             key = fingerprint(arguments.get("spec") or {})
             known = {"attempt": int(arguments["attempt"]), "fingerprint": key}
@@ -65,13 +68,17 @@ class Follow(PatientAction):
             final = self._follow(arguments, attempt, task_vars, begun)
             if not (self.continues and final.get("goes_on")):
                 return {"attempt": attempt.get("attempt"), **final, **kept}
-            for text in str(final["msg"]).splitlines():
-                self.say(stage, text)
+            self._say_all(stage, final)
             attempt = self.call_patiently(self.module, {**arguments, "wait": False}, task_vars)
             kept["changed"] = kept.get("changed") or attempt.get("changed")
             if attempt.get("failed") or attempt.get("action") == "nothing":
                 return {**attempt, **kept}
             self.say(stage, str(attempt["msg"]))
+
+    def _say_all(self, stage: str, answer: dict[str, Any]) -> None:
+        """How an attempt ended that another one goes on from: else nobody would see it."""
+        for text in str(answer["msg"]).splitlines():
+            self.say(stage, text)
 
     def _waits(self, arguments: dict[str, Any]) -> bool:
         wanted = boolean(arguments.get("wait", False), strict=False)

@@ -173,9 +173,7 @@ def test_ppo_goes_on_on_another_ray_cluster(
         reach(command, "ppo", PPO_SAVE)
         if fault.endswith("node"):
             kill_node(sandbox, "osk-gpu94" if fault == "head node" else "osk-gpu95")
-            command.until(
-                r"\[ray\] Job \d+ was submitted \(attempt 2\)|\[ray\] job \d+ PENDING", 240
-            )
+            command.until(r"(?s)\[ppo\].*\[ray\] job \d+ PENDING", 240)
             mend(sandbox)
         else:
             kill_raylet(sandbox, folder, "osk-gpu94" if fault == "head" else "osk-gpu95")
@@ -184,5 +182,8 @@ def test_ppo_goes_on_on_another_ray_cluster(
     first, second = trained_on(sandbox, folder, "ppo", PPO_STEPS)
     assert (first["first_step"], second["first_step"]) == (0, first["last_step"])
     assert first["last_step"] >= PPO_SAVE
+    assert first["reached"] - first["last_step"] <= PPO_SAVE
+    cause = "a node failed" if fault.endswith("node") else "the Ray cluster was lost"
+    assert f"Cause: {cause}" in text
     assert len(record(sandbox, folder, "ray")["attempts"]) == 2
     assert sandbox.run("squeue --me -h") == "", "the second Ray cluster was taken down too"

@@ -211,6 +211,12 @@ def test_a_ray_job_is_left_to_the_play_which_brings_up_its_cluster(make: Make) -
     assert (result["failed"], result["goes_on"], result["attempt"]) == (True, True, 1)
 
 
+def test_an_end_that_is_only_asked_for_is_shown_if_it_goes_on(make: Make) -> None:
+    stage = make(ray_job, attempt=1)
+    assert stage.run(CUT_OFF) == CUT_OFF
+    assert stage.screen.lines == ["[sft] Job 12 ended as TIMEOUT.", "[sft] Log: /err"]
+
+
 def test_one_attempt_alone_is_followed_and_never_submitted(make: Make) -> None:
     stage = make(wait=True, attempt=1, spec={"a": 1})
     assert stage.run(info(RUNNING), info(ENDED), CUT_OFF)["goes_on"] is True
