@@ -170,7 +170,7 @@ def test_a_merger_that_writes_too_little_leaves_no_result(trained: Cluster) -> N
 def test_a_conversion_that_is_killed_leaves_nothing_that_looks_done(trained: Cluster) -> None:
     run = convert(**stub("sleeps"), convert_wait=False)
     assert run.code == 0, run.text
-    trained.wait(f"ls -A {RUN}/sft", r"\.converted\.part-", timeout=30)
+    trained.wait(f"ls -A {RUN}/sft", r"\.converted\.part-", timeout=90)
     mine = f"squeue -h -o '%i %j %Z' | grep 'convert-sft.*{RUN[2:]}'"
     (job,) = trained.run(mine).splitlines()
     number = job.split()[0]
