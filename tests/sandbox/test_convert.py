@@ -184,7 +184,8 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_looks_done(trained: Clu
 
 def test_another_step_sets_the_first_aside_and_both_count(trained: Cluster) -> None:
     run = convert(convert_step=4)
-    assert (run.code, run.changed) == (0, 1), run.text
+    assert run.code == 0, run.text
+    assert "was submitted" in run.text
     assert manifest(trained)["step"] == 4
     aside, current = sorted(folders(trained), reverse=True)
     assert (current, manifest(trained, aside)["step"]) == ("converted", 8)
