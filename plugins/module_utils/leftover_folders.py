@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from .clock import Clock
-from .errors import Damaged, Unknown
+from .errors import Unknown
 from .files import read_text
 from .ledger import Ledger
 from .process import Runner
@@ -32,23 +32,23 @@ class Folders:
         self._program = program
         self._root = root
         self._options: dict[str, list[str]] = {}  # of srun, by node
+        self.here = os.uname().nodename
 
     def nodes_of(self, run_dir: Path, clock: Clock) -> list[str]:
-        """This host, and the nodes that the run's Ray clusters had last."""
+        """The nodes that the run's Ray clusters had last, this host left out.
+
+        Raises:
+            Damaged: the run's ledger cannot be read.
+        """
         ledger = Ledger(run_dir, STAGE, clock)
-        found = [os.uname().nodename]
-        try:
-            records = ledger.records()
-        except Damaged:
-            return found
-        for record in records:
+        for record in ledger.records():
             script = read_text(ledger.folder(record.fingerprint) / "script.sh") or "#!/bin/bash\n"
             given = directives(script)
             options = [f"--{name}={given[name]}" for name in _CARRIED if given.get(name)]
             for attempt in record.attempts[-3:]:
                 for node in names_in(attempt.nodes):
                     self._options.setdefault(node, options)
-        return found + sorted(node for node in self._options if node not in found)
+        return sorted(node for node in self._options if node != self.here)
 
     def stale(self, node: str) -> list[str]:
         """Paths of folders of dead clusters. Raises Unknown if the node cannot be looked at."""
@@ -61,7 +61,7 @@ class Folders:
 
     def _ask(self, node: str, what: str) -> list[str]:
         program = [sys.executable, "-c", self._program, what, self._root]
-        if node == os.uname().nodename:
+        if node == self.here:
             # By its own name: `run` finds Slurm's commands on PATH, and takes a path as it is.
             done = self._run(program, _LIMIT, "")
         else:

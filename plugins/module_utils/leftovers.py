@@ -51,6 +51,7 @@ class Found:
 
     leftovers: list[Leftover] = field(default_factory=list)
     unsure: list[str] = field(default_factory=list)
+    looked_at: set[str] = field(default_factory=set)  # nodes
 
 
 def find(run_dir: Path, client: SlurmClient, folders: Folders, clock: Clock) -> Found:
@@ -169,11 +170,16 @@ def _job_of(path: Path) -> str:
 
 
 def _look_on_nodes(run: Path, folders: Folders, found: Found, clock: Clock) -> None:
-    """Folders on the nodes of the run's last Ray clusters."""
-    known = {item.place for item in found.leftovers if item.kind == "folder"}
-    for node in folders.nodes_of(run, clock):
-        if node in known:
+    """Folders on this host and on the nodes of the run's last Ray clusters."""
+    try:
+        nodes = folders.nodes_of(run, clock)
+    except Damaged as error:
+        found.unsure.append(f"folders on the nodes of its Ray clusters: {error.message}")
+        nodes = []
+    for node in (folders.here, *nodes):
+        if node in found.looked_at:
             continue
+        found.looked_at.add(node)
         try:
             stale = folders.stale(node)
         except Unknown as error:

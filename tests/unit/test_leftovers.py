@@ -169,6 +169,7 @@ def test_what_cannot_be_judged_is_told_and_left(site: Site, run_dir: Path) -> No
     assert lines == []
     assert "job 7: The record" in unsure[0]
     assert unsure[1] == "job 8: its run's place /nowhere/at is not there"
+    assert unsure[2].startswith("folders on the nodes of its Ray clusters: The record")
 
 
 def test_without_an_answer_of_slurm_nothing_is_said(site: Site, run_dir: Path) -> None:
