@@ -1,0 +1,63 @@
+"""`mnrun gc`, as a user types it: what it finds on the cluster, and that it goes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Cluster
+from .mnrun import mnrun
+
+pytestmark = pytest.mark.sandbox
+
+RUN = "/home/mluser/test-gc"
+NODE = "osk-gpu95"
+FOLDER = "/tmp/mnrun-9-abcdef"
+LOST = f"mnrun run={RUN} stage=ray fp=0123456789ab attempt=1 token=abcdef"
+# A Ray cluster's job as far as the ledger is concerned.
+OPTIONS = {
+    "run_dir": RUN, "stage": "ray", "name": "gc", "spec": {"a": 1}, "service": True, "wait": True,
+    "script": "#!/bin/bash\n#SBATCH --partition=gpu\n#SBATCH --nodes=2\ntrue\n",
+}  # fmt: skip
+
+
+def a_run_with_a_record() -> None:
+    program = str(Path(sys.executable).with_name("ansible"))
+    command = [program, "login", "-i", "inventory/sandbox", "-m", "mnrun.train.slurm_job", "-a"]
+    done = subprocess.run(
+        [*command, json.dumps(OPTIONS)],
+        cwd=ROOT, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> None:
+    sandbox.run(f"rm -rf {RUN}")
+    a_run_with_a_record()
+    old = f"mkdir -p -m 700 {FOLDER}/ray; touch -d '1 hour ago' {FOLDER}"
+    sandbox.run(old, NODE)
+    sandbox.run(f"cd {RUN}/.mnrun/ray/*/ && echo secret > token-9")
+    stray = sandbox.submit(f"--output=/dev/null --comment='{LOST}' --wrap='sleep 600'")
+    own = sandbox.submit("--output=/dev/null --wrap='sleep 600'")
+
+    found = mnrun("gc", mnrun_run_dir=RUN)
+    assert found.code == 0, found.text
+    expected = [
+        f"job {stray}: its run {RUN} has no record of it",
+        "token-9: job 9 is over",
+        f"folder {FOLDER} on {NODE}: the Ray cluster that it was of is dead",
+        "Nothing was ended yet. To end it for good, add: --end",
+    ]
+    assert [line for line in expected if line not in found.text] == [], found.text
+    assert sandbox.run(f"squeue -h -o %T -j {stray}") == "RUNNING"
+
+    ended = mnrun("gc", "--end", mnrun_run_dir=RUN)
+    assert "All of it was ended." in ended.text
+    assert sandbox.run("squeue -h --me -o %i").split() == [own]
+    assert "No such file" in sandbox.run(f"ls {FOLDER}", NODE, check=False)
+    assert "Nothing is left over." in mnrun("gc", "--end", mnrun_run_dir=RUN).text
+    sandbox.run(f"scancel {own}; rm -rf {RUN}")
