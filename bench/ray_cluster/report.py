@@ -44,6 +44,8 @@ def table(rows: list[Row]) -> str:
 
 
 def _cell(times: list[float]) -> str:
+    if len(times) == 1:
+        return f"{times[0]:.1f}"
     return f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
 
 
