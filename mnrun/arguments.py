@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from mnrun.commands import ALIASES, COMMANDS, GROUPS, Command
@@ -65,6 +66,31 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options.alias = alias
     options.shell_command = shell_command
     return options
+
+
+def refuse_unreadable(values: Sequence[str]) -> None:
+    """Raise UsageError for values of -e that Ansible would answer with twenty lines about
+    inventories, or would pass over."""
+    for value in values:
+        if value.startswith("@"):
+            if not Path(value[1:]).expanduser().is_file():
+                raise UsageError(f"-e {value}: there is no such file.")
+        elif value.startswith(("{", "[")):
+            _refuse_unless_mapping(value)
+        elif "=" not in value:
+            raise UsageError(f"-e {value}: write NAME=VALUE, JSON or YAML in {{ }}, or @FILE.")
+
+
+def _refuse_unless_mapping(value: str) -> None:
+    import yaml  # noqa: PLC0415 - slow to import, and seldom needed
+
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise UsageError(f"-e {value}: it is neither JSON nor YAML, {why}") from error
+    if not isinstance(read, dict):
+        raise UsageError(f"-e {value}: variables are a mapping, {{NAME: VALUE}}.")
 
 
 def _split_shell_command(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -321,7 +347,7 @@ names of the script that mnrun replaces, and what each runs now:
 
 examples:
   mnrun all --check --diff         what would be done, script by script
-  mnrun ppo -e ppo_model=~/m       PPO from another model
+  mnrun ppo -e 'ppo_model=~/m'     PPO from another model
   mnrun logs sft -f                follow the log of the SFT job
   mnrun sandbox shell -- sinfo     a command on the sandbox's login node
 """

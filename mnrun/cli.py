@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnrun.arguments import help_text, parse
+from mnrun.arguments import help_text, parse, refuse_unreadable
 from mnrun.commands import ALIASES, COMMANDS, Command
 from mnrun.errors import MnrunError, UsageError
 
@@ -22,11 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     1: it is not. 2: the command line is wrong. 128 + N: signal N ended it (Ctrl-C: 130).
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by the caller: what is printed goes nowhere
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
     if not words:
         print(help_text(), file=sys.stderr, end="")
         return UsageError.exit_code
     try:
         options = parse(words)
+        refuse_unreadable(options.extra_vars)
         return _run(options, COMMANDS[options.command])
     except MnrunError as error:
         print(f"mnrun: {error}", file=sys.stderr)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from mnrun.commands import Command
 from mnrun.display import Outcome
 from mnrun.report import duration, stage_table
@@ -69,8 +71,22 @@ def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
     if not outcome.failures:  # it broke before any task, and said why in its own words
         yield ""
         yield from outcome.stray
+        yield from _bad_yaml(Path(ending.inventory))
     yield ""
     yield _recap("Failed", ending, outcome)
+
+
+def _bad_yaml(inventory: Path) -> Iterator[str]:
+    """Name the files of an inventory that are no YAML: Ansible does not."""
+    files = sorted(inventory.rglob("*.y*ml")) if inventory.is_dir() else [inventory]
+    for path in files:
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            yield f"{path}:{line}: {error.problem}"
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
 
 
 def _how_to_reach(ending: Ending) -> Iterator[str]:
@@ -108,7 +124,8 @@ def as_typed(command: str, options: argparse.Namespace) -> str:
     """Return a command as a user would type it for the same site."""
     shared = ["-i", options.inventory] if options.inventory else []
     for value in options.extra_vars:
-        shared += ["-e", _without_secrets(value)]
+        named = value == f"mnrun_run_name={options.run}"
+        shared += ["--run", options.run] if named else ["-e", _without_secrets(value)]
     return shlex.join(["mnrun", *command.split(), *shared])
 
 

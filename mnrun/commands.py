@@ -68,7 +68,7 @@ COMMANDS = {
             variables=("publish_stage",),
             trains=True,
         ),
-        Command("ray start", "bring up a Ray cluster as a Slurm job", "ray_start"),
+        Command("ray start", "bring up a Ray cluster as a Slurm job", "ray_start", trains=True),
         Command("ray stop", "take it down and verify that its nodes are free", "ray_stop"),
         Command("ray status", "where the Ray cluster runs and how it is", "ray_status", reads=True),
         Command(

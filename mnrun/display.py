@@ -165,6 +165,8 @@ class Display:
 
     def _add_failures(self, data: Mapping[str, Any]) -> None:
         result = data.get("res") or {}
+        self.outcome.unreachable |= bool(result.get("unreachable"))
+        self.outcome.changed += int(bool(result.get("changed")))  # before it failed
         self._warn(result.get("warnings") or ())
         self._end_line()
         self._task_line(self._terminal.style("✗", "red"), data)
@@ -180,7 +182,7 @@ class Display:
     def _stats(self, event: Event) -> None:
         data = event["event_data"]
         self._end_line()
-        self.outcome.changed = sum(data["changed"].values())
+        self.outcome.changed += sum(data["changed"].values())
         self.outcome.hosts = len(data["processed"])
 
     def _output(self, event: Event) -> None:
@@ -197,6 +199,9 @@ class Display:
             return
         if self._stage and stage != self._stage:
             self._terminal.keep()
+        if text.endswith("."):  # a sentence, which stays; how far it is gets rewritten
+            self._terminal.line(f"  [{stage}] {text}")
+            return
         self._stage = stage
         self._terminal.bottom(f"  [{stage}] {text}")
         if self._style.verbosity:

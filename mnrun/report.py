@@ -123,15 +123,21 @@ def _stage_row(stage: Mapping[str, Any]) -> tuple[str, ...]:
     progress = stage.get("progress") or {}
     words = [str(job[key]) for key in ("state", "reason") if job.get(key)]
     state = " ".join([*words, *([] if stage.get("known", True) else ["(last known)"])])
-    steps = [str(progress[key]) for key in ("step", "total") if progress.get(key) is not None]
     return (
         str(stage.get("stage", "")),
         str(job.get("id") or ""),
         state,
-        "/".join(steps),
+        _steps(progress),
         ", ".join(_metrics(progress.get("metrics") or {})),
         str(job.get("stdout") or ""),
     )
+
+
+def _steps(progress: Mapping[str, Any]) -> str:
+    step, total = progress.get("step"), progress.get("total")
+    if total is None:
+        return "" if step is None else str(step)
+    return f"{step or 0}/{total}"
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -26,8 +26,24 @@ GRACE = 10.0
 _TICK = 1
 """Seconds between two looks at the clock and at signals."""
 
+_LONGEST_SHEBANG = 120
+"""Characters of an interpreter's path that every Linux takes."""
+
+_FOLDER = "mnrun-"
+"""How the private folder's name begins; the process id follows."""
+
 _KILLED = 255
 """Stands for the exit code of an ansible-playbook that was killed and has none."""
+
+_TIED = """\
+#!{python} -IS
+# ansible-playbook, which the kernel interrupts when mnrun is gone, however it went.
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, {number})  # PR_SET_PDEATHSIG
+if os.getppid() == {parent}:
+    os.execv({program!r}, [{program!r}, *sys.argv[1:]])
+sys.exit(1)
+"""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -99,8 +115,9 @@ def run(
     """
     import ansible_runner  # noqa: PLC0415 - takes longer than all that --help does
 
+    here = _here()
     environment = _environment(playbook)
-    _require_ansible_playbook(environment["PATH"])
+    program = _ansible_playbook(environment["PATH"])
     interruption = Interruption()
 
     def cancelled() -> bool:
@@ -110,9 +127,10 @@ def run(
         return interruption.overdue()
 
     with _private_folder() as folder, _signals(interruption), _no_orphans(interruption):
+        environment["PATH"] = f"{_tied(program, folder)}{os.pathsep}{environment['PATH']}"
         result = ansible_runner.run(
             private_data_dir=str(folder),
-            project_dir=str(Path.cwd()),
+            project_dir=str(here),
             playbook=playbook.name,
             # Not as `inventory`: what is no path there would be written to a file.
             cmdline=shlex.join(["-i", playbook.inventory, *playbook.arguments]),
@@ -125,6 +143,13 @@ def run(
             cancel_callback=cancelled,
         )
     return _KILLED if result.rc is None else int(result.rc), interruption.number
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise MnrunError("This folder is not there any more: cd to another one.") from None
 
 
 def _environment(playbook: Playbook) -> dict[str, str]:
@@ -159,18 +184,36 @@ def _locale() -> str:
     return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
-def _require_ansible_playbook(path: str) -> None:
-    if not shutil.which("ansible-playbook", path=path):
+def _ansible_playbook(path: str) -> str:
+    program = shutil.which("ansible-playbook", path=path)
+    if not program:
         raise MnrunError(
             f"ansible-playbook is neither beside {sys.executable} nor on PATH.\n"
             f"Install it there:  {sys.executable} -m pip install 'ansible-core~=2.19.0'"
         )
+    return program
+
+
+def _tied(program: str, folder: Path) -> Path:
+    """Return a folder with a program that starts `program` and binds its life to ours.
+
+    Where the kernel cannot do that, the folder is empty.
+    """
+    place, python = folder / "bin", sys.executable
+    place.mkdir()
+    if sys.platform == "linux" and " " not in python and len(python) < _LONGEST_SHEBANG:
+        script = place / "ansible-playbook"
+        ours = {"number": int(signal.SIGINT), "parent": os.getpid(), "program": program}
+        script.write_text(_TIED.format(python=python, **ours), encoding="utf-8")
+        script.chmod(0o700)
+    return place
 
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """Yield ansible-runner's folder, readable by nobody else and gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="mnrun-"))
+    _remove_those_of_the_dead()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
     try:
         # Settings given as an argument are lost together with the other env files.
         (folder / "env").mkdir(mode=0o700)
@@ -179,6 +222,25 @@ def _private_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_those_of_the_dead() -> None:
+    """Remove the private folders that runs of ours left when they were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}[0-9]*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        with suppress(OSError):  # somebody else's, or gone meanwhile
+            if pid.isdecimal() and folder.stat().st_uid == os.getuid() and not _alive(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _forget_command(status: Mapping[str, Any], runner_config: Any) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
+    number_fault,
     placeholders,
     text_faults,
+    texts,
     type_fault,
 )
 
@@ -88,8 +90,13 @@ class ActionModule(ActionBase):
         known = {**defaults, **given}
         templar = self._templar.copy_with_new_env(available_variables=known)
         seen: set[str] = set()
-        # Plain values first: a placeholder is told of where it was written, not where it is used.
-        for name in sorted(wanted, key=lambda name: wanted[name].get("type") in ("dict", "list")):
+
+        def late(name: str) -> tuple[bool, bool]:
+            # A fault is told of where it was written, not where it is used.
+            compound = wanted[name].get("type") in ("dict", "list")
+            return compound, "{{" in str(known.get(name, ""))
+
+        for name in sorted(wanted, key=late):
             yield from self._option(name, wanted[name], known, templar, seen)
 
     def _option(
@@ -109,8 +116,19 @@ class ActionModule(ActionBase):
             left_in = placeholders(value, spec)
             yield from _placeholder_faults(name, spec, left_in, seen)
             fault = "" if left_in else type_fault(name, value, spec)
+            fault = fault or number_fault(name, value, spec)
             faults = [fault] if fault else text_faults(name, value, spec)
+            if not fault and _told_before(value, faults, seen):
+                return
             yield from (f"{name}{_about(spec)}{_at(known[name])}: {fault}." for fault in faults)
+
+
+def _told_before(value: Any, faults: list[str], seen: set[str]) -> bool:
+    """Whether the same faulty text was told of as another option's, which this one is made from."""
+    again = any(text.startswith("text ") and text[5:] in str(value) for text in seen)
+    if faults and not again:
+        seen.update(f"text {text}" for text in texts(value))
+    return bool(faults) and again
 
 
 def _placeholder_faults(

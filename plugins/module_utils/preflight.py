@@ -51,6 +51,10 @@ def _check_trainers(trainers: list[dict[str, Any]], report: Report) -> list[Read
 
 
 def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
+    report.faults += [
+        f"{trainer['stage']}: {option} is for mnrun to set; use {variable} instead"
+        for option, variable in trainer["refused"].items()
+    ]
     try:
         return reads(trainer["stage"], trainer["config_name"], trainer["overrides"])
     except Invalid as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple
@@ -62,7 +63,9 @@ def _saves(stage: str, config_name: str, config: Any) -> Saves:
     try:
         return saves(config_name, config)
     except (TypeError, ValueError) as error:
-        raise Invalid(f"{stage}: how often the trainer saves is no number ({error})") from None
+        raise Invalid(
+            f"{stage}: trainer.save_freq, total_epochs and the like are numbers ({error})"
+        ) from None
 
 
 def _batch(stage: str, data: Any) -> int:
@@ -89,10 +92,44 @@ def _compose(stage: str, folder: Path, name: str, overrides: list[str]) -> Any:
         raise Invalid(f"{sys.executable} cannot check trainer options: {error}") from error
     with initialize_config_dir(str(folder), version_base=None):
         try:
-            return compose(name, overrides)
+            config = compose(name, overrides)
         except (HydraException, OmegaConfBaseException) as error:
             faults = _unknown(compose(name), overrides) or [" ".join(str(error).split())]
+        else:
+            faults = _other_kinds(compose(name), config, overrides)
+    if faults:
         raise Invalid("\n".join(f"{stage}: {fault}" for fault in faults))
+    return config
+
+
+def _other_kinds(default: Any, config: Any, overrides: list[str]) -> list[str]:
+    """Options whose value cannot be what the trainer expects: a text in place of a number."""
+    faults = []
+    for name in (override.partition("=")[0] for override in overrides):
+        if not re.fullmatch(r"[\w.]+", name):  # added, removed, or of a group
+            continue
+        was, now = _value(default, name), _value(config, name)
+        if _kind(was) and now is not None and _kind(now) != _kind(was):
+            faults.append(f"{name} is {now!r}, but the trainer expects {_kind(was)}, as {was!r}")
+    return faults
+
+
+def _value(config: Any, name: str) -> Any:
+    """None for what is not there, or depends on something that is not."""
+    from omegaconf import OmegaConf  # noqa: PLC0415 - only in the environment
+    from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
+
+    try:
+        return OmegaConf.select(config, name)
+    except OmegaConfBaseException:
+        return None
+
+
+def _kind(value: Any) -> str:
+    """`a number`, `true or false`, or nothing for what may be anything."""
+    if isinstance(value, bool):
+        return "true or false"
+    return "a number" if isinstance(value, (int, float)) else ""
 
 
 def _unknown(config: Any, overrides: list[str]) -> list[str]:

@@ -111,8 +111,8 @@ def _of_others(request: Request, facts: Facts) -> Decision | None:
         return Decision(Action.REPLACE, f"It replaces {titles}, as told to.", stop=live)
     return Decision(
         Action.REFUSE,
-        f"{sentence(titles)} works on the stage {request.stage} with another spec. Wait for it, or "
-        "let this one take its place (`replace`, as the role's variable of that name). The "
+        f"{sentence(titles)} works on the stage {request.stage} with another spec. Wait for it, "
+        f"or let this one take its place ({_replace(request)}). The "
         f"difference, running -> wanted:\n{_difference(live[0].record, request)}",
     )
 
@@ -139,7 +139,7 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
         return Decision(
             Action.REFUSE,
             f"{tried} attempts in a row brought no new {request.aim}, so none is submitted. {why}. "
-            "Mend the cause, then allow more (`replace`, as the role's variable of that name). "
+            f"Mend the cause, then allow more ({_replace(request)}). "
             f"Its log: {last.stderr or last.stdout}",
         )
     # What has no checkpoints is made anew.
@@ -148,6 +148,12 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
     if stuck(last, facts.output):
         goes_on = f"goes on from a checkpoint before step {step}, as that one leads nowhere"
     return Decision(Action.RESUBMIT, f"{why}. The next one {goes_on}.")
+
+
+def _replace(request: Request) -> str:
+    """The option, as a user of the stage's role gives it."""
+    role = {"ray": "ray_cluster"}.get(request.stage, request.stage.partition("-")[0])
+    return f"-e {role}_replace=true"
 
 
 def fruitless(record: Record) -> int:

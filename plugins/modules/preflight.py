@@ -66,6 +66,10 @@ options:
         type: list
         elements: str
         default: []
+      refused:
+        description: Options that a user gave and may not, each with what to use instead.
+        type: dict
+        default: {}
   slurm:
     description: Requests to Slurm to check.
     type: list
@@ -144,6 +148,7 @@ SPEC = {
             "stage": _STAGE,
             "config_name": {"type": "str", "required": True},
             "overrides": _TEXTS,
+            "refused": {"type": "dict", "default": {}},
         },
     },
     "slurm": {

@@ -19,6 +19,10 @@ _PLACEHOLDER = re.compile(
 # <pad> and </s> are words of trainers; alone as an option of ours, <partition> is none.
 _WHOLE_PLACEHOLDER = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\.\.\.|…|TODO|FIXME|XXX")
 _PATH_NAME = re.compile(r"_(dir|path|file|files|prefix|hook|init|model|spec)$")
+_ON_THE_CLUSTER = (
+    "mnrun_base_dir", "mnrun_run_dir", "mnrun_model", "mnrun_train_files", "mnrun_test_files",
+    "ppo_model",
+)  # fmt: skip
 _RUN_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 # Not safe in all of: Slurm's patterns, hydra's lists, Ray's session folder, conda's scripts.
 _UNSAFE_IN_PATH = re.compile(r"""[\s"'\\$`,;&|<>*?!()\[\]{}#]""")
@@ -31,6 +35,17 @@ def type_fault(name: str, value: Any, spec: Mapping[str, Any]) -> str:
     if not messages:
         return ""
     return f"{_shown(value, spec)} does not fit: it must be {_expected(spec)}"
+
+
+_AT_LEAST_ONE = ("mnrun_nodes", "mnrun_gpus_per_node")
+
+
+def number_fault(name: str, value: Any, spec: Mapping[str, Any]) -> str:
+    """No number of ours counts below zero; what is wrong, or nothing."""
+    if spec.get("type") != "int" or not str(value).lstrip("-").isdecimal():
+        return ""
+    least = 1 if name in _AT_LEAST_ONE else 0
+    return f"{value!r} is too small: it must be {least} or more" if int(value) < least else ""
 
 
 def _shown(value: Any, spec: Mapping[str, Any]) -> str:
@@ -98,6 +113,8 @@ def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
             f"{text!r} is no name of a run: use 1 to 64 letters, digits, dots, dashes or"
             " underscores, a letter or a digit first"
         )
+    if name in _ON_THE_CLUSTER and text and not text.startswith(("/", "~")):
+        return f"{text!r} must begin with / or ~/"
     is_path = "path" in (spec.get("type"), spec.get("elements")) or _PATH_NAME.search(name)
     unsafe = _UNSAFE_IN_PATH.search(text) if is_path else None
     if unsafe:

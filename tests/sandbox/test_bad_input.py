@@ -80,6 +80,7 @@ def case(
                 "stage": stage,
                 "config_name": config_name or f"{stage}_trainer",
                 "overrides": [*files, *overrides],
+                "refused": {},
             }
         ],
     }
@@ -220,6 +221,11 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
             ["has room for", "x 9.23 MB of checkpoints", "trainer.max_ckpt_to_keep"],
         ),
         ({"sft_overrides": {"trainer.max_ckpt_to_keep": 1}}, ["keep 2 or more"]),
+        (
+            {"sft_overrides": {"optim.lr": "abc", "trainer.default_local_dir": "/tmp/x"}},
+            ["optim.lr is 'abc', but the trainer expects a number", "use sft_dir instead"],
+        ),
+        ({"mnrun_nodes": 0, "mnrun_model": "Qwen/Qwen2.5"}, ["1 or more", "begin with / or ~/"]),
         ({"sft_dir": "{here}/it's my folder"}, ["sft_dir", "it's my folder", "in a path"]),
         ({"sft_overide": {}}, ["sft_overide", "did you mean sft_overrides?"]),
         ({"mnrun_partition": "YOU_TEAM"}, ["mnrun_partition", "placeholder YOU_TEAM"]),

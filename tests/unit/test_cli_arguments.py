@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mnrun.arguments import help_text, parse
+from mnrun.arguments import help_text, parse, refuse_unreadable
 from mnrun.cli import extra_vars, main
 from mnrun.commands import ALIASES, COMMANDS, GROUPS
 from mnrun.errors import UsageError
@@ -143,6 +143,21 @@ def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) 
 def test_a_wrong_command_line_says_what_is_wrong(words: list[str], answer: str) -> None:
     with pytest.raises(UsageError) as error:
         parse(words)
+    assert answer in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("mnrun_nodes", "-e mnrun_nodes: write NAME=VALUE"),
+        ('{"a": [1}', "it is neither JSON nor YAML"),
+        ("[1, 2]", "variables are a mapping"),
+        ("@/no/such.yml", "-e @/no/such.yml: there is no such file."),
+    ],
+)
+def test_variables_that_ansible_could_not_read_are_refused(value: str, answer: str) -> None:
+    with pytest.raises(UsageError) as error:
+        refuse_unreadable(["a=1", "{b: 2}", value])
     assert answer in str(error.value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +117,31 @@ def test_on_a_terminal_the_stages_line_is_rewritten_and_its_last_state_stays() -
 def test_each_stage_keeps_its_line() -> None:
     rows, _ = show(said("[ray] up\r\n[sft] a"), said("[sft] b"), tty=True)
     assert rows == ["  [ray] up", "  [sft] b"]
+
+
+def test_a_sentence_stays_on_a_terminal_and_is_never_cut() -> None:
+    sentence = f"[sft] Job 59 ended, but its result is not whole: {'x' * 60} is missing."
+    rows, _ = show(task("Train"), said(sentence), said("[sft] job 60 PENDING"), tty=True)
+    assert rows == [f"  {sentence}", "  [sft] job 60 PENDING"]
+
+
+def test_a_failure_that_changed_something_before_counts() -> None:
+    failed = result("failed", msg="The job failed.", changed=True)
+    rows, code = close(failed, stats(login=1), code=2)
+    assert (rows[-1], code) == ("Failed: changed=2 in 4.2 s", 1)
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text("a: [1, 2\nb: 3\n")
+    ending = closing.Ending(
+        COMMANDS["sft"],
+        argparse.Namespace(inventory=None, run=None, extra_vars=[], check=False),
+        str(tmp_path), 4, 0, 1.0,
+    )  # fmt: skip
+    screen = Screen(tty=False)
+    closing.close(ending, show()[1].outcome, Terminal(screen))
+    assert any(row.startswith(f"{tmp_path}/group_vars/all.yml:2: ") for row in screen.rows())
 
 
 def test_verbose_shows_every_task_and_every_change() -> None:
@@ -248,7 +274,8 @@ def test_a_reader_that_went_away_ends_the_run_instead_of_breaking_it() -> None:
 def close(
     *events: dict[str, Any], command: str = "sft", code: int = 0, signal: int = 0, **options: Any
 ) -> tuple[list[str], int]:
-    given = argparse.Namespace(**{"inventory": None, "extra_vars": [], "check": False, **options})
+    usual: dict[str, Any] = {"inventory": None, "run": None, "extra_vars": [], "check": False}
+    given = argparse.Namespace(**{**usual, **options})
     _, display = show(*events)
     screen = Screen(tty=False)
     ending = closing.Ending(COMMANDS[command], given, "/sites/sandbox", code, signal, 4.2)
@@ -337,6 +364,11 @@ def test_the_way_back_holds_all_that_was_typed_but_no_secret() -> None:
         *("-e", "…"),
     ]
     assert rows[2] == again.replace("sft", "status", 1).join(("  ", "   shows it"))
+
+
+def test_the_way_back_names_the_run_as_it_was_typed() -> None:
+    rows, _ = close(code=99, signal=2, run="fast", extra_vars=["a=1", "mnrun_run_name=fast"])
+    assert rows[3].startswith("  mnrun sft -e a=1 --run fast ")
 
 
 def test_an_interrupted_command_without_training_can_be_run_again() -> None:

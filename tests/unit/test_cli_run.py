@@ -285,6 +285,20 @@ def test_ctrl_c_before_the_first_task_leaves_nothing(checkout: Checkout) -> None
     assert not (checkout.temporary / "pid").exists()
 
 
+def test_killed_outright_it_leaves_no_process_and_soon_no_folder(checkout: Checkout) -> None:
+    child = checkout.spawn("all")
+    pid_file = checkout.temporary / "pid"
+    await_(lambda: pid_file.exists() and bool(pid_file.read_text()))
+    ours = descendants(child.pid)
+    child.kill(signal.SIGKILL)
+    child.wait()
+    await_(lambda: all(ended(process.pid) for process in ours))
+    await_(lambda: ended(int(pid_file.read_text())))
+    assert list(checkout.temporary.glob("mnrun-*"))
+    code, said = checkout.run("sft")  # which tidies up
+    assert code == 0, said
+
+
 def test_a_second_signal_ends_what_ignored_the_first(checkout: Checkout) -> None:
     # Longer than any machine takes to end ansible-playbook; the module would go on for 60 s.
     child = checkout.spawn("all", "-e", "stubborn=true", grace=50)
