@@ -63,7 +63,8 @@ class Case:
         script = f"cd {self.folder}\n" + TRAINS.format(body=body)
         head = "" if ray else "#!/bin/bash\n#SBATCH --ntasks=1 --time=20\n"
         spec = {"lr": lr, "case": self.case["id"]}
-        return {"run_dir": str(self.folder), "stage": "sft", "name": "torture", "spec": spec,
+        name = {} if ray else {"name": "torture"}
+        return {"run_dir": str(self.folder), "stage": "sft", **name, "spec": spec,
                 "script": head + script, **ray, **more}  # fmt: skip
 
     def absent(self):

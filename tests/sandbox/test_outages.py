@@ -1,0 +1,207 @@
+"""Slurm's daemons stop, hang and are wiped, and disks are full: one job, and the right outcome."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .test_cluster_life import OwnCluster, assert_nothing_left
+from .test_torture import SHORT_QUIET, exactly_once
+from .torture import Torture, judged
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
+
+
+class Outage(OwnCluster):
+    """A cluster whose daemons can be stopped, and one run on it."""
+
+    def start(self, name: str, **options: Any) -> None:
+        self.change(**options)
+        self.options = options
+        self.torture = Torture(self, name)
+
+    def signal(self, name: str, word: str) -> None:
+        """Send a signal to a daemon of the controller's node."""
+        pid = self.first("node", str(self.directory), "osk-ctl")
+        line = f"kill -{word} $(cat /run/{name}.pid)"
+        enter = ["nsenter", "--target", str(pid), "--mount", "--pid", "sh", "-c", line]
+        subprocess.run(enter, check=True, timeout=10)
+
+    @property
+    def works(self) -> str:
+        """What the jobs of the run `one` wrote when they began and ended."""
+        path = self.torture.outside / "one" / "works"
+        return path.read_text() if path.exists() else ""
+
+    def job(self, body: str = "sleep 1", **options: Any) -> dict[str, Any]:
+        """Arguments of slurm_job for the run `one`."""
+        script = "#!/bin/bash\n#SBATCH --ntasks=1 --time=9\necho begin >> works\n"
+        folder = f"{self.torture.inside}/one"
+        self.run(f"mkdir -p {folder}")
+        return {"run_dir": folder, "stage": "sft", "name": "one", "spec": {"lr": 0.1},
+                "script": f"{script}{body}\necho end >> works\n", **options}  # fmt: skip
+
+    def call(self, arguments: dict[str, Any], **more: Any) -> Any:
+        return self.torture.call(arguments, quiet=SHORT_QUIET, **more)
+
+    def jobs(self) -> list[str]:
+        return sorted(self.torture.slurm_jobs())
+
+
+@pytest.fixture
+def own() -> Iterator[Outage]:
+    """A second cluster beside the default one; it ends with the test."""
+    cluster = Outage(Path(f"/tmp/mnrun-outage-{os.getpid()}"))
+    yield cluster
+    cluster.change("down")
+    assert_nothing_left(cluster)
+    shutil.rmtree(cluster.directory)
+
+
+def later(act: Any, *arguments: Any, **options: Any) -> Future[Any]:
+    """Do something beside the test."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(act, *arguments, **options)
+    pool.shutdown(wait=False)
+    return future
+
+
+def test_slurmctld_hangs_during_sbatch_and_accepts_the_job_nevertheless(own: Outage) -> None:
+    own.start("hang", accounting=False)
+    own.signal("slurmctld", "STOP")
+    call = later(own.call, own.job(wait=True))
+    time.sleep(25)  # sbatch gives up after 10 s, and squeue too
+    own.signal("slurmctld", "CONT")
+    answer = call.result(180)
+    assert not answer.get("failed"), answer["msg"]
+    assert (answer["action"], answer["job"]["state"]) in {
+        ("adopted", "COMPLETED"), ("submitted", "COMPLETED"),
+    }  # fmt: skip
+    assert own.works == "begin\nend\n"
+    own.wait("squeue -h -t pending,running,completing -o %i", "^$")
+    assert own.works == "begin\nend\n"
+    assert own.call(own.job(wait=True))["action"] == "nothing"
+
+
+@pytest.mark.torture
+def test_slurmctld_hangs_for_longer_than_anybody_waits(own: Outage) -> None:
+    """The request lies in slurmctld's socket while the controller dies and the window passes."""
+    own.start("stall", accounting=False)
+    own.signal("slurmctld", "STOP")
+    assert own.call(own.job(wait=True), after=5.0) is None
+    time.sleep(20)
+    again = later(own.call, own.job(wait=True))
+    time.sleep(10)
+    own.signal("slurmctld", "CONT")
+    answer = again.result(180)
+    assert answer["job"]["state"] == "COMPLETED", answer["msg"]
+    own.wait("squeue -h -t pending,running,completing -o %i", "^$")
+    assert own.works == "begin\nend\n"
+
+
+@pytest.mark.torture
+def test_slurmctld_is_down_before_sbatch(own: Outage) -> None:
+    own.start("down", accounting=False)
+    own.signal("slurmctld", "9")
+    refused = own.call(own.job(wait=True))
+    assert refused["failed"]
+    assert "Nothing was submitted and nothing cancelled" in refused["msg"]
+    call = later(own.call, own.job(wait=True))
+    time.sleep(5)
+    own.change(**own.options)
+    answer = call.result(180)
+    assert answer["job"]["state"] == "COMPLETED", answer["msg"]
+    assert own.works == "begin\nend\n"
+    assert len(own.jobs()) == 1
+
+
+@pytest.mark.torture
+def test_slurmdbd_is_down(own: Outage) -> None:
+    own.start("dbd")
+    own.signal("slurmdbd", "9")
+    assert own.call(own.job(wait=True))["job"]["state"] == "COMPLETED"
+    assert own.call(own.job(wait=True))["action"] == "nothing"
+    # An intent without a job: the accounting might know it, so that nothing is guessed.
+    other = own.job(wait=True, spec={"lr": 0.2})
+    assert own.call(other, point="before sbatch #1") is None
+    call = later(own.call, other)
+    time.sleep(15)
+    assert not call.done()
+    own.change(**own.options)
+    assert call.result(120)["job"]["state"] == "COMPLETED"
+    assert own.works == "begin\nend\n" * 2
+
+
+@pytest.mark.torture
+def test_without_accounting_every_scenario_is_exactly_once(own: Outage) -> None:
+    own.start("without", accounting=False)
+    cases = [
+        {"id": f"{scenario}-{number}", "scenario": scenario, "kill": {"point": point}}
+        for scenario in ("submit", "resume", "stop", "replace")
+        for number, point in enumerate(own.torture.points(scenario)[2::5])
+    ]
+    counts = judged(own.torture.cases(cases, quiet=SHORT_QUIET), own.torture.slurm_jobs())
+    exactly_once(counts, cases)
+
+
+@pytest.mark.torture
+def test_ids_that_are_used_again_after_a_wipe(own: Outage) -> None:
+    own.start("reused")
+    first = own.call(own.job("sleep 300"))
+    own.wait("squeue -h -o %T", "RUNNING")
+    own.change("down")
+    own.change(wipe=True)
+    other = own.submit("--output=/dev/null", "--job-name=theirs", "--wrap='sleep 300'")
+    assert other == first["job"]["id"]
+    assert own.torture.call({**own.job(), "state": "absent"}, quiet=SHORT_QUIET)["changed"] is False
+    assert own.run(f"squeue -h -o %T -j {other}") in ("RUNNING", "PENDING", "CONFIGURING")
+    answer = own.call(own.job(wait=True))
+    assert (answer["action"], answer["attempt"], answer["job"]["state"]) == (
+        "resubmitted", 2, "COMPLETED",
+    )  # fmt: skip
+    assert own.works == "begin\nbegin\nend\n"
+    assert own.run(f"squeue -h -o %T -j {other}") == "RUNNING"
+
+
+@pytest.mark.torture
+def test_a_disk_that_is_full_and_one_that_cannot_be_written(own: Outage) -> None:
+    own.start("disk", accounting=False)
+    arguments = own.job(wait=True)
+    folder = arguments["run_dir"]
+
+    def as_root(line: str) -> str:
+        return own.run(line, "root@login")
+
+    as_root(f"mount -t tmpfs -o size=256k,uid=2000 none {folder}")
+    # Full before the intent: nothing is submitted.
+    as_root(f"head -c 300000 /dev/zero > {folder}/full || true")
+    answer = own.call(arguments)
+    assert answer["failed"]
+    assert "No space left on device. Nothing further was done. Make room" in answer["msg"]
+    assert own.jobs() == []
+    # Full between the intent and the job's id: the job is found again.
+    as_root(f"rm {folder}/full")
+    answer = own.call(arguments, point="before sbatch #1", fill=f"{folder}/full")
+    assert answer["failed"]
+    assert "record.json: No space left on device" in answer["msg"]
+    assert own.jobs() == ["1"]
+    as_root(f"rm {folder}/full")
+    assert own.call({**arguments, "wait": False})["action"] in ("adopted", "nothing")
+    assert own.jobs() == ["1"]
+    # Read-only: said so, and the record stays as it is.
+    before = as_root(f"cat {folder}/.mnrun/sft/*/record.json")
+    as_root(f"mount -o remount,ro {folder}")
+    answer = own.call({**arguments, "spec": {"lr": 0.2}})
+    assert answer["failed"]
+    assert "Read-only file system. Nothing further was done." in answer["msg"]
+    assert as_root(f"cat {folder}/.mnrun/sft/*/record.json") == before
+    as_root(f"umount {folder}")
+    assert own.works == "begin\nend\n"
