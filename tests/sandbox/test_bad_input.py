@@ -150,7 +150,10 @@ def test_each_fault_of_the_trainers_options_is_named(sandbox: Cluster, folder: P
         (case(good, "sft", ["zzz=1"]), ["no option zzz; to add it, write +zzz"]),
         (case(good, "sft", ["+data.max_length=1"]), ["sft: ", "data.max_length", "++"]),
         (case(good, "sft", ["data.max_length=["]), ["sft: "]),
-        (case(good, "sft", ["data.train_batch_size=many"]), ["'many', not a number"]),
+        (
+            case(good, "sft", ["data.train_batch_size=many"]),
+            ["is 'many', but the trainer expects a number"],
+        ),
         (case(good, "sft", [], "sft_trainr"), ["no configuration sft_trainr", "sft_trainer"]),
     ]
     for report, (_, words) in zip(
@@ -209,7 +212,10 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"mnrun_partition": "gpus"}, ["sft, ray: there is no partition gpus", "debug, gpu"]),
+        (
+            {"mnrun_partition": "gpus"},
+            ["sft, ray, convert: there is no partition gpus", "debug, gpu"],
+        ),
         ({"mnrun_nodelist": "osk-gpu[94,99]"}, ["there is no node osk-gpu99", "osk-gpu95"]),
         ({"mnrun_gpus_per_node": 9}, ["9 GPUs on each of 2 nodes", "8 at most"]),
         ({"environment_modules": ["nccl/2.22.9"]}, ["no module nccl/2.22.9", "nccl/2.22.3"]),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import ROOT, Cluster
+from .test_closed_nodes import RAW, about, arguments, result
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -60,3 +61,16 @@ def test_ppo_runs_and_runs_again_from_the_login_node(installed: Cluster) -> None
     assert "step 2/2" in first, first
     assert "Done: changed=0" in installed.run(line, timeout=60)
     assert installed.run(f"squeue --me -h -o %k | grep -c {FOLDER}", check=False) == "0"
+
+
+def test_a_step_on_the_head_through_srun(installed: Cluster) -> None:
+    folder = f"/home/mluser/{FOLDER}"
+    shutil.copy(RAW, installed.home / FOLDER)
+    job = installed.submit("-N2 -o /dev/null", "--wrap='srun -N2 -n2 sleep 300'")
+    installed.wait("squeue -s -h -o %i", rf"(?m)^{job}\.0", timeout=30)
+    given = {"ansible_connection": "mnrun.train.srun_local", **about(job, "hostname; exit 4")}
+    words = [f"{folder}/venv/bin/ansible-playbook", *arguments(f"{folder}/{RAW.name}", given)]
+    said = installed.run(f"cd /tmp && {shlex.join(words)}", check=False)
+    installed.run(f"scancel {job}")
+    done = result(said)
+    assert (done["rc"], done["stdout"].strip()) == (4, "osk-gpu95"), done
