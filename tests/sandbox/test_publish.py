@@ -47,8 +47,8 @@ class Site:
         return mnrun("publish", *arguments, timeout=120, **variables)
 
     def jobs(self) -> list[str]:
-        """The jobs of this run so far."""
-        lines = self.cluster.run("sacct -X -P -n -S 2020-01-01 -o JobID,Comment").splitlines()
+        """The jobs of this run so far, by the queue: the accounting hears of them later."""
+        lines = self.cluster.run("squeue --me -h -t all -o '%i|%k'").splitlines()
         return [line for line in lines if f"run={self.run_dir} " in line]
 
 
