@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnrun.arguments import help_text, parse, refuse_unreadable
+from mnrun.arguments import help_text, parse
 from mnrun.commands import ALIASES, COMMANDS, Command
 from mnrun.errors import MnrunError, UsageError
+from mnrun.variables import absolute, refuse_unreadable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,20 +79,13 @@ def _style(options: argparse.Namespace, command: Command) -> Any:
 
 def _ansible_arguments(options: argparse.Namespace) -> Iterator[str]:
     for value in options.extra_vars:
-        yield from ("-e", _absolute(value))
+        yield from ("-e", absolute(value))
     if options.check:
         yield "--check"
     if options.diff:
         yield "--diff"
     if options.verbose > 1:
         yield f"-{'v' * (options.verbose - 1)}"
-
-
-def _absolute(value: str) -> str:
-    """Return @file with the file's whole path: ansible-playbook does not expand ~ there."""
-    if not value.startswith("@"):
-        return value
-    return f"@{Path(value[1:]).expanduser().absolute()}"
 
 
 def extra_vars(options: argparse.Namespace, command: Command) -> dict[str, Any]:

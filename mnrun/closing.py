@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +14,7 @@ from mnrun.commands import Command
 from mnrun.display import Outcome
 from mnrun.report import duration, stage_table
 from mnrun.terminal import Terminal
-
-_SECRET = re.compile("key|token|password|secret", re.IGNORECASE)
-_HIDDEN = "…"
+from mnrun.variables import without_secrets
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,12 @@ def _done(ending: Ending, outcome: Outcome) -> Iterator[str]:
 
 
 def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
+    if outcome.unreachable and _sandbox_is_down(outcome):
+        yield ""
+        yield "The sandbox is down. Bring it up:  mnrun sandbox up"
+        yield ""
+        yield _recap("Failed", ending, outcome)
+        return
     for failure in outcome.failures:
         yield ""
         yield from failure.lines()
@@ -74,6 +77,12 @@ def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
         yield from _bad_yaml(Path(ending.inventory))
     yield ""
     yield _recap("Failed", ending, outcome)
+
+
+def _sandbox_is_down(outcome: Outcome) -> bool:
+    """Whether ssh could not even begin: the sandbox's configuration or socket is not there."""
+    words = ("The sandbox is not up", "/ssh_config: No such file")
+    return any(word in failure.message for failure in outcome.failures for word in words)
 
 
 def _bad_yaml(inventory: Path) -> Iterator[str]:
@@ -90,11 +99,8 @@ def _bad_yaml(inventory: Path) -> Iterator[str]:
 
 
 def _how_to_reach(ending: Ending) -> Iterator[str]:
-    if Path(ending.inventory).name == "sandbox":
-        yield "  Is the sandbox up?  mnrun sandbox up"
-    else:
-        yield "  How it is reached (ansible_host, ansible_user, keys) is said in the inventory:"
-        yield f"  {ending.inventory}"
+    yield "  How it is reached (ansible_host, ansible_user, keys) is said in the inventory:"
+    yield f"  {ending.inventory}"
 
 
 def _recap(word: str, ending: Ending, outcome: Outcome) -> str:
@@ -125,22 +131,5 @@ def as_typed(command: str, options: argparse.Namespace) -> str:
     shared = ["-i", options.inventory] if options.inventory else []
     for value in options.extra_vars:
         named = value == f"mnrun_run_name={options.run}"
-        shared += ["--run", options.run] if named else ["-e", _without_secrets(value)]
+        shared += ["--run", options.run] if named else ["-e", without_secrets(value)]
     return shlex.join(["mnrun", *command.split(), *shared])
-
-
-def _without_secrets(value: str) -> str:
-    """Return a value of -e without what may be secret: hints end up in logs and screenshots."""
-    if value.startswith("@") or not _SECRET.search(value):
-        return value
-    try:
-        words = [] if value.startswith(("{", "[")) else shlex.split(value)
-    except ValueError:  # a quote without its twin: nobody can say where the secret ends
-        words = []
-    return " ".join(_without_secret(word) for word in words) or _HIDDEN
-
-
-def _without_secret(word: str) -> str:
-    name, equals, value = word.partition("=")
-    # The value alone is quoted: so ansible wants it.
-    return f"{name}{equals}{_HIDDEN if _SECRET.search(name) else shlex.quote(value)}"

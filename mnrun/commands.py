@@ -24,6 +24,8 @@ class Command:
     """The site it always runs on, unless -i names another; None: the default inventory."""
     reads: bool = False
     """It only shows something: no headings and no count of changes around it."""
+    one_run: bool = True
+    """It is about one run, which --run can name."""
     raw_lines: bool = False
     """What it shows is a log: every line as it is."""
 
@@ -105,12 +107,14 @@ COMMANDS = {
             "runs",
             variables=("mnrun_runs_names",),
             reads=True,
+            one_run=False,
         ),
         Command(
             "prune",
             "delete runs that are named, once you say --yes",
             "prune",
             variables=("mnrun_prune_names", "mnrun_prune_confirmed"),
+            one_run=False,
         ),
         Command(
             "sandbox up",
@@ -118,6 +122,7 @@ COMMANDS = {
             "sandbox_up",
             variables=("sandbox_nodes", "sandbox_gpus_per_node", "sandbox_accounting"),
             site="sandbox",
+            one_run=False,
         ),
         Command(
             "sandbox down",
@@ -125,9 +130,17 @@ COMMANDS = {
             "sandbox_down",
             variables=("sandbox_wipe",),
             site="sandbox",
+            one_run=False,
         ),
-        Command("sandbox status", "what of it runs", "sandbox_status", site="sandbox", reads=True),
-        Command("sandbox shell", "a shell, or one command, on one of its nodes"),
+        Command(
+            "sandbox status",
+            "what of it runs",
+            "sandbox_status",
+            site="sandbox",
+            reads=True,
+            one_run=False,
+        ),
+        Command("sandbox shell", "a shell, or one command, on one of its nodes", one_run=False),
     )
 }
 

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NoReturn
-
-import yaml
+from typing import NoReturn
 
 from mnrun.errors import MnrunError, UsageError
+from mnrun.variables import read
 
 _SANDBOX = "/var/lib/mnrun-sandbox"  # both as the role sandbox has them
 _VARIABLE = "MNRUN_SANDBOX_DIR"
@@ -29,17 +28,8 @@ def sandbox_dir(extra_vars: Sequence[str], environ: Mapping[str, str] = os.envir
     """
     folder = environ.get(_VARIABLE) or _SANDBOX
     for text in extra_vars:
-        folder = _variables(text).get("sandbox_dir", folder)
+        folder = read(text).get("sandbox_dir", folder)
     return Path(folder)
-
-
-def _variables(text: str) -> dict[str, Any]:
-    try:
-        if text.startswith("{"):
-            return dict(yaml.safe_load(text))
-        return dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
-    except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise UsageError(f"The value of -e cannot be read: {error}") from error
 
 
 def ssh_command(node: str, words: Sequence[str], config: Path, terminal: bool) -> list[str]:

@@ -66,14 +66,14 @@ INFO_OPTIONS: dict[str, Any] = {
 
 
 def make_request(params: dict[str, Any], kind: str, name: str, service: bool = False) -> Request:
-    """A module's options as a request. Raises Invalid for what could not be used in a name, on a
-    command line or in a path."""
+    """A module's options as a request. `name` is the checked base of the job's name. Raises Invalid
+    for what could not be used in a name, on a command line or in a path."""
     rule, result = params["checkpoints"], params["manifest"]
     return Request(
         run_dir=expand(params["run_dir"]),
         stage=check_name("stage", params["stage"]),
         kind=kind,
-        name=check_name("name", name),
+        name=name,
         spec=params["spec"],
         labels=_texts(params["labels"]),
         directories=[expand(path) for path in params["directories"]],

@@ -23,7 +23,7 @@ from .ledger import Ledger, stages
 from .names import check_name
 from .slurm import SlurmClient
 
-DEFAULT = "(default)"
+DEFAULT = "default"
 _LEDGER = ".mnrun"
 _GOING = ".removed-"  # before the name of a run that is being removed
 
@@ -46,7 +46,8 @@ def training_runs(base: Path) -> list[TrainingRun]:
     """All runs below `base`, the site's own first."""
     folder = base / "runs"
     found = [TrainingRun(DEFAULT, base)]
-    found += [TrainingRun(name, folder / name) for name in names(folder) if name[:1] != "."]
+    named = [name for name in names(folder) if name[:1] != "." and name != DEFAULT]
+    found += [TrainingRun(name, folder / name) for name in named]
     return [run for run in found if (run.path / _LEDGER).is_dir()]
 
 
@@ -103,6 +104,8 @@ def going(base: Path, wanted: list[str], client: SlurmClient, clock: Clock) -> l
         Invalid: the name is none of a run that could be removed.
         Refused: a job of it is alive, or nobody can say that none is.
     """
+    if DEFAULT in wanted:
+        raise Invalid(f"{DEFAULT} is the site's own run, {base}, which is never removed.")
     named = [check_name("The name of a run", name) for name in wanted]
     runs = [run for run in training_runs(base) if run.name in named]
     for run in runs:

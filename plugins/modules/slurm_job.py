@@ -23,6 +23,12 @@ options:
       - Base of the job's name, which is C(<name>-<fingerprint8>-<attempt>).
       - Required for O(state=present).
     type: str
+  run_name:
+    description: >-
+      Stands before O(name) in the job's name, so that C(squeue) tells the jobs of several runs
+      apart. Empty for nothing.
+    type: str
+    default: ""
   script:
     description:
       - The whole batch script, with its C(#SBATCH) directives, for bash.
@@ -170,10 +176,13 @@ log_path:
   returned: failure of the job
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.clock import Clock
 from ..module_utils.job import Backend, Request
+from ..module_utils.names import check_name
 from ..module_utils.process import run
 from ..module_utils.run import STAGE_OPTIONS, make_request, run_stage
 from ..module_utils.slurm import SlurmClient
@@ -182,6 +191,7 @@ from ..module_utils.slurm_backend import SlurmBackend, SlurmJob, job_files, log_
 OPTIONS = {
     **STAGE_OPTIONS,
     "name": {"type": "str"},
+    "run_name": {"type": "str", "default": ""},
     "script": {"type": "str"},
     "output": {"type": "str", "default": ""},
     "error": {"type": "str", "default": ""},
@@ -189,6 +199,14 @@ OPTIONS = {
     "unless_used_by": {"type": "str", "default": ""},
     "only_once_used": {"type": "bool", "default": False},
 }
+
+
+def job_name(given: dict[str, Any]) -> str:
+    """The base of the job's name; a job that is only to be ended needs none."""
+    if given["state"] == "absent":
+        return str(given["stage"])
+    name = check_name("name", given["name"] or "")
+    return f"{check_name('run_name', given['run_name'])}-{name}" if given["run_name"] else name
 
 
 def main() -> None:
@@ -200,8 +218,7 @@ def main() -> None:
 
     def make() -> tuple[Request, Backend]:
         given = module.params
-        name = given["name"] if given["state"] == "present" else given["stage"]
-        request = make_request(given, "slurm", name or "", given["service"])
+        request = make_request(given, "slurm", job_name(given), given["service"])
         job = SlurmJob(
             run_dir=request.run_dir,
             stage=request.stage,

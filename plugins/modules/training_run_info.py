@@ -9,7 +9,7 @@ short_description: The runs of a site, side by side
 description:
   - Tells of every run below a folder how each of its stages is, and compares two of them.
     Changes nothing.
-  - The site's own run lies in O(base_dir) itself and is called C((default)); one with a name lies
+  - The site's own run lies in O(base_dir) itself and is called C(default); one with a name lies
     in C(runs/NAME) below it.
 author: The mnrun authors
 version_added: 0.1.0

@@ -23,6 +23,7 @@ _ON_THE_CLUSTER = (
     "mnrun_base_dir", "mnrun_run_dir", "mnrun_model", "mnrun_train_files", "mnrun_test_files",
     "ppo_model",
 )  # fmt: skip
+_DEFAULT_RUN = "default"  # as module_utils/training_runs.py has it
 _RUN_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 # Not safe in all of: Slurm's patterns, hydra's lists, Ray's session folder, conda's scripts.
 _UNSAFE_IN_PATH = re.compile(r"""[\s"'\\$`,;&|<>*?!()\[\]{}#]""")
@@ -108,11 +109,8 @@ def text_faults(name: str, value: Any, spec: Mapping[str, Any]) -> list[str]:
 def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
     if not text.isprintable():
         return f"{_shown(text, spec)} holds a line break or a control character: write one line"
-    if name == "mnrun_run_name" and not _RUN_NAME.fullmatch(text):
-        return (
-            f"{text!r} is no name of a run: use 1 to 64 letters, digits, dots, dashes or"
-            " underscores, a letter or a digit first"
-        )
+    if name == "mnrun_run_name":
+        return _run_name_fault(text)
     if name in _ON_THE_CLUSTER and text and not text.startswith(("/", "~")):
         return f"{text!r} must begin with / or ~/"
     is_path = "path" in (spec.get("type"), spec.get("elements")) or _PATH_NAME.search(name)
@@ -121,5 +119,16 @@ def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
         return (
             f"{text!r} holds {unsafe.group()!r}, which Slurm, Ray or the trainer cannot carry in a"
             f" path: use letters, digits and . _ - / = + @ (and ~/ for your home folder)"
+        )
+    return ""
+
+
+def _run_name_fault(text: str) -> str:
+    if text == _DEFAULT_RUN:
+        return f"{text!r} is what the site's own run is called, which has no name: leave it empty"
+    if not _RUN_NAME.fullmatch(text):
+        return (
+            f"{text!r} is no name of a run: use 1 to 64 letters, digits, dots, dashes or"
+            " underscores, a letter or a digit first"
         )
     return ""

@@ -178,8 +178,8 @@ def test_status_and_logs_show_the_run(trained: Cluster) -> None:
 def test_runs_stand_side_by_side_and_go_when_named_and_confirmed(trained: Cluster) -> None:
     trained.run(f"mkdir -p {RUN}/runs/copy && cp -r {RUN}/.mnrun {RUN}/runs/copy/")
     listed = mnrun("runs", mnrun_base_dir=RUN)
-    assert re.search(r"^\(default\) .* 160/160, .* 20/20, ", listed.text, re.MULTILINE), listed.text
-    assert "the same spec" in mnrun("runs", "(default)", "copy", mnrun_base_dir=RUN).text
+    assert re.search(r"^default .* 160/160, .* 20/20, ", listed.text, re.MULTILINE), listed.text
+    assert "the same spec" in mnrun("runs", "default", "copy", mnrun_base_dir=RUN).text
     assert "add: --yes" in mnrun("prune", "copy", mnrun_base_dir=RUN).text
     gone = mnrun("prune", "copy", "--yes", mnrun_base_dir=RUN)
     assert (gone.code, gone.changed) == (0, 1), gone.text

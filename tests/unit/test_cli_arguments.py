@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mnrun.arguments import help_text, parse, refuse_unreadable
+from mnrun.arguments import help_text, parse
 from mnrun.cli import extra_vars, main
 from mnrun.commands import ALIASES, COMMANDS, GROUPS
 from mnrun.errors import UsageError
+from mnrun.variables import refuse_unreadable
 
 ROOT = Path(__file__).parents[2]
 NEEDS_MORE = {"logs": ["sft"], "prune": ["first"]}
@@ -80,6 +81,27 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert "--inventory" in text
 
 
+@pytest.mark.parametrize("words", [[], ["sft"], ["ray"], ["ray", "start"], ["submit_sft"]])
+def test_help_is_a_word_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for line in (["help", *words], [*words, "--help"]):
+        with pytest.raises(SystemExit) as exit_:
+            parse(line)
+        assert exit_.value.code == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+
+
+def test_only_what_is_about_a_run_offers_to_name_one(capsys: pytest.CaptureFixture[str]) -> None:
+    offers = {}
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            parse([*name.split(), "--help"])
+        offers[name] = "--run NAME" in capsys.readouterr().out
+    without = [name for name, offered in offers.items() if not offered]
+    assert without == ["runs", "prune"] + [name for name in COMMANDS if "sandbox" in name]
+
+
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.playbook])
 def test_every_command_has_its_playbook(name: str) -> None:
     assert (ROOT / "playbooks" / f"{COMMANDS[name].playbook}.yml").is_file()
@@ -105,7 +127,7 @@ def test_options_of_the_sandbox_are_variables_of_its_role() -> None:
         ("convert", {"convert_stages": []}),
         ("convert sft ppo", {"convert_stages": ["sft", "ppo"]}),
         ("runs", {"mnrun_runs_names": []}),
-        ("runs a b", {"mnrun_runs_names": ["a", "b"]}),
+        ("runs default b", {"mnrun_runs_names": ["default", "b"]}),
         ("prune a", {"mnrun_prune_names": ["a"]}),
         ("prune a b --yes", {"mnrun_prune_names": ["a", "b"], "mnrun_prune_confirmed": True}),
         ("logs -f sft", {"mnrun_logs_stage": "sft", "mnrun_logs_follow": True}),
@@ -135,6 +157,11 @@ def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) 
         (["sandbox", "up", "--nodes", "0"], "'0' is not a number from 1 up"),
         (["sandbox", "up", "--gpus", "eight"], "'eight' is not a number from 1 up"),
         (["ppo", "--run", "../x"], "'../x' is no name of a run"),
+        (["ppo", "--run", "default"], "'default' is what the site's own run is called"),
+        (["prune", "default"], "'default' is what the site's own run is called"),
+        (["sandbox", "up", "--run", "x"], "mnrun sandbox up is not about one run"),
+        (["runs", "--run", "x"], "mnrun runs is not about one run"),
+        (["help", "sfft"], "There is no command 'sfft'. Did you mean: mnrun sft"),
         (["prune"], "required: NAME"),
         (["ppo", "--", "ls"], "for sandbox shell only"),
         (["-i"], "expected one argument"),

@@ -314,13 +314,32 @@ def test_a_failure_before_any_task_says_what_ansible_said() -> None:
     assert code == 1
 
 
-def test_a_host_that_does_not_answer_may_be_the_sandbox_that_is_down() -> None:
+def test_a_host_that_does_not_answer_is_looked_for_in_the_inventory() -> None:
     rows, _ = close(result("unreachable", msg="Task failed: no route"), code=4)
-    assert rows[1:4] == [
+    assert rows[1:5] == [
         "Train (on login):",
         "  no route",
-        "  Is the sandbox up?  mnrun sandbox up",
+        "  How it is reached (ansible_host, ansible_user, keys) is said in the inventory:",
+        "  /sites/sandbox",
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Can't open user config file /var/lib/mnrun-sandbox/ssh_config: No such file or directory",
+        "The sandbox is not up (/var/lib/x/login.sock: refused). Run: mnrun sandbox up\nmm_receive",
+    ],
+)
+def test_a_sandbox_that_is_down_is_said_in_one_sentence(said: str) -> None:
+    rows, code = close(result("unreachable", msg=f"Failed to connect via ssh: {said}"), code=4)
+    assert rows == [
+        "",
+        "The sandbox is down. Bring it up:  mnrun sandbox up",
+        "",
+        "Failed: changed=0 in 4.2 s",
+    ]
+    assert code == 1
 
 
 def test_a_run_on_no_host_is_not_done() -> None:

@@ -77,6 +77,17 @@ def test_a_submission_returns_all_that_a_role_needs(call: Call, folder: Path) ->
     assert names == ["ranks.sh", "record.json", "script.sh"]
 
 
+def test_the_jobs_of_a_run_with_a_name_begin_with_it(
+    call: Call, folder: Path, slurm: FakeSlurm
+) -> None:
+    first = call(**options(folder, run_name="larger-lr"))
+    assert first["job"]["name"] == f"larger-lr-training_sft-{first['fingerprint'][:8]}-1"
+    again = call(**options(folder, run_name="larger-lr"))
+    assert (again["action"], again["job"]["id"]) == ("attached", first["job"]["id"])
+    assert "run_name must be 1 to 64" in call(**options(folder, run_name="a b"))["msg"]
+    assert len(slurm.jobs) == 1
+
+
 def test_a_second_call_changes_nothing(call: Call, folder: Path, slurm: FakeSlurm) -> None:
     call(**options(folder))
     answer = call(**options(folder))

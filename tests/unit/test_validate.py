@@ -199,6 +199,7 @@ def test_types(value: Any, spec: Any, expected: str) -> None:
         ("mnrun_run_name", "larger-lr_2", {}, False),
         ("mnrun_run_name", "", {}, False),
         ("mnrun_run_name", "../x", {}, True),
+        ("mnrun_run_name", "default", {}, True),
         ("x", "/a b", {"type": "path"}, True),
         ("sft_options", {"data.chat_template": "a\n\tb"}, {"type": "dict"}, False),
         ("sft_options", {"a": "b\0"}, {"type": "dict"}, True),

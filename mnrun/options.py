@@ -1,0 +1,184 @@
+"""What each command takes on the command line beside its name."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from mnrun.commands import Command
+
+TRAINED = ("sft", "ppo")
+STAGES = (
+    "sft", "ray", "ppo", "convert-sft", "convert-ppo", "publish", "fetch", "environment",
+)  # fmt: skip
+
+DEFAULT_RUN = "default"
+"""What `mnrun runs` calls the site's own run, which lies in the site's own folder."""
+
+
+def add_shared(parser: argparse.ArgumentParser, run: bool = True) -> None:
+    """Add the options of every command; `run`: also the one that names a run."""
+    add = parser.add_argument_group("options of every command").add_argument
+    add("-i", "--inventory", metavar="SITE", help="a site's name or an inventory's path")
+    if run:
+        add("--run", type=_own_run_name, metavar="NAME", help="a run of its own, beside the site's")
+    add(
+        "-e",
+        "--extra-vars",
+        action="append",
+        metavar="VARS",
+        help="variables, as ansible takes them: key=value, JSON, YAML or @file",
+    )
+    add("--check", action="store_true", help="show what would be done, change nothing")
+    add("--diff", action="store_true", help="show what changes, line by line")
+    add("-v", "--verbose", action="count", help="show every task; -vv also ansible's own output")
+
+
+def add_own(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Add the options that only this command has, each under the name of its variable."""
+    _OWN.get(command.name, lambda _: None)(parser)
+
+
+def _logs_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("mnrun_logs_stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument(
+        "-f", "--follow", dest="mnrun_logs_follow", action="store_true", default=None
+    )
+
+
+def _convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "convert_stages",
+        nargs="*",
+        type=_trained,
+        metavar="STAGE",
+        help=f"{', '.join(TRAINED)}; default: each that has a result",
+    )
+
+
+def _cancel_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "mnrun_cancel_stage",
+        nargs="?",
+        choices=STAGES,
+        metavar="STAGE",
+        help=f"only this one: {', '.join(STAGES)}",
+    )
+
+
+def _runs_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "mnrun_runs_names",
+        nargs="*",
+        type=_run_name,
+        metavar="NAME",
+        help=f"of these only ({DEFAULT_RUN}: the site's own); two are compared",
+    )
+
+
+def _prune_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("mnrun_prune_names", nargs="+", type=_own_run_name, metavar="NAME")
+    parser.add_argument(
+        "--yes",
+        dest="mnrun_prune_confirmed",
+        action="store_true",
+        default=None,
+        help="delete; without it, only show what would go",
+    )
+
+
+def _publish_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "publish_stage",
+        nargs="?",
+        choices=TRAINED,
+        metavar="STAGE",
+        help="sft or ppo (default: the site's publish_stage, ppo)",
+    )
+
+
+def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--nodes", dest="sandbox_nodes", type=_count, metavar="N", help="compute nodes"
+    )
+    parser.add_argument(
+        "--gpus",
+        dest="sandbox_gpus_per_node",
+        type=_count,
+        metavar="N",
+        help="stand-in GPUs on each",
+    )
+    parser.add_argument(
+        "--no-accounting",
+        dest="sandbox_accounting",
+        action="store_false",
+        default=None,
+        help="without slurmdbd and its database",
+    )
+
+
+def _sandbox_down_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wipe",
+        dest="sandbox_wipe",
+        action="store_true",
+        default=None,
+        help="forget all jobs, accounting and training results",
+    )
+
+
+def _sandbox_shell_options(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "mnrun sandbox shell [NODE] [-- COMMAND ...]"
+    parser.add_argument("node", nargs="?", default="login", metavar="NODE", help="default: login")
+
+
+def _gc_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--end",
+        dest="mnrun_gc_end",
+        action="store_true",
+        default=None,
+        help="end it; without this, only show what there is",
+    )
+
+
+_OWN = {
+    "cancel": _cancel_options,
+    "convert": _convert_options,
+    "gc": _gc_options,
+    "logs": _logs_options,
+    "prune": _prune_options,
+    "runs": _runs_options,
+    "publish": _publish_options,
+    "sandbox up": _sandbox_up_options,
+    "sandbox down": _sandbox_down_options,
+    "sandbox shell": _sandbox_shell_options,
+}
+
+
+def _run_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a run (1 to 64 letters, digits, dots, dashes, underscores)"
+        )
+    return text
+
+
+def _own_run_name(text: str) -> str:
+    if text == DEFAULT_RUN:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is what the site's own run is called, which has no name: leave it out"
+        )
+    return _run_name(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
+def _trained(text: str) -> str:
+    if text not in TRAINED:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(TRAINED)}")
+    return text

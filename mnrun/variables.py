@@ -1,0 +1,79 @@
+"""Values of -e, as typed: key=value pairs, JSON or YAML, or @FILE."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mnrun.errors import UsageError
+
+_SECRET = re.compile("key|token|password|secret", re.IGNORECASE)
+_HIDDEN = "…"
+
+
+def refuse_unreadable(values: Sequence[str]) -> None:
+    """Raise UsageError for values of -e that Ansible would answer with twenty lines about
+    inventories, or would pass over."""
+    for value in values:
+        if value.startswith("@"):
+            if not Path(value[1:]).expanduser().is_file():
+                raise UsageError(f"-e {value}: there is no such file.")
+        elif value.startswith(("{", "[")):
+            _refuse_unless_mapping(value)
+        elif "=" not in value:
+            raise UsageError(f"-e {value}: write NAME=VALUE, JSON or YAML in {{ }}, or @FILE.")
+
+
+def _refuse_unless_mapping(value: str) -> None:
+    import yaml  # noqa: PLC0415 - slow to import, and seldom needed
+
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise UsageError(f"-e {value}: it is neither JSON nor YAML, {why}") from error
+    if not isinstance(read, dict):
+        raise UsageError(f"-e {value}: variables are a mapping, {{NAME: VALUE}}.")
+
+
+def read(text: str) -> dict[str, Any]:
+    """Return the variables that a value sets; none for a file, which is not looked into.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    import yaml  # noqa: PLC0415 - slow to import, and seldom needed
+
+    try:
+        if text.startswith("{"):
+            return dict(yaml.safe_load(text))
+        return dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise UsageError(f"The value of -e cannot be read: {error}") from error
+
+
+def absolute(value: str) -> str:
+    """Return @file with the file's whole path: ansible-playbook does not expand ~ there."""
+    if not value.startswith("@"):
+        return value
+    return f"@{Path(value[1:]).expanduser().absolute()}"
+
+
+def without_secrets(value: str) -> str:
+    """Return a value of -e without what may be secret: hints end up in logs and screenshots."""
+    if value.startswith("@") or not _SECRET.search(value):
+        return value
+    try:
+        words = [] if value.startswith(("{", "[")) else shlex.split(value)
+    except ValueError:  # a quote without its twin: nobody can say where the secret ends
+        words = []
+    return " ".join(_without_secret(word) for word in words) or _HIDDEN
+
+
+def _without_secret(word: str) -> str:
+    name, equals, value = word.partition("=")
+    # The value alone is quoted: so ansible wants it.
+    return f"{name}{equals}{_HIDDEN if _SECRET.search(name) else shlex.quote(value)}"
