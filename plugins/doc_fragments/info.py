@@ -7,22 +7,7 @@ class ModuleDocFragment:
     """Merged into a module's documentation by `extends_documentation_fragment`."""
 
     DOCUMENTATION = r"""
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing, in check mode or not.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
 options:
-  run_dir:
-    description: >-
-      The run's folder on the cluster's shared file system, absolute or with C(~) in front.
-    type: str
-    required: true
   stage:
     description: Tell of this stage only. Empty for all that have a record.
     type: str

@@ -30,11 +30,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  run_dir:
-    description: >-
-      The run's folder on the cluster's shared file system, absolute or with C(~) in front.
-    type: str
-    required: true
   stage:
     description: The stage of the run, for example V(sft). One job of a stage is alive at a time.
     type: str

@@ -70,6 +70,7 @@ _WHAT_TO_DO = {
     errno.ENOSPC: " Make room there, and run this again: what was submitted is found again.",
     errno.EDQUOT: " Make room there, or have your quota raised, and run this again: what was "
     "submitted is found again.",
+    errno.EACCES: " Check its rights.",
     errno.EROFS: " Its administrators can say why; or put the run folder elsewhere.",
 }
 

@@ -13,6 +13,7 @@ from .preflight_data import Checked, check_file
 from .preflight_identity import file_identity, folder_identity
 from .preflight_model import model_faults
 from .preflight_saves import kept, too_few_kept, weights
+from .preflight_told import told
 from .preflight_trainer import Field, Reads, reads
 from .process import Runner
 
@@ -26,6 +27,7 @@ class Report:
     rows: dict[str, int] = field(default_factory=dict)
     identities: dict[str, Any] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, int]] = field(default_factory=dict)  # by stage
+    checked: list[str] = field(default_factory=list)  # what was found whole, in words
 
 
 def check(params: dict[str, Any], run: Runner) -> Report:
@@ -42,6 +44,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     if not report.faults:
         _identify(params, train, test, report)
         _estimate(params, trainers, report)
+        report.checked = told(params, trainers, report.rows, report.checkpoints)
     return report
 
 

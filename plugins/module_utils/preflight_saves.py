@@ -70,10 +70,14 @@ def too_few_kept(stage: str, found: Saves) -> list[str]:
     return [f"{stage}: with one checkpoint to keep, {why}; keep 2 or more (max_…ckpt_to_keep)"]
 
 
+def steps(found: Saves, rows: int, batch: int) -> int:
+    """How many steps the trainer will make in all."""
+    return found.steps or (rows // max(1, batch)) * found.epochs
+
+
 def kept(found: Saves, rows: int, batch: int) -> int:
     """How many checkpoints will lie there at the most."""
-    steps = found.steps or (rows // max(1, batch)) * found.epochs
-    written = math.ceil(steps / found.every) if found.every > 0 else 1
+    written = math.ceil(steps(found, rows, batch) / found.every) if found.every > 0 else 1
     return max(1, min(written, found.keep) if found.keep else written)
 
 

@@ -8,8 +8,8 @@ from typing import Any, Callable
 from .absent import absent
 from .clock import Clock
 from .conclude import conclude
-from .errors import MnrunError
-from .files import expand, explain
+from .edge import with_edge
+from .files import expand
 from .info import BackendOf, Question, answer
 from .job import Backend, CheckpointRule, ManifestRule, Request
 from .ledger import Ledger
@@ -155,21 +155,6 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
     )
     return {"changed": False, "stages": answer(question, backend_of(run_dir, clock), clock)}
-
-
-def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
-    """End `module` with the result of `act`, or with what went wrong in words for the user."""
-    try:
-        found = act()
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        module.fail_json(msg=explain(error))
-    else:
-        end = module.fail_json if found.pop("failed", False) else module.exit_json
-        end(**found)
 
 
 def _texts(labels: dict[str, Any]) -> dict[str, str]:

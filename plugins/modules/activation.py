@@ -151,7 +151,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.activation import Verified, store_secret, verify
 from ..module_utils.activation_script import Settings, render
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.files import expand, make_directory, read_text, write_atomic
 
 
@@ -223,8 +223,6 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     path, prefix, key = expand(params["path"]), params["conda_prefix"], params["wandb"]["key"]
     text = render(settings(params))
     verified = tried(text, params, module.tmpdir)
-    for notice in verified.notices:
-        module.warn(notice)
     before = read_text(path)
     new_key = bool(key) and read_text(kept_key(path)) != key
     if not module.check_mode:
@@ -244,18 +242,14 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "versions": verified.versions,
         "wandb_mode": verified.wandb_mode,
         "notices": verified.notices,
+        "warnings": list(verified.notices),
         "diff": {**diff, **header} if before != text else {},
     }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=spec(), supports_check_mode=True)
-    try:
-        module.exit_json(**run(module))
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check environment_* and rights.")
+    with_edge(module, lambda: run(module))
 
 
 if __name__ == "__main__":

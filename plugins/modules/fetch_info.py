@@ -13,13 +13,7 @@ description:
     pyarrow.
 author: The mnrun authors
 version_added: 0.1.0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: There is nothing to show.
+extends_documentation_fragment: mnrun.train.read_only
 options:
   model:
     description: Model folder in the Hugging Face form. Empty for none.
@@ -59,9 +53,11 @@ raw:
   returned: success
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.files import expand
 from ..module_utils.preflight_data import check_file, is_raw_gsm8k
 from ..module_utils.preflight_model import model_faults
@@ -72,22 +68,21 @@ SPEC = {
 }
 
 
+def look(model: str, names: list[str]) -> dict[str, Any]:
+    files = [expand(name) for name in names]
+    missing = [path for path in files if check_file(path, []).faults]
+    raw = [path for path in files if path not in missing and is_raw_gsm8k(path)]
+    return {
+        "changed": False,
+        "model": model_faults(expand(model)) if model else [],
+        "missing": [str(path) for path in missing],
+        "raw": [str(path) for path in raw],
+    }
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    try:
-        model, files = module.params["model"], [expand(path) for path in module.params["files"]]
-        missing = [path for path in files if check_file(path, []).faults]
-        raw = [path for path in files if path not in missing and is_raw_gsm8k(path)]
-        module.exit_json(
-            changed=False,
-            model=model_faults(expand(model)) if model else [],
-            missing=[str(path) for path in missing],
-            raw=[str(path) for path in raw],
-        )
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check its rights.")
+    with_edge(module, lambda: look(module.params["model"], module.params["files"]))
 
 
 if __name__ == "__main__":

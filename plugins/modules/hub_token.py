@@ -42,10 +42,13 @@ path:
   returned: success
 """
 
+from pathlib import Path
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.activation import store_secret
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.files import expand, make_directory, read_text
 
 SPEC = {
@@ -54,19 +57,20 @@ SPEC = {
 }
 
 
+def keep(path: Path, token: str, check: bool) -> dict[str, Any]:
+    changed = read_text(path) != token
+    if changed and not check:
+        make_directory(path.parent)
+        store_secret(path, token)
+    return {"changed": changed, "path": str(path)}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    try:
-        path, token = expand(module.params["path"]), module.params["token"].strip()
-        changed = read_text(path) != token
-        if changed and not module.check_mode:
-            make_directory(path.parent)
-            store_secret(path, token)
-        module.exit_json(changed=changed, path=str(path))
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check its rights.")
+    given = module.params
+    with_edge(
+        module, lambda: keep(expand(given["path"]), given["token"].strip(), module.check_mode)
+    )
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.hub_program import Work, run_program
 
 SPEC = {
@@ -125,10 +125,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    try:
-        module.exit_json(**run(module))
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
+    with_edge(module, lambda: run(module))
 
 
 if __name__ == "__main__":

@@ -75,12 +75,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.clock import Clock
+from ..module_utils.edge import with_edge
 from ..module_utils.errors import MnrunError
 from ..module_utils.files import expand
 from ..module_utils.leftover_folders import Folders
 from ..module_utils.leftovers import end, find
 from ..module_utils.process import run
-from ..module_utils.run import with_edge
 from ..module_utils.slurm import SlurmClient
 
 

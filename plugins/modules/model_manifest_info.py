@@ -10,13 +10,7 @@ description:
   - Reads C(mnrun_manifest.json), and compares the folder with it. Changes nothing.
 author: The mnrun authors
 version_added: 0.1.0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: There is nothing to show.
+extends_documentation_fragment: mnrun.train.read_only
 options:
   path:
     description: The folder of the converted model.
@@ -51,31 +45,32 @@ faults:
   returned: success
 """
 
+from pathlib import Path
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import manifest
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.files import expand
 
 SPEC = {"path": {"type": "path", "required": True}}
 
 
+def look(folder: Path) -> dict[str, Any]:
+    found = manifest.read(folder)
+    return {
+        "changed": False,
+        "path": str(folder),
+        "manifest": found or {},
+        "identity": manifest.sha256(folder / manifest.NAME) if found else "",
+        "faults": manifest.faults(folder),
+    }
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    try:
-        folder = expand(module.params["path"])
-        found = manifest.read(folder)
-        module.exit_json(
-            changed=False,
-            path=str(folder),
-            manifest=found or {},
-            identity=manifest.sha256(folder / manifest.NAME) if found else "",
-            faults=manifest.faults(folder),
-        )
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}. Check its rights.")
+    with_edge(module, lambda: look(expand(module.params["path"])))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,7 @@ description:
     pyarrow, hydra and verl.
 author: The mnrun authors
 version_added: 0.1.0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: There is nothing to show.
+extends_documentation_fragment: mnrun.train.read_only
 options:
   model:
     description: Model folder in the Hugging Face form. Empty for none.
@@ -112,6 +106,14 @@ rows:
   description: Rows of each data file.
   type: dict
   returned: always
+checked:
+  description: What was found whole, in a few lines for people.
+  type: list
+  elements: str
+  returned: success
+  sample:
+    - >-
+      Checked: the model ~/model/toy (1,062,656 weights), 2,048 rows to train on (1 file).
 checkpoints:
   description:
     - For each stage of O(trainers), what one of its checkpoints will take (C(step_bytes), about; 0
@@ -127,10 +129,12 @@ identities:
   returned: success
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.errors import MnrunError
-from ..module_utils.preflight import check
+from ..module_utils.edge import with_edge
+from ..module_utils.preflight import Report, check
 from ..module_utils.process import run
 
 _TEXTS = {"type": "list", "elements": "str", "default": []}
@@ -166,24 +170,22 @@ def message(faults: list[str]) -> str:
     return "\n".join([f"{count} found before anything was submitted:", *lines])
 
 
+def answer(report: Report) -> dict[str, Any]:
+    found = {"faults": report.faults, "rows": report.rows, "warnings": report.warnings}
+    if report.faults:
+        return {"failed": True, "msg": message(report.faults), **found}
+    return {
+        "changed": False,
+        "identities": report.identities,
+        "checkpoints": report.checkpoints,
+        "checked": report.checked,
+        **found,
+    }
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    try:
-        report = check(module.params, run)
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except OSError as error:
-        module.fail_json(
-            msg=f"{error.filename} cannot be read: {error.strerror}. Check its rights."
-        )
-    for warning in report.warnings:
-        module.warn(warning)
-    found = {"faults": report.faults, "rows": report.rows}
-    if report.faults:
-        module.fail_json(msg=message(report.faults), **found)
-    module.exit_json(
-        changed=False, identities=report.identities, checkpoints=report.checkpoints, **found
-    )
+    with_edge(module, lambda: answer(check(module.params, run)))
 
 
 if __name__ == "__main__":

@@ -12,21 +12,8 @@ description:
   - What an earlier job published is never told.
 author: The mnrun authors
 version_added: 0.1.0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing, in check mode or not.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment: [mnrun.train.folders, mnrun.train.read_only]
 options:
-  run_dir:
-    description: The run's folder on the cluster's shared file system.
-    type: path
-    required: true
   stage:
     description: The stage that the cluster's Slurm job was submitted as.
     type: str
@@ -147,6 +134,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.clock import Clock
+from ..module_utils.edge import with_edge
 from ..module_utils.errors import Refused
 from ..module_utils.files import expand
 from ..module_utils.ledger import Ledger
@@ -162,7 +150,6 @@ from ..module_utils.ray_cluster import (
 )
 from ..module_utils.ray_relaunch import find_spare
 from ..module_utils.report import line
-from ..module_utils.run import with_edge
 from ..module_utils.slurm import SlurmClient
 from ..module_utils.slurm_backend import SlurmBackend, SlurmJob
 
@@ -211,7 +198,7 @@ def _spare(given: dict[str, Any], cluster: Cluster, clock: Clock) -> dict[str, A
 
 def main() -> None:
     options = {
-        "run_dir": {"type": "path", "required": True},
+        "run_dir": {"type": "str", "required": True},
         "stage": {"type": "str", "default": "ray"},
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 604800},

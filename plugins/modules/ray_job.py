@@ -15,7 +15,7 @@ description:
     nothing is lost with the head. A job that was lost with its cluster gets a successor.
 author: The mnrun authors
 version_added: 0.1.0
-extends_documentation_fragment: mnrun.train.stage
+extends_documentation_fragment: [mnrun.train.stage, mnrun.train.folders]
 options:
   address:
     description: Where the dashboard listens, as seen from the host that this runs on.

@@ -13,7 +13,8 @@ description:
     Slurm say.
 author: The mnrun authors
 version_added: 0.1.0
-extends_documentation_fragment: mnrun.train.info
+extends_documentation_fragment:
+  [mnrun.train.info, mnrun.train.folders, mnrun.train.read_only]
 options:
   address:
     description: Where the dashboard listens, as seen from the host that this runs on.

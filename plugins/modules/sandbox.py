@@ -63,7 +63,8 @@ attributes:
     description: Returns what runs before and after.
     support: full
 requirements: [root, Debian's packages of Slurm, munge, MariaDB and OpenSSH]
-author: mnrun
+author: The mnrun authors
+version_added: 0.1.0
 """
 
 EXAMPLES = r"""
@@ -104,7 +105,7 @@ proctrack:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.clock import Clock
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.sandbox import run
 
 ARGUMENTS = {
@@ -124,13 +125,7 @@ def main() -> None:
     module = AnsibleModule(
         ARGUMENTS, supports_check_mode=True, required_if=[("state", "up", ["files"])]
     )
-    try:
-        result = run.run(module.params, module.check_mode, Clock())
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+    with_edge(module, lambda: run.run(module.params, module.check_mode, Clock()))
 
 
 if __name__ == "__main__":

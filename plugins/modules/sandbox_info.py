@@ -14,15 +14,10 @@ options:
     description: Where the cluster keeps its files.
     type: path
     default: /var/lib/mnrun-sandbox
-attributes:
-  check_mode:
-    description: Can run in check_mode; it never changes anything.
-    support: full
-  diff_mode:
-    description: Has no use here.
-    support: none
+extends_documentation_fragment: mnrun.train.read_only
 requirements: [root]
-author: mnrun
+author: The mnrun authors
+version_added: 0.1.0
 """
 
 EXAMPLES = r"""
@@ -65,20 +60,14 @@ proctrack:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.sandbox import run
 
 
 def main() -> None:
     directory = {"type": "path", "default": "/var/lib/mnrun-sandbox"}
     module = AnsibleModule({"directory": directory}, supports_check_mode=True)
-    try:
-        result = run.info(module.params["directory"])
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+    with_edge(module, lambda: run.info(module.params["directory"]))
 
 
 if __name__ == "__main__":

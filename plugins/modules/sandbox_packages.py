@@ -24,7 +24,8 @@ attributes:
     description: Returns the missing packages before and after.
     support: full
 requirements: [root, Debian 12]
-author: mnrun
+author: The mnrun authors
+version_added: 0.1.0
 """
 
 EXAMPLES = r"""
@@ -41,25 +42,31 @@ installed:
   returned: success
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.errors import MnrunError
+from ..module_utils.edge import with_edge
 from ..module_utils.sandbox import packages, run
+
+
+def install(names: list[str], check: bool) -> dict[str, Any]:
+    missing = packages.missing(names)
+    if missing and not check:
+        run.need_root()
+        packages.install(missing)
+    before = "".join(f"{name} missing\n" for name in missing)
+    return {
+        "changed": bool(missing),
+        "installed": missing,
+        "diff": {"before": before, "after": ""},
+    }
 
 
 def main() -> None:
     names = {"type": "list", "elements": "str", "required": True}
     module = AnsibleModule({"names": names}, supports_check_mode=True)
-    try:
-        missing = packages.missing(module.params["names"])
-        if missing and not module.check_mode:
-            run.need_root()
-            packages.install(missing)
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    before = "".join(f"{name} missing\n" for name in missing)
-    diff = {"before": before, "after": ""}
-    module.exit_json(changed=bool(missing), installed=missing, diff=diff)
+    with_edge(module, lambda: install(module.params["names"], module.check_mode))
 
 
 if __name__ == "__main__":

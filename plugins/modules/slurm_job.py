@@ -16,7 +16,7 @@ description:
     accounting loses nothing.
 author: The mnrun authors
 version_added: 0.1.0
-extends_documentation_fragment: mnrun.train.stage
+extends_documentation_fragment: [mnrun.train.stage, mnrun.train.folders]
 options:
   name:
     description:

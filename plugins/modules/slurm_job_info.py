@@ -13,7 +13,8 @@ description:
     M(mnrun.train.ray_job_info) on the Ray head can ask Ray itself.
 author: The mnrun authors
 version_added: 0.1.0
-extends_documentation_fragment: mnrun.train.info
+extends_documentation_fragment:
+  [mnrun.train.info, mnrun.train.folders, mnrun.train.read_only]
 options:
   follow:
     description:

@@ -12,6 +12,7 @@ description:
     never removed.
 author: The mnrun authors
 version_added: 0.1.0
+extends_documentation_fragment: mnrun.train.folders.site
 attributes:
   check_mode:
     support: full
@@ -23,10 +24,6 @@ attributes:
     support: full
     description: What is not there is not removed.
 options:
-  base_dir:
-    description: The site's working folder, absolute or with C(~) in front.
-    type: str
-    required: true
   names:
     description: Names of the runs.
     type: list
@@ -68,9 +65,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.clock import Clock
+from ..module_utils.edge import with_edge
 from ..module_utils.files import expand
 from ..module_utils.process import run
-from ..module_utils.run import with_edge
 from ..module_utils.slurm import SlurmClient
 from ..module_utils.training_runs import going, remove, size_of
 

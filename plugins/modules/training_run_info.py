@@ -13,21 +13,8 @@ description:
     in C(runs/NAME) below it.
 author: The mnrun authors
 version_added: 0.1.0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing, in check mode or not.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment: [mnrun.train.folders.site, mnrun.train.read_only]
 options:
-  base_dir:
-    description: The site's working folder, absolute or with C(~) in front.
-    type: str
-    required: true
   names:
     description: Tell of these runs only. Two of them are compared. Empty for all.
     type: list
@@ -66,9 +53,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.clock import Clock
+from ..module_utils.edge import with_edge
 from ..module_utils.files import expand
 from ..module_utils.process import run
-from ..module_utils.run import with_edge
 from ..module_utils.slurm import SlurmClient
 from ..module_utils.training_runs import chosen, comparison, described
 

@@ -16,13 +16,7 @@ description:
   - Names that begin with C(_) or end in C(_result) are results of tasks, and not checked.
 author: The mnrun authors
 version_added: 0.1.0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: There is nothing to show.
+extends_documentation_fragment: mnrun.train.read_only
 options:
   roles:
     description: Roles of this collection whose variables the play uses, by their short names.
