@@ -41,9 +41,7 @@ def add_own(parser: argparse.ArgumentParser, command: Command) -> None:
 
 def _logs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mnrun_logs_stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
-    parser.add_argument(
-        "-f", "--follow", dest="mnrun_logs_follow", action="store_true", default=None
-    )
+    _switch(parser, "-f", "--follow", dest="mnrun_logs_follow", help="go on with what comes")
 
 
 def _convert_options(parser: argparse.ArgumentParser) -> None:
@@ -78,11 +76,10 @@ def _runs_options(parser: argparse.ArgumentParser) -> None:
 
 def _prune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mnrun_prune_names", nargs="+", type=_own_run_name, metavar="NAME")
-    parser.add_argument(
+    _switch(
+        parser,
         "--yes",
         dest="mnrun_prune_confirmed",
-        action="store_true",
-        default=None,
         help="delete; without it, only show what would go",
     )
 
@@ -108,21 +105,20 @@ def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stand-in GPUs on each",
     )
-    parser.add_argument(
+    _switch(
+        parser,
         "--no-accounting",
         dest="sandbox_accounting",
-        action="store_false",
-        default=None,
+        value=False,
         help="without slurmdbd and its database",
     )
 
 
 def _sandbox_down_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    _switch(
+        parser,
         "--wipe",
         dest="sandbox_wipe",
-        action="store_true",
-        default=None,
         help="forget all jobs, accounting and training results",
     )
 
@@ -133,11 +129,10 @@ def _sandbox_shell_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _gc_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    _switch(
+        parser,
         "--end",
         dest="mnrun_gc_end",
-        action="store_true",
-        default=None,
         help="end it; without this, only show what there is",
     )
 
@@ -154,6 +149,20 @@ _OWN = {
     "sandbox down": _sandbox_down_options,
     "sandbox shell": _sandbox_shell_options,
 }
+
+
+def _switch(
+    parser: argparse.ArgumentParser,
+    *names: str,
+    dest: str,
+    help: str,  # noqa: A002 - as argparse calls it
+    value: bool = True,
+) -> None:
+    """An option that says `value` when it is given, and nothing (None) when it is not: then the
+    role's own default holds."""
+    parser.add_argument(
+        *names, dest=dest, action="store_const", const=value, default=None, help=help
+    )
 
 
 def _run_name(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ _ROLES = Path(__file__).resolve().parents[2] / "roles"
 _SITE = "mnrun"
 # A value that follows from what a task of the play will find cannot be judged before it.
 _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
+
+
+@dataclass
+class _Told:
+    """What was told of already, so that an option which is made from it is not named as well."""
+
+    placeholders: set[str] = field(default_factory=set)  # with the place where each was written
+    texts: set[str] = field(default_factory=set)  # values that hold what may not be in them
+
+    def holds(self, value: Any) -> bool:
+        """Whether a text that was told of is part of this value."""
+        return any(text in str(value) for text in self.texts)
 
 
 class ActionModule(ActionBase):
@@ -89,7 +102,7 @@ class ActionModule(ActionBase):
             defaults |= self._load(role, "defaults/main.yml")
         known = {**defaults, **given}
         templar = self._templar.copy_with_new_env(available_variables=known)
-        seen: set[str] = set()
+        told = _Told()
 
         def late(name: str) -> tuple[bool, bool]:
             # A fault is told of where it was written, not where it is used.
@@ -97,11 +110,11 @@ class ActionModule(ActionBase):
             return compound, "{{" in str(known.get(name, ""))
 
         for name in sorted(wanted, key=late):
-            yield from self._option(name, wanted[name], known, templar, seen)
+            yield from self._option(name, wanted[name], known, templar, told)
 
     def _option(
         self, name: str, spec: Mapping[str, Any], known: Mapping[str, Any], templar: Any,
-        seen: set[str],
+        told: _Told,
     ) -> Iterator[str]:  # fmt: skip
         try:
             value = templar.template(known[name]) if name in known else None
@@ -114,32 +127,31 @@ class ActionModule(ActionBase):
             yield f"{name}{_about(spec)}: not set. {_mend(name)}"
         elif name in known:
             left_in = placeholders(value, spec)
-            yield from _placeholder_faults(name, spec, left_in, seen)
+            yield from _placeholder_faults(name, spec, left_in, told)
             fault = "" if left_in else type_fault(name, value, spec)
             fault = fault or number_fault(name, value, spec)
-            faults = [fault] if fault else text_faults(name, value, spec)
-            if not fault and _told_before(value, faults, seen):
-                return
+            faults = [fault] if fault else _new_text_faults(name, value, spec, told)
             yield from (f"{name}{_about(spec)}{_at(known[name])}: {fault}." for fault in faults)
 
 
-def _told_before(value: Any, faults: list[str], seen: set[str]) -> bool:
-    """Whether the same faulty text was told of as another option's, which this one is made from."""
-    again = any(text.startswith("text ") and text[5:] in str(value) for text in seen)
-    if faults and not again:
-        seen.update(f"text {text}" for text in texts(value))
-    return bool(faults) and again
+def _new_text_faults(name: str, value: Any, spec: Mapping[str, Any], told: _Told) -> list[str]:
+    """What is wrong with the texts in a value, unless it was told of another option."""
+    faults = text_faults(name, value, spec)
+    if not faults or told.holds(value):
+        return []
+    told.texts.update(text for text in texts(value) if text_faults(name, text, spec))
+    return faults
 
 
 def _placeholder_faults(
-    name: str, spec: Mapping[str, Any], left_in: list[tuple[str, str]], seen: set[str]
+    name: str, spec: Mapping[str, Any], left_in: list[tuple[str, str]], told: _Told
 ) -> Iterator[str]:
     for placeholder, text in left_in:
         place = _at(text)
         # Several options may refer to one: it is reported where it was written, once.
         once = f"{placeholder} {place or name}"
-        if once not in seen:
-            seen.add(once)
+        if once not in told.placeholders:
+            told.placeholders.add(once)
             start = f"{name}{_about(spec)}{place}: still the placeholder {placeholder}."
             yield f"{start} {_mend(name)}"
 

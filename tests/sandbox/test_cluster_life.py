@@ -141,6 +141,7 @@ def test_up_mends_only_what_died(own: OwnCluster) -> None:
     assert own.run("srun --overlap --nodelist=osk-gpu95 hostname") == "osk-gpu95"
 
 
+@pytest.mark.torture
 def test_jobs_of_a_cluster_that_died_do_not_come_back(own: OwnCluster) -> None:
     own.change()
     own.submit("--nodes=2", "--output=/dev/null", "--wrap='srun sleep 600'")
@@ -158,6 +159,7 @@ def test_jobs_of_a_cluster_that_died_do_not_come_back(own: OwnCluster) -> None:
     assert int(own.submit("--output=/dev/null", "--wrap=true")) > 2
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("victim", ["init", "unshare"])
 def test_down_cleans_up_after_a_dead_fabric(own: OwnCluster, victim: str) -> None:
     own.change(accounting=False)
@@ -182,6 +184,7 @@ OwnCluster(Path({str(cluster.directory)!r})).change(accounting=False)"""
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
 
 
+@pytest.mark.torture
 def test_an_up_that_was_cut_off_is_finished_or_taken_down(own: OwnCluster) -> None:
     for delay in (0.5, 0.7, 0.9, 1.2):
         child = other_up(own)
@@ -195,6 +198,7 @@ def test_an_up_that_was_cut_off_is_finished_or_taken_down(own: OwnCluster) -> No
     assert own.run("srun --nodes=2 hostname", timeout=20).count("osk-gpu") == 2
 
 
+@pytest.mark.torture
 def test_two_at_once_make_one_cluster(own: OwnCluster) -> None:
     others = [other_up(own), other_up(own)]
     own.change(accounting=False)
@@ -230,6 +234,7 @@ def test_a_drained_node_is_resumed(own: OwnCluster) -> None:
     assert own.run("sinfo -h -p gpu -o %T") == "idle"
 
 
+@pytest.mark.torture
 def test_without_a_freezer_it_chooses_what_works_and_says_so(
     own: OwnCluster, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from .conftest import Cluster, playbook
 from .mnrun import mnrun
+from .test_trainer import CHECKS, last_line
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 
@@ -76,6 +77,14 @@ def test_checkpoints_lie_where_the_site_says(trained: Cluster) -> None:
         for rank in range(2):
             shard = f"{part}/model_world_size_2_rank_{rank}.pt"
             trained.run(f"test -s {RUN}/ppo/checkpoints/global_step_20/{shard}")
+
+
+def test_the_model_that_sft_exported_is_the_trained_one(trained: Cluster) -> None:
+    python = trained.run("readlink -f conda_env") + "/bin/python"
+    step = trained.home / RUN[2:] / "sft" / "checkpoints" / "global_step_160"
+    found = last_line([python, CHECKS, "exported", step])
+    assert found.pop("tensors") > 10
+    assert found == {"names": True, "file": True, "reloaded": True}
 
 
 def stages(cluster: Cluster) -> dict[str, dict[str, Any]]:

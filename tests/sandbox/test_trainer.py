@@ -1,19 +1,16 @@
-"""The real verl on the CPU: rollouts, checkpoints and the toy, in the training environment."""
+"""The real verl on the CPU: rollouts and the toy, in the training environment."""
 
 from __future__ import annotations
 
 import json
 import os
 import pwd
-import socket
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from .conftest import DEFAULT as STATE
 
@@ -68,66 +65,6 @@ def contents(home: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture
-def checkpoint(python: Path, home: Path, tmp_path: Path) -> Path:
-    """What two steps of the site's own SFT leave behind, on two ranks with their own torchrun."""
-    options = yaml.safe_load(
-        (ROOT / "inventory/sandbox/group_vars/all/sft.yml").read_text()
-    )["sft_options"]  # fmt: skip
-    options |= {
-        "data.train_files": home / DATA / "train.parquet",
-        "data.val_files": home / DATA / "test.parquet",
-        "model.partial_pretrain": home / MODEL,
-        "trainer.default_local_dir": tmp_path / "checkpoints",
-        "trainer.nnodes": 2,
-        "trainer.n_gpus_per_node": 1,
-        "trainer.total_training_steps": 2,
-        "trainer.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
-        "trainer.logger": ["console"],
-        "trainer.project_name": "toy",
-        "trainer.experiment_name": "toy",
-        "hydra.run.dir": tmp_path / "hydra",
-    }
-    overrides = [f"{key}={override(value)}" for key, value in options.items()]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    command = [str(python), "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
-    command += ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=toy"]
-    command += ["-m", "verl.trainer.fsdp_sft_trainer", *overrides]
-    logs = [tmp_path / f"{rank}.log" for rank in range(2)]
-    with started(command, logs[0]) as one, started(command, logs[1]) as other:
-        codes = [rank.wait(timeout=300) for rank in (one, other)]
-    output = "".join(log.read_text() for log in logs)
-    assert codes == [0, 0], output
-    assert "step:2 - val/loss:" in output
-    return tmp_path / "checkpoints" / "global_step_2"
-
-
-@contextmanager
-def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command beside the test, and leave nothing of it behind."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=file,
-            cwd=log.parent,
-            env=ENVIRONMENT,
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()  # torchrun ends its rank, which has a session of its own
-        process.wait(timeout=60)
-
-
-def override(value: object) -> str:
-    """One value in Hydra's grammar."""
-    if isinstance(value, list):
-        return f"[{','.join(value)}]"
-    return json.dumps(value) if isinstance(value, bool) else str(value)
-
-
 def test_another_user_can_run_it_and_finds_the_cpu(python: Path) -> None:
     program = (
         "import json, torch, verl.utils.device as d\n"
@@ -164,9 +101,3 @@ def test_rollouts_equal_plain_generation(python: Path, home: Path) -> None:
     assert answers["verl"] == answers["plain"]
     # The check can see the trap: with verl's position ids, transformers answers otherwise.
     assert answers["trap"] != answers["plain"]
-
-
-def test_the_exported_model_is_the_trained_one(python: Path, checkpoint: Path) -> None:
-    found = last_line([python, CHECKS, "exported", checkpoint])
-    assert found.pop("tensors") > 10
-    assert found == {"names": True, "file": True, "reloaded": True}

@@ -105,7 +105,9 @@ def main():
     spec = {"pid_file": {"type": "path"}, "stubborn": {"type": "bool"}}
     module = AnsibleModule(spec)
     if module.params["stubborn"]:
+        # Ansible's worker may pass either on to its whole process group.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with open(module.params["pid_file"], "w") as file:
         file.write(str(os.getpid()))
     time.sleep(60)
@@ -295,8 +297,11 @@ def test_killed_outright_it_leaves_no_process_and_soon_no_folder(checkout: Check
     await_(lambda: all(ended(process.pid) for process in ours))
     await_(lambda: ended(int(pid_file.read_text())))
     assert list(checkout.temporary.glob("mnrun-*"))
+    ray = checkout.temporary / "mnrun-99999999-0a1b2c"  # of a Ray cluster's job, on its node
+    ray.mkdir()
     code, said = checkout.run("sft")  # which tidies up
     assert code == 0, said
+    ray.rmdir()
 
 
 def test_a_second_signal_ends_what_ignored_the_first(checkout: Checkout) -> None:

@@ -21,6 +21,7 @@ from tests.unit.conftest import HOSTILE
 FAKES = Path(__file__).parent / "cluster_py_fakes"
 PROGRAMS = Path(__file__).parents[2] / "roles" / "ray_cluster" / "files"
 SCONTROL = '#!/bin/sh\n[ "$*" = "show hostnames $SLURM_JOB_NODELIST" ] && echo "$FAKE_NODES"\n'
+PATIENCE = 90.0  # seconds for what takes one: this machine may have very much else to do
 # A GPU that is there and cannot be used.
 TORCH = """
 class cuda:
@@ -57,9 +58,9 @@ class Job:
 
     def start(self, nodes: str = "osk-gpu94", started: str = "", **settings: Any) -> None:
         given = {
-            "gpus": 4, "port": 0, "dashboard_port": 0, "ready_timeout": 20, "idle_timeout": 60,
-            "linger": 60, "log_dir": str(self.record), "temp_root": str(self.temp), "options": {},
-            **settings,
+            "gpus": 4, "port": 0, "dashboard_port": 0, "ready_timeout": PATIENCE,
+            "idle_timeout": 60, "linger": 60, "log_dir": str(self.record),
+            "temp_root": str(self.temp), "options": {}, **settings,
         }  # fmt: skip
         (self.record / "cluster.json").write_text(json.dumps(given))
         env = {
@@ -79,7 +80,7 @@ class Job:
                 env=env, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
-    def until(self, seen: Callable[[], bool], seconds: float = 15) -> None:
+    def until(self, seen: Callable[[], bool], seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not seen():
             assert time.monotonic() < deadline, f"{self.said()}\n{self.logs()}"
@@ -90,11 +91,22 @@ class Job:
         head: dict[str, Any] = json.loads((self.record / "head.json").read_text())
         return head
 
+    def until_not_whole(self, nodes: str, names: str, **settings: Any) -> None:
+        """Let it start, and end at its deadline. On a machine that is too busy to bring up by then
+        what works, which `names` would be said of, it is tried with a later one."""
+        for seconds in (3, 12, 48):
+            self.start(nodes, ready_timeout=seconds, **settings)
+            assert self.end() == 1
+            assert f"not whole after {seconds} s (ray_cluster_ready_timeout)" in self.said()
+            if names not in self.said():
+                return
+        pytest.fail(self.said())
+
     def end(self) -> int:
         """The exit code; nothing may be left of the job, but its logs."""
         assert self.process is not None
-        code = self.process.wait(20)
-        self.until(lambda: not self.leftovers(), seconds=5)
+        code = self.process.wait(PATIENCE)
+        self.until(lambda: not self.leftovers())
         assert list(self.temp.iterdir()) == []
         assert not (self.record / "head.json").exists()
         assert list(self.record.glob("token-*")) == []
@@ -177,7 +189,7 @@ def test_it_ends_by_itself_when_no_job_has_run_for_a_while(job: Job) -> None:
     (job.steer / "jobs.json").write_text('[{"status": "RUNNING"}]')
     job.start(idle_timeout=1, linger=1)
     job.until_up()
-    time.sleep(2)
+    time.sleep(1.5)  # longer than it waits without a job
     assert job.process is not None
     assert job.process.poll() is None
     (job.steer / "jobs.json").write_text('[{"status": "SUCCEEDED"}]')
@@ -206,6 +218,8 @@ def test_a_node_that_is_lost_is_named_with_its_log(job: Job) -> None:
 
 
 def test_all_nodes_that_fail_are_named(job: Job) -> None:
+    watch = job.record / "cluster_watch.py"  # it waits for those that are missing only
+    watch.write_text(watch.read_text().replace("_GATHER = 4.0", f"_GATHER = {PATIENCE}"))
     (job.steer / "die").touch()
     job.start("osk-gpu94 localhost", started="osk-gpu94 localhost")
     assert job.end() == 1
@@ -253,7 +267,7 @@ def test_an_interface_that_is_not_there(job: Job) -> None:
 def test_a_node_program_that_is_killed_leaves_no_folder(job: Job) -> None:
     job.start()
     home = Path(job.until_up()["temp_dir"])
-    time.sleep(6)  # younger ones are not swept: they may not be held yet
+    os.utime(home, (time.time() - 60,) * 2)  # young ones are not swept: they may not be held yet
     # Ray ends with it: with a real Slurm by the job's cgroup, which the fake does not know.
     for mark in (b"cluster_node.py", b"cluster_ray.py", b"os.fork()"):
         for pid in job.pids(mark):
@@ -296,16 +310,12 @@ def test_a_ray_without_tokens_runs_when_told_to_and_says_what_that_means(job: Jo
 
 
 def test_a_node_that_does_not_come_is_named_at_the_deadline(job: Job) -> None:
-    job.start("osk-gpu94 localhost", ready_timeout=8)
-    assert job.end() == 1
-    assert "not whole after 8 s (ray_cluster_ready_timeout)" in job.said()
+    job.until_not_whole("osk-gpu94 localhost", "osk-gpu94:")
     assert "localhost: Ray has not joined." in job.said()
-    assert "osk-gpu94:" not in job.said()
 
 
 def test_missing_gpus_keep_it_from_being_up(job: Job) -> None:
-    job.start(ready_timeout=8, options={"num-gpus": 3})
-    assert job.end() == 1
+    job.until_not_whole("osk-gpu94", "does not answer", options={"num-gpus": 3})
     assert "osk-gpu94: has 3 GPUs, 4 expected." in job.said()
 
 
@@ -337,7 +347,7 @@ def test_a_folder_that_somebody_else_made_is_not_used(job: Job) -> None:
     done = subprocess.run(
         [sys.executable, "-B", job.record / "cluster_node.py", json.dumps(plan)],
         env={**os.environ, "SLURMD_NODENAME": "osk-gpu94", "SLURM_CPUS_ON_NODE": "1"},
-        input="", capture_output=True, text=True, timeout=20, check=False,
+        input="", capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert "osk-gpu94 failed Ray could not be started" in done.stdout
     assert "File exists" in done.stdout

@@ -125,6 +125,14 @@ def test_a_placeholder_is_told_once_where_it_was_written(tmp_path: Path) -> None
     assert f"in group_vars/all.yml:{list(variables).index('team') + 1}: still" in message
 
 
+def test_a_sound_text_beside_a_faulty_one_hides_no_other_fault(tmp_path: Path) -> None:
+    faulty = {"environment_modules": ["a\nb", ""], "mnrun_test_files": ["~/data/my test"]}
+    given = {**GOOD, **faulty, "mnrun_model": "~/m", "mnrun_train_files": ["~/data/train"]}
+    said = validate(tmp_path, given, roles="environment, data_check")
+    assert "2 variables need your hand" in said
+    assert "mnrun_test_files" in said
+
+
 def test_a_hidden_value_is_not_shown(tmp_path: Path) -> None:
     message = validate(tmp_path, {**GOOD, "environment_wandb_key": "se\ncret"})
     assert "(hidden) holds a line break" in message
