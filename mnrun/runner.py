@@ -30,8 +30,8 @@ _LONGEST_SHEBANG = 120
 """Characters of an interpreter's path that every Linux takes."""
 
 _FOLDER = "mnrun-cli-"
-"""How the private folder's name begins; the process id follows. A Ray cluster's folder beside it, on
-a node, is called mnrun-JOB-…: it must not be taken for one of ours."""
+"""How the private folder's name begins; the process id follows. A Ray cluster's folder beside it,
+on a node, is called mnrun-JOB-…: it must not be taken for one of ours."""
 
 _KILLED = 255
 """Stands for the exit code of an ansible-playbook that was killed and has none."""
