@@ -39,7 +39,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     Returns:
         A namespace with `command` (a key of COMMANDS), `alias` (the old name that was used, or
-        None), the shared options, and the command's own under the name of their variable.
+        None), `words` (the command with its own options as they were typed), the shared options,
+        and the command's own under the name of their variable.
 
     Raises:
         UsageError: the command line is wrong.
@@ -65,6 +66,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if options.run:
         options.extra_vars.append(f"mnrun_run_name={options.run}")
     options.alias = alias
+    options.words = words
     options.shell_command = shell_command
     return options
 

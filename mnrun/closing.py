@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,21 +115,22 @@ def _nobody(ending: Ending) -> Iterator[str]:
 
 
 def _interrupted(ending: Ending) -> Iterator[str]:
-    again = as_typed(ending.command.name, ending.options)
+    again = as_typed(ending.options.words, ending.options)
     yield ""
     if not ending.command.trains:
         yield f"Interrupted. To go on from where it is:  {again}"
         return
     yield "Interrupted. What runs on the cluster goes on:"
-    yield f"  {as_typed('status', ending.options)}   shows it"
+    yield f"  {as_typed(['status'], ending.options)}   shows it"
     yield f"  {again}   attaches to it again"
-    yield f"  {as_typed('cancel', ending.options)}   ends it"
+    yield f"  {as_typed(['cancel'], ending.options)}   ends it"
 
 
-def as_typed(command: str, options: argparse.Namespace) -> str:
-    """Return a command as a user would type it for the same site."""
+def as_typed(words: Sequence[str], options: argparse.Namespace) -> str:
+    """Return a command (its name and its own options) as a user would type it for the same site
+    and the same run."""
     shared = ["-i", options.inventory] if options.inventory else []
     for value in options.extra_vars:
         named = value == f"mnrun_run_name={options.run}"
         shared += ["--run", options.run] if named else ["-e", without_secrets(value)]
-    return shlex.join(["mnrun", *command.split(), *shared])
+    return shlex.join(["mnrun", *words, *shared])

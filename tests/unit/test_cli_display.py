@@ -275,7 +275,7 @@ def close(
     *events: dict[str, Any], command: str = "sft", code: int = 0, signal: int = 0, **options: Any
 ) -> tuple[list[str], int]:
     usual: dict[str, Any] = {"inventory": None, "run": None, "extra_vars": [], "check": False}
-    given = argparse.Namespace(**{**usual, **options})
+    given = argparse.Namespace(**{**usual, "words": command.split(), **options})
     _, display = show(*events)
     screen = Screen(tty=False)
     ending = closing.Ending(COMMANDS[command], given, "/sites/sandbox", code, signal, 4.2)
@@ -383,6 +383,11 @@ def test_the_way_back_holds_all_that_was_typed_but_no_secret() -> None:
         *("-e", "…"),
     ]
     assert rows[2] == again.replace("sft", "status", 1).join(("  ", "   shows it"))
+
+
+def test_the_way_back_names_the_stage_that_was_typed() -> None:
+    rows, _ = close(code=99, signal=2, command="publish", words=["publish", "sft"])
+    assert "  mnrun publish sft   attaches to it again" in rows
 
 
 def test_the_way_back_names_the_run_as_it_was_typed() -> None:

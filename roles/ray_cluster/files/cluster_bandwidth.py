@@ -10,9 +10,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Mapping
 
 from cluster_errors import ClusterError
 from cluster_files import last_lines
