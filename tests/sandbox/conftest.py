@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,22 @@ FIRST_UP = 1800.0  # seconds: packages and the training environment
 LMOD = ("lmod", "lua5.3", "lua-posix", "lua-term", "lua-filesystem", "lua-json", "lua-lpeg",
         "lua-bit32")  # fmt: skip
 LMOD_PATHS = r"/usr/(share/lmod|bin/lua|share/lua/|lib/[a-z0-9_-]+/lua/)"
+
+
+def spoken(
+    command: Sequence[str | Path], timeout: float, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; both of its streams are in `stdout`, as a person sees them."""
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **options,
+    )
 
 
 class Cluster:
@@ -36,15 +52,7 @@ class Cluster:
         # One stream from the start, so that errors stand where they happened.
         line = f"exec 2>&1; {command}"
         argv = ["ssh", "-F", str(self.directory / "ssh_config"), "-T", node, line]
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = spoken(argv, timeout)
         if check and done.returncode:
             pytest.fail(f"{node}: {command}: exit code {done.returncode}\n{done.stdout}")
         return done.stdout.strip()
@@ -74,16 +82,7 @@ class Cluster:
 def playbook(*arguments: str, timeout: float = 120) -> str:
     """Run ansible-playbook in the checkout; return what it printed, fail the test if it fails."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    done = subprocess.run(
-        [program, *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    done = spoken([program, *arguments], timeout, cwd=ROOT)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -144,6 +143,25 @@ def new_run(sandbox: Cluster) -> Iterator[Any]:
     yield make
     for run in runs:
         run.play("stop")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Any]:
+    """A Hub of our own on this machine (hub.py), for this test only."""
+    from .hub import Hub, end, serve
+
+    hub = Hub(tmp_path / "hub")
+    server = serve(hub.folder)
+    yield hub
+    end(server)
+
+
+@pytest.fixture
+def here(sandbox: Cluster, tmp_path: Path) -> Any:
+    """Programs of the roles with the training environment's Python, on this machine (hub.py)."""
+    from .hub import Here
+
+    return Here(Path(sandbox.run("readlink -f conda_env"), "bin", "python"), tmp_path / "here")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from .conftest import ROOT, Cluster
+from .conftest import ROOT, Cluster, spoken
 
 SERVER = Path(__file__).parent / "files" / "hub_server.py"
 TOKEN = "hf_writeWRITEwriteWRITE0123456789"  # noqa: S105 - of the server here
@@ -30,6 +30,21 @@ class Ran(NamedTuple):
     code: int
     text: str
     result: dict[str, Any]
+
+
+def good(ran: Ran) -> dict[str, Any]:
+    """What a program said that did its work."""
+    assert ran.code == 0, ran.text
+    return ran.result
+
+
+def refused(ran: Ran) -> str:
+    """The one line that says what is wrong; never a traceback."""
+    assert ran.code == 1, ran.text
+    assert "Traceback" not in ran.text, ran.text
+    last = ran.text.splitlines()[-1]
+    assert last.startswith("HubError: "), ran.text
+    return last
 
 
 class Hub:
@@ -118,15 +133,10 @@ class Here:
         ):
             (self.folder / source.name).write_text(source.read_text())
         (self.folder / "plan.json").write_text(json.dumps(plan))
-        done = subprocess.run(
+        done = spoken(
             [self.python, self.folder / program, self.folder / "plan.json"],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             timeout=120,
-            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **environment},
         )
         last = done.stdout.splitlines()[-1:] or [""]
         told = json.loads(last[0][len(MARK) :]) if last[0].startswith(MARK) else {}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from typing import Any, NamedTuple
 
-from .conftest import ROOT
+from .conftest import ROOT, spoken
 
 
 class Run(NamedTuple):
@@ -30,14 +29,5 @@ def mnrun(*arguments: str, timeout: float = 600, **variables: Any) -> Run:
     argv = [sys.executable, "-m", "mnrun", *arguments, "-i", "inventory/sandbox"]
     if variables:
         argv += ["-e", json.dumps(variables)]
-    done = subprocess.run(
-        argv,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    done = spoken(argv, timeout, cwd=ROOT)
     return Run(done.returncode, done.stdout)

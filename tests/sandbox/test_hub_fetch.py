@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .conftest import Cluster
-from .hub import TOKEN, Here, Hub, end, serve
+from .hub import TOKEN, Here, Hub, good, refused
 from .plays import in_environment
-from .test_hub_publish import good, refused
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
 
@@ -26,19 +24,6 @@ RAW = [
     {"question": "What is 2 less than 1?", "answer": "Below zero.\n#### -1"},
 ]
 INSTRUCTION = 'Let\'s think step by step and output the final answer after "####".'
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    hub = Hub(tmp_path / "hub")
-    server = serve(hub.folder)
-    yield hub
-    end(server)
-
-
-@pytest.fixture
-def here(sandbox: Cluster, tmp_path: Path) -> Here:
-    return Here(Path(sandbox.run("readlink -f conda_env"), "bin", "python"), tmp_path / "here")
 
 
 @pytest.fixture

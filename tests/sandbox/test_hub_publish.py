@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils import manifest
 
-from .conftest import Cluster
-from .hub import READER, TOKEN, Here, Hub, Ran, end, serve
+from .hub import READER, TOKEN, Here, Hub, good, refused
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
 
@@ -42,19 +40,6 @@ def fill(folder: Path, shards: int = 2, seed: int = 0) -> Path:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    hub = Hub(tmp_path / "hub")
-    server = serve(hub.folder)
-    yield hub
-    end(server)
-
-
-@pytest.fixture
-def here(sandbox: Cluster, tmp_path: Path) -> Here:
-    return Here(Path(sandbox.run("readlink -f conda_env"), "bin", "python"), tmp_path / "here")
-
-
-@pytest.fixture
 def plan(tmp_path: Path, hub: Hub) -> dict[str, Any]:
     token = tmp_path / "token"
     token.touch(0o600)
@@ -72,20 +57,6 @@ def plan(tmp_path: Path, hub: Hub) -> dict[str, Any]:
         "card": str(card),
         "message": "ppo, step 20",
     }
-
-
-def good(ran: Ran) -> dict[str, Any]:
-    assert ran.code == 0, ran.text
-    return ran.result
-
-
-def refused(ran: Ran) -> str:
-    """The one line that says what is wrong; never a traceback."""
-    assert ran.code == 1, ran.text
-    assert "Traceback" not in ran.text, ran.text
-    last = ran.text.splitlines()[-1]
-    assert last.startswith("HubError: "), ran.text
-    return last
 
 
 def test_a_model_is_published_once(hub: Hub, here: Here, plan: dict[str, Any]) -> None:
