@@ -131,7 +131,7 @@ def _add_command(commands: Any, word: str, command: Command) -> None:
 
 def _shared(run: bool = True) -> Parser:
     """The options of every command. SUPPRESS: a second parser must not reset what it sees."""
-    parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser = Parser(prog="mnrun", add_help=False, argument_default=argparse.SUPPRESS)
     add_shared(parser, run)
     return parser
 

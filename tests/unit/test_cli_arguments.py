@@ -169,7 +169,7 @@ def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) 
         (["help", "sfft"], "There is no command 'sfft'. Did you mean: mnrun sft"),
         (["prune"], "required: NAME"),
         (["ppo", "--", "ls"], "for sandbox shell only"),
-        (["-i"], "expected one argument"),
+        (["-i"], "expected one argument\nSee: mnrun --help"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong(words: list[str], answer: str) -> None:

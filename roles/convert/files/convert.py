@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import sys
 import time
@@ -89,7 +90,7 @@ def _about(settings: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
         "training": settings["training"],
         "base_model": settings["base_model"],
         "metrics": dict(settings["training"]["metrics"]),
-        "versions": {**{name: _version(name) for name in VERSIONS}, "python": sys.version[:6]},
+        "versions": {**{name: _version(name) for name in VERSIONS}, "python": platform.python_version()},
         "job": os.environ.get("SLURM_JOB_ID", ""),
     }
 
