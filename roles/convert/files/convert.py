@@ -90,7 +90,8 @@ def _about(settings: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
         "training": settings["training"],
         "base_model": settings["base_model"],
         "metrics": dict(settings["training"]["metrics"]),
-        "versions": {**{name: _version(name) for name in VERSIONS}, "python": platform.python_version()},
+        "versions": {name: _version(name) for name in VERSIONS}
+        | {"python": platform.python_version()},
         "job": os.environ.get("SLURM_JOB_ID", ""),
     }
 
