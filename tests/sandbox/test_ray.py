@@ -44,6 +44,7 @@ def test_up_train_again_fail_and_down(new_run: Any) -> None:
     assert "changed=0" in run.play("stop")
 
 
+@pytest.mark.torture  # test_two_users_on_one_node has two beside each other, too
 def test_two_clusters_side_by_side_on_the_same_nodes(new_run: Any) -> None:
     first, second = new_run("left"), new_run("right")
     with ThreadPoolExecutor() as both:

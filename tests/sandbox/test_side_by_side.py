@@ -10,7 +10,7 @@ import pytest
 from .conftest import Cluster
 from .mnrun import Run, mnrun
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.torture, pytest.mark.timeout(300)]
 
 STEPS = {"trainer.total_training_steps": 2, "trainer.save_freq": 2, "trainer.test_freq": 2}
 
