@@ -64,7 +64,7 @@ def test_a_trial_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) ->
     script = trial(tmp_path, f"sleep 60 & echo $! > {pid}; wait")
     with pytest.raises(Invalid, match=r"within 1 s.*module or the conda hook"):
         activation.verify(script, "/x", patience=1.0)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while _runs(int(pid.read_text())):
         assert time.monotonic() < deadline, "the sleep still runs"
         time.sleep(0.05)

@@ -20,6 +20,7 @@ from mnrun.errors import MnrunError
 from mnrun.processes import descendants
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 60  # seconds for what takes one or two: this machine may have very much else to do
 SECRET = "sekret-3f9a"  # noqa: S105 - nobody's
 
 PLAYBOOKS = {
@@ -110,7 +111,7 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with open(module.params["pid_file"], "w") as file:
         file.write(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(300)
 
 if __name__ == "__main__":
     main()
@@ -149,7 +150,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE,
             check=False,
         )
         return done.returncode, done.stdout
@@ -162,7 +163,7 @@ class Checkout:
             cwd=str(self.here),
             env=self.environment,
             encoding="utf-8",
-            timeout=30,
+            timeout=PATIENCE,
         )
 
 
@@ -197,9 +198,9 @@ def checkout(tree: Path, tmp_path: Path) -> Iterator[Checkout]:
 
 
 def await_(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not what():
-        assert time.monotonic() < deadline, "it did not come in 20 s"
+        assert time.monotonic() < deadline, f"it did not come in {PATIENCE} s"
         time.sleep(0.02)
 
 
@@ -305,8 +306,8 @@ def test_killed_outright_it_leaves_no_process_and_soon_no_folder(checkout: Check
 
 
 def test_a_second_signal_ends_what_ignored_the_first(checkout: Checkout) -> None:
-    # Longer than any machine takes to end ansible-playbook; the module would go on for 60 s.
-    child = checkout.spawn("all", "-e", "stubborn=true", grace=50)
+    # Longer than any machine takes to end ansible-playbook; the module would go on for longer.
+    child = checkout.spawn("all", "-e", "stubborn=true", grace=200)
     pid_file = checkout.temporary / "pid"
     await_(lambda: pid_file.exists() and bool(pid_file.read_text()))
     start = time.monotonic()
@@ -317,6 +318,6 @@ def test_a_second_signal_ends_what_ignored_the_first(checkout: Checkout) -> None
     child.kill(signal.SIGTERM)
     child.expect(pexpect.EOF)
     child.close()
-    assert time.monotonic() - start < 50
+    assert time.monotonic() - start < 200
     assert child.exitstatus == 143
     await_(lambda: ended(int(pid_file.read_text())))

@@ -78,7 +78,7 @@ def start(folder: Path, body: str, job_id: str = "12") -> subprocess.Popen[str]:
 
 
 def finish(job: subprocess.Popen[str]) -> tuple[int, str]:
-    out, _err = job.communicate(timeout=20)
+    out, _err = job.communicate(timeout=60)
     return job.returncode, out
 
 
@@ -88,7 +88,7 @@ def end(folder: Path) -> dict[str, Any]:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not come"
         time.sleep(0.02)
