@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,19 @@ def test_one_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
     with pytest.raises(MnrunError, match="did not end within 4 s") as caught:
         run_program(work(hangs, timeout=4.0), tmp_path)
     assert caught.value.details["log"] == ["begun"]
-    pid = (tmp_path / "pid").read_text()
-    state = Path(f"/proc/{pid}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 30  # it is killed, and has to come to its end
+    while not ended(pid):
+        assert time.monotonic() < deadline, "what it started still runs"
+        time.sleep(0.05)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def keep(path: Path, token: str, check: bool = False) -> dict[str, Any]:
