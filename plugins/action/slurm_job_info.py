@@ -23,7 +23,9 @@ class ActionModule(PatientAction):
         if answer.get("failed") or not int(arguments.get("log_lines", 0)):
             return answer
         if not answer["stages"]:
-            return {**answer, "failed": True, "msg": _nothing(arguments)}
+            damaged = [one["msg"] for one in answer["damaged"]]
+            said = "\n".join(damaged) or _nothing(arguments)
+            return {**answer, "failed": True, "msg": said}
         shown = self._show(answer["stages"], "")
         if not boolean(arguments.get("follow", False), strict=False):
             return answer

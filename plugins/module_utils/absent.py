@@ -11,6 +11,7 @@ from .only import Only
 from .outcome import Outcome
 from .output import settle
 from .present import LONGEST_PAUSE, Stage, save
+from .rebuild import mend
 from .stage import Action, unsettled
 from .stop import BY_US, StopRule, stop_job
 
@@ -21,12 +22,14 @@ def absent(
     """Stop the stage's live jobs, of whatever spec, that fit `only`. With `cancelled_by`, the
     record says who had them cancelled, and none of them gets a successor by itself.
 
-    Raises Unknown if a job does not end, or if nobody can say whether one is alive.
+    Raises Unknown if a job does not end, or if nobody can say whether one is alive; Damaged if a
+    record cannot be made again for sure.
     """
+    notes = [] if check else _mended(stage)
     records = [record for record in stage.ledger.records() if record.open_attempt]
     ours = [record for record in records if only.fits(record)]
     if not ours:
-        return Outcome(Action.NOTHING, _left_alone(records))
+        return Outcome(Action.NOTHING, _left_alone(records), notes=notes)
     if check:
         facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
         looks = [look for look in _looks(facts, only) if look.attempt.job_id]
@@ -35,7 +38,15 @@ def absent(
         looks = _answers(stage, only)
         for look in looks:
             _end(stage, look, rule, cancelled_by)
-    return _outcome(stage, looks, "Stopped")
+    return replace(_outcome(stage, looks, "Stopped"), notes=notes)
+
+
+def _mended(stage: Stage) -> list[str]:
+    """Make damaged records again, as the job of one may be alive."""
+    if not stage.ledger.readable()[1]:
+        return []
+    with stage.ledger.lock():
+        return mend(stage.request, stage.backend, stage.ledger, stage.clock)
 
 
 def _answers(stage: Stage, only: Only) -> list[Look]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from .clock import Clock, Deadline
 from .facts import look_at
@@ -32,22 +32,30 @@ class Question:
     log_offset: dict[str, int] = field(default_factory=dict)
 
 
-def answer(question: Question, backend_of: BackendOf, clock: Clock) -> list[dict[str, Any]]:
-    """One entry for each stage that has been worked on."""
+class Told(NamedTuple):
+    """What is known of a run."""
+
+    stages: list[dict[str, Any]]  # one entry for each stage that has been worked on
+    damaged: list[dict[str, str]]  # records that cannot be trusted: `stage`, and `msg` in words
+
+
+def answer(question: Question, backend_of: BackendOf, clock: Clock) -> Told:
+    """Tell of each stage. A damaged record keeps nobody from hearing of the others."""
     wanted = [question.stage] if question.stage else stages(question.run_dir)
-    entries = []
+    told = Told([], [])
     for stage in wanted:
         ledger = Ledger(question.run_dir, stage, clock)
-        record = _record(ledger, question.fingerprint)
+        records, damaged = ledger.readable()
+        told.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)
+        record = _newest(records, question.fingerprint)
         if record and record.last:
             source = _Source(ledger, record, record.last, backend_of(record), clock)
-            entries.append(source.when_new(question) if question.seen else source.now(question))
-    return entries
+            told.stages.append(source.when_new(question) if question.seen else source.now(question))
+    return told
 
 
-def _record(ledger: Ledger, key: str) -> Record | None:
-    records = [record for record in ledger.records() if record.last]
-    fitting = [record for record in records if record.fingerprint.startswith(key)]
+def _newest(records: list[Record], key: str) -> Record | None:
+    fitting = [one for one in records if one.last and one.fingerprint.startswith(key)]
     return max(fitting, key=lambda record: record.attempts[-1].intent_time, default=None)
 
 

@@ -57,6 +57,12 @@ class Ledger:
         found = (self.load(key) for key in self.folders())
         return [record for record in found if record]
 
+    def readable(self) -> tuple[list[Record], list[Damaged]]:
+        """The records that can be trusted, and what is wrong with the others."""
+        found = [self._try(key) for key in self.folders()]
+        whole = [one for one in found if isinstance(one, Record)]
+        return whole, [one for one in found if isinstance(one, Damaged)]
+
     def load(self, key: str) -> Record | None:
         """The record of a fingerprint (12 characters suffice), None if there is none. Raises
         Damaged if it cannot be trusted, or is gone though a job worked on it."""
@@ -77,11 +83,14 @@ class Ledger:
 
     def damage(self, key: str) -> Damaged | None:
         """What is wrong with a record, if anything."""
+        found = self._try(key)
+        return found if isinstance(found, Damaged) else None
+
+    def _try(self, key: str) -> Record | Damaged | None:
         try:
-            self.load(key)
+            return self.load(key)
         except Damaged as damage:
             return damage
-        return None
 
     def keep(self, key: str, stamp: str) -> Path | None:
         """Give a damaged record a second name, before it is written anew under its own; that

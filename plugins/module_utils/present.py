@@ -20,7 +20,7 @@ from .job import NOT_SUBMITTED, Attempt, Backend, Phase, Record, Request
 from .ledger import Ledger
 from .outcome import Outcome
 from .output import as_result, newest_step, settle, stuck
-from .rebuild import mend
+from .rebuild import keep_request, mend
 from .resume_point import make_resumable
 from .space import require_space
 from .stage import Action, Decision, abandoned, decide
@@ -196,6 +196,7 @@ def _submit(stage: Stage, record: Record, attempt: Attempt) -> None:
     make_directory(folder)
     for name, text in stage.backend.files(folder, attempt).items():
         write_atomic(folder / name, text)
+    keep_request(folder, stage.request)
     record.attempts.append(attempt)
     stage.ledger.save(record)
     try:

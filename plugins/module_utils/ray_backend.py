@@ -106,11 +106,15 @@ class RayRecords:
 
     def host(self, attempt: Attempt) -> Observation | None:
         """How its Ray cluster's Slurm job ended."""
-        return self._heads.end(attempt.cluster) if self._heads and attempt.cluster else None
+        if not self._heads or not attempt.cluster:
+            return None
+        return self._heads.end(attempt.cluster, attempt.intent_time)
 
     def lost_nodes(self, attempt: Attempt) -> list[str]:
         """Those of its Ray cluster."""
-        return self._heads.lost_nodes(attempt.cluster) if self._heads and attempt.cluster else []
+        if not self._heads or not attempt.cluster:
+            return []
+        return self._heads.lost_nodes(attempt.cluster, attempt.intent_time)
 
     def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002
         """None: its Ray cluster's job chooses the nodes."""

@@ -52,8 +52,8 @@ def ask_slurm(client: SlurmClient) -> HeadOver:
         rows = client.show(job_id).rows
         if rows is None or any(row.job_id != job_id for row in rows):
             return None
-        if rows and (rows[0].submit or 0.0) > used + _SLACK:
-            return True  # another job: Slurm was wiped, and uses its ids again
+        if rows and _is_another(rows[0], used):
+            return True
         if rows and rows[0].phase.live:
             return False
         return True if not rows or rows[0].phase.ended else None
@@ -62,26 +62,36 @@ def ask_slurm(client: SlurmClient) -> HeadOver:
 
 
 class Heads:
-    """How the Slurm jobs of Ray clusters ended, for the cause of a Ray job's end."""
+    """How the Slurm jobs of Ray clusters ended, for the cause of a Ray job's end.
+
+    `used` is a time at which the cluster was in use (epoch seconds): Slurm uses its ids again.
+    """
 
     def __init__(self, client: SlurmClient) -> None:
         self._client = client
 
-    def end(self, job_id: str) -> Observation | None:
+    def end(self, job_id: str, used: float) -> Observation | None:
         """How a cluster's job ended; None while it is alive, or if nobody can say."""
-        row = self._row(job_id)
+        row = self._row(job_id, used)
         if row is None or not row.phase.ended:
             return None
         return Observation(row.phase, row.state, row.reason, row.exit_code, nodes=row.nodes)
 
-    def lost_nodes(self, job_id: str) -> list[str]:
+    def lost_nodes(self, job_id: str, used: float) -> list[str]:
         """Those nodes of a cluster's job that are down now or do not answer."""
-        row = self._row(job_id)
+        row = self._row(job_id, used)
         return lost_nodes(self._client, row.nodes, []) if row else []
 
-    def _row(self, job_id: str) -> Row | None:
+    def _row(self, job_id: str, used: float) -> Row | None:
         for answer in (self._client.show(job_id), self._client.history(["-j", job_id])):
             rows = [row for row in answer.rows or [] if row.job_id == job_id]
-            if rows:
-                return rows[-1]
+            ours = [row for row in rows if not _is_another(row, used)]
+            if ours:
+                return ours[-1]
         return None
+
+
+def _is_another(row: Row, used: float) -> bool:
+    """True for a job that was submitted after the head was in use: Slurm was wiped, and uses its
+    ids again."""
+    return (row.submit or 0.0) > used + _SLACK

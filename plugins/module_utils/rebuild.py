@@ -1,5 +1,5 @@
 """A record that was damaged or lost, made again from what cannot lie: the script that was
-submitted last, what the jobs wrote about themselves, and the spec.
+submitted last, what the jobs wrote about themselves, and the request with the spec.
 
 What is not certain is not written down: the newest attempt becomes an intent again, so that its
 job is looked for in Slurm by name and token before anything else is done, as after a crash.
@@ -7,6 +7,7 @@ job is looked for in Slurm by name and token before anything else is done, as af
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -16,14 +17,22 @@ from .checkpoint_folder import spec_in
 from .clock import Clock
 from .end_record import claims, read_end
 from .errors import Damaged
-from .files import read_text
+from .files import parse_json, read_text, write_atomic
 from .fingerprint import fingerprint
 from .job import GONE, Attempt, Backend, Phase, Record, Request
 from .ledger import Ledger
 from .output import newest_step
 
 _SUBMITTED = re.compile(r" MNRUN_ATTEMPT=([0-9]{1,6}) MNRUN_TOKEN=([0-9a-f]{8,64})$", re.MULTILINE)
+_REQUEST = "request.json"
 _STAMP = "%Y%m%d-%H%M%S"
+
+
+def keep_request(folder: Path, request: Request) -> None:
+    """Write down beside the record what was asked for. The folder's name is the fingerprint of the
+    spec, so that a spec which was changed shows."""
+    kept = {"name": request.name, "labels": dict(request.labels), "spec": request.spec}
+    write_atomic(folder / _REQUEST, json.dumps(kept, indent=1) + "\n")
 
 
 class Trace(NamedTuple):
@@ -52,7 +61,8 @@ def mend(request: Request, backend: Backend, ledger: Ledger, clock: Clock) -> li
 
 
 def _rebuilt(request: Request, backend: Backend, folder: Path, damage: Damaged) -> Record:
-    spec = _spec(request, folder.name)
+    kept = _kept(folder)
+    spec = kept["spec"] if kept else _spec(request, folder.name)
     if spec is None:
         raise _hopeless(folder, "it is of another spec than the one you run, and nothing else "
                         "tells that spec", damage)  # fmt: skip
@@ -60,10 +70,11 @@ def _rebuilt(request: Request, backend: Backend, folder: Path, damage: Damaged) 
     if not traces:
         raise _hopeless(folder, "neither a script nor a job's own record lies beside it", damage)
     key = fingerprint(spec)
-    record = Record(request.stage, request.kind, key, spec)
+    base = kept["name"] if kept else request.name
+    record = Record(request.stage, request.kind, key, spec, kept["labels"] if kept else {})
     step = newest_step(request.checkpoints, record)
     for trace in traces:
-        name = backend.attempt_name(request.name, key, trace.number)
+        name = backend.attempt_name(base, key, trace.number)
         attempt = Attempt(trace.number, trace.token, name, trace.time)
         newest = trace is traces[-1]
         record.attempts.append(attempt if newest else _over(folder, attempt, step))
@@ -80,6 +91,17 @@ def _over(folder: Path, attempt: Attempt, step: int) -> Attempt:
         attempt.phase, attempt.state = Phase.GONE, GONE
     attempt.last_step = step
     return attempt
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    """What was asked for, as it was written down; None if that is not whole."""
+    kept = parse_json(read_text(folder / _REQUEST) or "")
+    if not isinstance(kept, dict):
+        return None
+    kinds = {"name": str, "labels": dict, "spec": dict}
+    if not all(isinstance(kept.get(name), kind) for name, kind in kinds.items()):
+        return None
+    return kept if fingerprint(kept["spec"]).startswith(folder.name) else None
 
 
 def _spec(request: Request, key: str) -> dict[str, Any] | None:

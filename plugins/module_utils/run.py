@@ -154,7 +154,9 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         log_lines=params["log_lines"],
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
     )
-    return {"changed": False, "stages": answer(question, backend_of(run_dir, clock), clock)}
+    told = answer(question, backend_of(run_dir, clock), clock)
+    warnings = [one["msg"] for one in told.damaged]
+    return {"changed": False, **told._asdict(), "warnings": warnings}
 
 
 def _texts(labels: dict[str, Any]) -> dict[str, str]:

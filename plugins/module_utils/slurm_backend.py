@@ -21,7 +21,7 @@ from .slurm_refusal import directives, explain, never_starts
 from .slurm_text import Row, parse_submitted
 
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
-_RESERVED = ("record.json", "script.sh", "start-", "end-")
+_RESERVED = ("record.json", "request.json", "script.sh", "start-", "end-")
 # Words of an sbatch that lost its connection: the job may have been accepted nevertheless.
 _LOST = (
     "timed out",

@@ -67,6 +67,13 @@ stages:
     log:
       description: Lines of the logs (C(lines), each with C(path) and C(line)), and C(offset).
       type: dict
+damaged:
+  description: >-
+    Records that cannot be trusted, each with its C(stage) and a C(msg) for the user. They are
+    warned of as well.
+  type: list
+  elements: dict
+  returned: success
 """
 
 from ansible.module_utils.basic import AnsibleModule

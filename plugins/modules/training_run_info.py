@@ -35,7 +35,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 runs:
-  description: One entry for each run, with its C(name), its C(path) and its C(stages).
+  description: >-
+    One entry for each run, with its C(name), its C(path), its C(stages), and the records that are
+    C(damaged).
   type: list
   elements: dict
   returned: success
@@ -65,7 +67,8 @@ def look(base_dir: str, names: list[str]) -> dict[str, Any]:
     client = SlurmClient(run, clock)
     found = [described(each, client, clock) for each in chosen(expand(base_dir), names)]
     compared = comparison(*found) if names and len(found) == 2 else []
-    return {"changed": False, "runs": found, "comparison": compared}
+    warnings = [one["msg"] for each in found for one in each["damaged"]]
+    return {"changed": False, "runs": found, "comparison": compared, "warnings": warnings}
 
 
 def main() -> None:

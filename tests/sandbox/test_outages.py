@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.sandbox import render
 
+from .faults import kill_node, record
 from .test_cluster_life import OwnCluster, assert_nothing_left
 from .test_torture import SHORT_QUIET, exactly_once
 from .torture import Torture, judged
@@ -169,6 +172,85 @@ def test_ids_that_are_used_again_after_a_wipe(own: Outage) -> None:
     )  # fmt: skip
     assert own.works == "begin\nbegin\nend\n"
     assert own.run(f"squeue -h -o %T -j {other}") == "RUNNING"
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("accounting", [False, True])
+def test_jobs_that_slurmctld_has_forgotten(
+    own: Outage, monkeypatch: pytest.MonkeyPatch, accounting: bool
+) -> None:
+    """MinJobAge=2, and no accounting, or one that keeps no comments."""
+    monkeypatch.setattr(render, "SLURM", Template(f"{render.SLURM.template}MinJobAge=2\n"))
+    plain = "".join(x for x in render.WITH_ACCOUNTING.splitlines(True) if "StoreFlags" not in x)
+    monkeypatch.setattr(render, "WITH_ACCOUNTING", plain)
+    own.start("forgotten", accounting=accounting)
+
+    def forgotten() -> None:
+        own.wait("squeue -h -t all -o %i; ls /nowhere", r"^ls: ", 180)
+
+    # It ended well, and nobody looked.
+    well = own.job()
+    own.call(well)
+    forgotten()
+    answer = own.call(well)
+    assert (answer["action"], answer["job"]["state"]) == ("nothing", "COMPLETED")
+    # It failed.
+    fails = own.job("exit 7", spec={"lr": 0.2})
+    own.call(fails)
+    forgotten()
+    answer = own.call({**fails, "attempt": 1, "wait": True})
+    assert answer["failed"]
+    assert (answer["job"]["state"], answer["job"]["exit_code"]) == ("FAILED", 7)
+    answer = own.call(own.job(spec={"lr": 0.2}, wait=True))
+    assert (answer["action"], answer["job"]["state"]) == ("resubmitted", "COMPLETED")
+    # Its controller was killed before it knew the id; the job ended well.
+    cut_off = own.job(spec={"lr": 0.3}, wait=True)
+    assert own.call(cut_off, point="after sbatch #1") is None
+    forgotten()
+    answer = own.call(cut_off)
+    assert (answer["attempt"], answer["job"]["state"]) == (1, "COMPLETED")
+    # The same, and somebody cancelled it before it began: only the accounting can know.
+    never = own.job(spec={"lr": 0.4}, wait=True)
+    later_on = never["script"].replace("--time=9", "--time=9 --begin=now+1hour")
+    assert own.call({**never, "script": later_on}, point="after sbatch #1") is None
+    own.run("scancel --me")
+    forgotten()
+    answer = own.call(never)
+    assert (answer["attempt"], answer["job"]["state"]) == (2, "COMPLETED")
+    assert answer["action"] == ("resubmitted" if accounting else "submitted")
+    # It ran, and somebody cancelled it.
+    stays = own.job("sleep 600", spec={"lr": 0.5})
+    own.call(stays)
+    own.wait("squeue -h -o %T", "RUNNING")
+    own.wait(f"tail -n 1 {stays['run_dir']}/works", "begin")
+    own.run("scancel --me")
+    forgotten()
+    answer = own.call({**stays, "attempt": 1, "wait": True})
+    state, word = ("CANCELLED", "cancelled") if accounting else ("GONE", "no_trace")
+    assert (answer["job"]["state"], answer["cause"]["word"]) == (state, word)
+    assert not answer["goes_on"]
+
+    assert own.works.count("begin") == 6
+    assert own.submit("--output=/dev/null", "--wrap=true") == "8", "seven were submitted before"
+
+
+@pytest.mark.torture
+def test_a_successor_does_without_the_node_that_failed(own: Outage) -> None:
+    own.start("nodes", nodes=3, accounting=False)
+    body = 'if [ "$MNRUN_ATTEMPT" = 1 ]; then srun sleep 300; fi\nsrun hostname > hosts'
+    arguments = own.job(body, wait=True)
+    script = arguments["script"].replace("--ntasks=1", "--nodes=2 --ntasks-per-node=1")
+    call = later(own.call, {**arguments, "script": script})
+    folder = arguments["run_dir"]
+    own.wait(f"cat {folder}/works", "begin")
+    kill_node(own, "osk-gpu95")
+    answer = call.result(180)
+    assert not answer.get("failed"), answer["msg"]
+    assert (answer["attempt"], answer["job"]["state"]) == (2, "COMPLETED")
+    assert sorted(own.run(f"cat {folder}/hosts").split()) == ["osk-gpu94", "osk-gpu96"]
+    first, second = record(own, folder, "sft")["attempts"]
+    assert (first["state"], first["lost_nodes"]) == ("NODE_FAIL", "osk-gpu95")
+    assert second["exclude"] == "osk-gpu95"
 
 
 @pytest.mark.torture

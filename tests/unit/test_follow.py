@@ -107,7 +107,7 @@ def entry(phase: str, state: str, step: int | None = None, **changes: Any) -> di
 
 
 def info(*entries: dict[str, Any]) -> dict[str, Any]:
-    return {"changed": False, "stages": list(entries)}
+    return {"changed": False, "stages": list(entries), "damaged": []}
 
 
 RUNNING, ENDED = entry("running", "RUNNING", 40), entry("succeeded", "COMPLETED", 160)

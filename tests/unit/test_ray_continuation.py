@@ -132,3 +132,14 @@ def test_a_cluster_that_slurm_has_forgotten_leaves_no_trace(ppo: Ppo) -> None:
 def test_the_head_is_given_up_soon_as_the_login_node_knows_more() -> None:
     assert ActionModule.silence <= 60
     assert not ActionModule.continues
+
+
+def test_another_job_with_the_cluster_s_id_says_nothing_about_it(ppo: Ppo) -> None:
+    ppo.train()
+    ppo.slurm.jobs.clear()  # Slurm was wiped
+    theirs = FakeJob("12", "theirs", "", "/", ppo.clock.now() + 1000, nodes="osk-gpu95")
+    ppo.slurm.jobs.append(theirs)
+    ppo.slurm.node_states["osk-gpu95"] = "down*"
+    ppo.slurm.end(theirs, "TIMEOUT")
+    assert ppo.records.host(ppo.attempt()) is None
+    assert ppo.records.lost_nodes(ppo.attempt()) == []

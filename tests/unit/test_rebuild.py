@@ -8,12 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.backends import slurm_or_ray
 from ansible_collections.mnrun.train.plugins.module_utils.errors import Damaged, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.info import Question, answer
 from ansible_collections.mnrun.train.plugins.module_utils.job import NOT_SUBMITTED, Phase
+from ansible_collections.mnrun.train.plugins.module_utils.only import Only
 from ansible_collections.mnrun.train.plugins.module_utils.present import plan
+from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
 from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stop import StopRule
 
-from tests.unit.conftest import Run
+from tests.unit.conftest import SPEC, Run
 from tests.unit.test_checkpoint import write_step
 from tests.unit.test_fence import arrive_late, claim, cut_off, folder_of
 
@@ -110,9 +116,19 @@ def test_a_job_that_cannot_be_found_is_waited_for_and_then_given_up(
     assert run.present().action is Action.ATTACH
 
 
+def test_another_spec_s_record_is_made_again_by_the_request_beside_it(run: Run) -> None:
+    run.present(labels={"owner": "me"})
+    damage(run)
+    with pytest.raises(Refused, match=r"Job 12 (?s:.*)lr: 0\.1 -> 0\.2"):
+        run.present(spec={**OTHER, "data": {"path": "train.parquet"}})
+    assert run.attempt().job_id == "12"
+    assert run.record().labels == {"owner": "me"}
+
+
 def test_another_spec_s_record_is_made_again_by_its_checkpoints(run: Run) -> None:
     run.present(checkpoints=run.rule)
     damage(run)
+    (folder_of(run) / "request.json").unlink()
     with pytest.raises(Refused, match=r"Job 12 (?s:.*)lr: 0\.1 -> 0\.2"):
         run.present(spec={**OTHER, "data": {"path": "train.parquet"}}, checkpoints=run.rule)
     assert run.attempt().job_id == "12"
@@ -121,6 +137,8 @@ def test_another_spec_s_record_is_made_again_by_its_checkpoints(run: Run) -> Non
 def test_what_cannot_be_made_again_for_sure_is_refused(run: Run) -> None:
     run.present()
     path = damage(run)
+    request = folder_of(run) / "request.json"
+    request.write_text(request.read_text().replace("0.1", "0.3"))
     with pytest.raises(Damaged, match="of another spec than the one you run"):
         run.present(spec=OTHER)
     (folder_of(run) / "script.sh").unlink()
@@ -136,3 +154,40 @@ def test_a_plan_changes_nothing(run: Run) -> None:
     with pytest.raises(Damaged, match="Running the stage itself makes it again"):
         plan(run.stage())
     assert (folder_of(run) / "record.json").read_text() == before
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("kind", ["empty", "cut", "another job"])
+def test_a_job_with_a_damaged_record_can_be_cancelled(run: Run, kind: str, runs: bool) -> None:
+    run.present(labels={"owner": "me"})
+    if runs:
+        run.slurm.run(run.job)
+        claim(run, "12")
+    damage(run, kind)
+    bare = run.stage(spec={}, name="sft")  # who cancels knows the stage and nothing else
+    outcome = absent(bare, Only(), StopRule(), check=False, cancelled_by="mnrun cancel by me")
+    assert (outcome.action, run.job.state.split()[0]) == (Action.STOP, "CANCELLED")
+    assert "was made again" in outcome.notes[0]
+    assert run.attempt().cancelled_by == "mnrun cancel by me"
+    assert run.record().labels == {"owner": "me"}
+
+
+def test_what_is_not_ours_is_left_alone_also_when_its_record_was_damaged(run: Run) -> None:
+    run.present(labels={"owner": "user"})
+    damage(run)
+    only = Only(labels={"owner": "ppo"})
+    assert absent(run.stage(spec={}), only, StopRule(), check=False).action is Action.NOTHING
+    assert run.job.state == "PENDING"
+
+
+def test_the_others_are_told_beside_a_damaged_record(run: Run) -> None:
+    run.present()
+    run.present(stage="convert")
+    run.present(spec={**SPEC, "lr": 0.3}, stage="other")
+    path = damage(run)
+    client = SlurmClient(run.slurm, run.clock)
+    told = answer(Question(run.folder), slurm_or_ray(run.folder, client), run.clock)
+    assert [entry["stage"] for entry in told.stages] == ["convert", "other"]
+    (damaged,) = told.damaged
+    assert damaged["stage"] == "sft"
+    assert str(path) in damaged["msg"]

@@ -74,7 +74,7 @@ def test_a_submission_returns_all_that_a_role_needs(call: Call, folder: Path) ->
     assert answer["output"] is None
     assert "diff" not in answer
     names = sorted(path.name for path in Path(answer["record"]).iterdir())
-    assert names == ["ranks.sh", "record.json", "script.sh"]
+    assert names == ["ranks.sh", "record.json", "request.json", "script.sh"]
 
 
 def test_the_jobs_of_a_run_with_a_name_begin_with_it(
@@ -183,7 +183,7 @@ def test_a_run_folder_that_cannot_be_made_is_named(call: Call, tmp_path: Path) -
 def test_info_tells_of_every_stage_and_changes_nothing(
     call: Call, folder: Path, slurm: FakeSlurm
 ) -> None:
-    assert call(slurm_job_info) == {"changed": False, "stages": []}
+    assert call(slurm_job_info) == {"changed": False, "stages": [], "damaged": []}
     call(**options(folder))
     call(**options(folder, stage="environment", spec={}))
     slurm.run(slurm.jobs[0])
@@ -194,6 +194,16 @@ def test_info_tells_of_every_stage_and_changes_nothing(
     assert entries["sft"]["seconds"] == 0
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert call(slurm_job_info, stage="ppo")["stages"] == []
+
+
+def test_info_warns_of_a_damaged_record_and_tells_of_the_others(call: Call, folder: Path) -> None:
+    call(**options(folder))
+    call(**options(folder, stage="environment", spec={}))
+    (path,) = folder.glob(".mnrun/sft/*/record.json")
+    path.write_text("")
+    answer = call(slurm_job_info)
+    assert [entry["stage"] for entry in answer["stages"]] == ["environment"]
+    assert str(path) in answer["damaged"][0]["msg"]
 
 
 def test_info_waits_for_something_new(
