@@ -89,6 +89,14 @@ def read_text(path: Path) -> str | None:
         return None
 
 
+def changed_at(path: Path) -> int:
+    """When a file was written last, in nanoseconds since the epoch; 0 if it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def parse_json(text: str) -> Any:
     """What a text in JSON says; None if it is not whole, or holds a number that is none."""
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from .clock import Clock, Deadline
 from .end_record import end_path, start_path
 from .errors import Unknown
+from .files import changed_at
 from .job import Attempt, Backend, Observation, Phase
 
 TICK = 0.5  # seconds between two looks at the job's files
@@ -23,7 +24,9 @@ class Watch:
         self._folder = folder
         self._attempt = attempt
         self._clock = clock
-        self._files = (start_path(folder, attempt.number), end_path(folder, attempt.number))
+        # What the job itself writes, and the record: somebody else may end the job.
+        record = folder / "record.json"
+        self._files = (start_path(folder, attempt.number), end_path(folder, attempt.number), record)
         self._seen = self._there()
         self._asked = clock.monotonic()
         self.observation = backend.observe(folder, attempt)
@@ -33,7 +36,7 @@ class Watch:
 
     def look(self) -> Observation:
         """The newest observation; asks the scheduler if it is time to, or if the job itself has
-        just written that it started or ended."""
+        just written that it started or ended, or somebody wrote into the record."""
         there, now = self._there(), self._clock.monotonic()
         if there != self._seen:
             self._seen, self._news = there, now
@@ -48,8 +51,8 @@ class Watch:
         begin = seen.start if seen.phase is Phase.RUNNING else None  # else Slurm's estimate
         return max(0.0, self._clock.now() - (begin or self._attempt.intent_time))
 
-    def _there(self) -> list[bool]:
-        return [path.exists() for path in self._files]
+    def _there(self) -> list[int]:
+        return [changed_at(path) for path in self._files]
 
     def _delay(self, now: float) -> float:
         age = min(now - self._news, max(0.0, self._clock.now() - self._attempt.intent_time))

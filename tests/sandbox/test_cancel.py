@@ -60,3 +60,18 @@ def test_mnrun_cancel_ends_it_and_says_by_whom(stage: Stage) -> None:
     again = mnrun("cancel", mnrun_run_dir=stage.inside)
     assert (again.code, again.changed) == (0, 0), again.text
     assert "Nothing of this run was running." in again.text
+
+
+def test_a_job_whose_record_is_damaged_is_named_and_can_be_cancelled(stage: Stage) -> None:
+    stage.call(STAYS)
+    stage.sandbox.wait(f"ls tests/{stage.outside.parent.name}/*/.mnrun/sft/*", r"start-1\.json")
+    path = next(stage.outside.rglob("record.json"))
+    path.write_text(path.read_text()[:200])
+    status = mnrun("status", mnrun_run_dir=stage.inside)
+    assert status.code == 0, status.text
+    assert f"{path.parent.name}/record.json is damaged" in status.text
+    cancel = mnrun("cancel", mnrun_run_dir=stage.inside)
+    assert (cancel.code, cancel.changed) == (0, 1), cancel.text
+    assert "It ended as CANCELLED." in cancel.text
+    assert stage.sandbox.run("squeue --me -h") == ""
+    assert len(stage.names()) == 1

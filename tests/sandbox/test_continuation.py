@@ -129,7 +129,8 @@ def test_a_resume_that_makes_no_step_is_noticed_and_cured(
 def test_training_outlives_its_controller_which_says_how_to_come_back(
     sandbox: Cluster, folder: str, tmp_path: Path, end: signal.Signals
 ) -> None:
-    given = {"mnrun_run_dir": folder, "sft_overrides": SFT}
+    short = {**SFT, "trainer.total_training_steps": 3 * SAVE}
+    given = {"mnrun_run_dir": folder, "sft_overrides": short}
     with running(tmp_path / "log", "sft", **given) as command:
         reach(command, "sft", 10)
         os.killpg(command.process.pid, end)
@@ -143,7 +144,7 @@ def test_training_outlives_its_controller_which_says_how_to_come_back(
         code, text = command.end()
     assert code == 0, text
     assert "works on it already" in text
-    assert len(trained_on(sandbox, folder, "sft", STEPS)) == 1
+    assert len(trained_on(sandbox, folder, "sft", 3 * SAVE)) == 1
 
 
 # PPO: the Ray cluster comes up again, and the Ray job resumes on it

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.cause import Cause
 from ansible_collections.mnrun.train.plugins.module_utils.conclude import conclude
 from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid, Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
@@ -83,6 +84,25 @@ def test_a_time_out_leaves_the_job_alone(run: Run) -> None:
     assert "The time to wait (wait_timeout) is over, and job 12 is still" in outcome.problem
     assert run.clock.monotonic() == pytest.approx(50, abs=1)
     assert run.slurm.count("scancel") == 0
+
+
+def test_what_somebody_else_cancels_is_known_at_once(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    cancelled = []
+
+    def cancel() -> None:
+        other = run.stage()
+        record = run.record()
+        record.attempts[-1].cancelled_by = "mnrun cancel by me"
+        run.slurm.end(run.job, "CANCELLED by 2000")
+        other.ledger.save(record)
+        cancelled.append(run.clock.now())
+
+    run.clock.after(3605, cancel)
+    outcome = conclude(run.stage(), 1, 9000)
+    assert outcome.cause is Cause.CANCELLED_HERE
+    assert run.clock.now() - cancelled[0] < 2
 
 
 def test_an_end_record_makes_slurm_be_asked_at_once(run: Run) -> None:
