@@ -60,9 +60,8 @@ def test_a_training_ppo_is_cancelled(
         began = time.monotonic()
         code, text = command.end(120)
         waited = time.monotonic() - began
-    assert (cancel.code, cancel.changed) == (0, 2), cancel.text
-    assert "ppo: Stopped: job ppo-" in cancel.text
-    assert f"ray: Stopped: job {job}." in cancel.text
+    assert cancel.code == 0, cancel.text
+    assert "ppo: Stopped: job ppo-" in cancel.text  # its Ray cluster: by this one, or by the other
     print(f"the controller knew {waited:.0f} s after mnrun cancel was done:\n{text}")
     assert code == 1, text
     assert "Cause: cancelled by you with `mnrun cancel`." in text
