@@ -28,6 +28,12 @@ SFT = {
     "trainer.test_freq": 10000,
 }
 
+# Of a data set; its epochs are short then.
+FIRST_ROWS = (
+    "import sys; from pyarrow.parquet import *; "
+    "write_table(read_table(sys.argv[1])[:640], sys.argv[2])"
+)
+
 
 @pytest.fixture
 def folder(sandbox: Cluster) -> Iterator[str]:
@@ -100,12 +106,15 @@ def test_a_resume_that_makes_no_step_is_noticed_and_cured(
     sandbox: Cluster, folder: str, tmp_path: Path
 ) -> None:
     epoch = 64
+    some = f"{folder}-rows.parquet"
+    sandbox.run(f"conda_env/bin/python -c '{FIRST_ROWS}' data/gsm8k/train.parquet {some}")
     given = {
         "mnrun_run_dir": folder,
+        "mnrun_train_files": [some],
         "sft_overrides": {
             **SFT,
-            "data.train_batch_size": 80,
-            "data.micro_batch_size_per_gpu": 40,
+            "data.train_batch_size": 10,
+            "data.micro_batch_size_per_gpu": 5,
             "trainer.save_freq": epoch // 2,
             "trainer.total_epochs": 2,
         },
