@@ -1,7 +1,8 @@
 """Why an attempt ended: one typed cause, from the state, the exit code and the log. Pure.
 
-What Slurm says outright comes first (TIMEOUT, NODE_FAIL, …), then how the Ray cluster around a Ray
-job ended, then the log. What nothing speaks for is not guessed: it is `TRAINER`.
+What Slurm says outright comes first (TIMEOUT, NODE_FAIL, …; where it has forgotten the job, its
+last words in the job's log), then how the Ray cluster around a Ray job ended, then the log. What
+nothing speaks for is not guessed: it is `TRAINER`.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ class Cause(Enum):
     )
     KILLED = (
         "killed",
-        "killed from outside (SIGKILL)",
+        "killed from outside (SIGKILL or SIGTERM)",
         (
-            "Mostly that is the kernel, for lack of memory; the node's log (dmesg) says so. Nobody "
-            "told mnrun."
+            "SIGKILL (137) is mostly the kernel, for lack of memory; the node's log (dmesg) says "
+            "so. SIGTERM (143) is how Slurm and Ray end a job. Nobody told mnrun."
         ),
     )
     NETWORK = (
@@ -166,6 +167,15 @@ _BY_STATE = {
 }
 _KILLED = (128 + 9, 128 + 15)  # exit codes of SIGKILL and SIGTERM
 
+# What Slurm writes into the log of a job that it ends.
+_ENDED = re.compile(r"\*\*\* JOB ([0-9]+) ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+))?")
+_BY_ENDED = {
+    "TIME LIMIT": Cause.TIME_LIMIT,
+    "PREEMPTION": Cause.PREEMPTED,
+    "NODE FAILURE": Cause.NODE,
+    "": Cause.CANCELLED,
+}
+
 # What one line can prove, the surest first.
 _SURE = (
     (Cause.QUOTA, re.compile(r"Disk quota exceeded|\[Errno 122\]")),
@@ -223,7 +233,7 @@ def find(evidence: Evidence) -> Cause:
         return _BY_STATE[attempt.state]
     if attempt.phase is Phase.CANCELLED:
         return Cause.CANCELLED
-    around = _by_host(evidence)
+    around = _by_last_words(evidence) or _by_host(evidence)
     if around:
         return around
     told = _by_log(evidence)
@@ -242,6 +252,15 @@ _OF_A_LOST_NODE = (
     Cause.KILLED,
     Cause.NO_TRACE,
 )
+
+
+def _by_last_words(evidence: Evidence) -> Cause | None:
+    """By what Slurm wrote when it ended the job: that stands when it has forgotten the job."""
+    for line in evidence.last_lines:
+        match = _ENDED.search(line)
+        if match and match.group(1) == evidence.attempt.job_id:
+            return _BY_ENDED.get((match.group(2) or "").strip())
+    return None
 
 
 def _by_host(evidence: Evidence) -> Cause | None:
@@ -272,7 +291,8 @@ def _by_log(evidence: Evidence) -> Cause:
         return Cause.NETWORK
     if attempt.state == GONE:
         return Cause.NO_TRACE
-    return Cause.KILLED if attempt.exit_code == 128 + 9 else Cause.TRAINER
+    killed, ended = (attempt.exit_code == code for code in _KILLED)
+    return Cause.KILLED if killed or (ended and not telling) else Cause.TRAINER
 
 
 def _says(evidence: Evidence, words: re.Pattern[str]) -> bool:

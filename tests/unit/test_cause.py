@@ -51,6 +51,37 @@ def test_who_cancelled_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("why", "cause"),
+    [
+        ("", Cause.CANCELLED),
+        (" DUE TO TIME LIMIT", Cause.TIME_LIMIT),
+        (" DUE TO PREEMPTION", Cause.PREEMPTED),
+        (" DUE TO NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS", Cause.NODE),
+        (" DUE TO SOMETHING NEW", Cause.KILLED),
+    ],
+)
+@pytest.mark.parametrize("state", ["FAILED", GONE])
+def test_slurm_s_last_words_stand_when_it_has_forgotten_the_job(
+    state: str, why: str, cause: Cause
+) -> None:
+    line = (
+        f"2/9 [00:17]slurmstepd-a: error: *** JOB 12 ON a CANCELLED AT 2026-11-25T22:54:53{why} ***"
+    )
+    attempt = ended(state, exit_code=137)
+    lines = ("slurmstepd-a: error: *** STEP 12.0 ON a CANCELLED AT 2026-11-25T22:54:53 ***", line)
+    if state == "FAILED" or cause is not Cause.KILLED:
+        assert find(Evidence(attempt, last_lines=lines)) is cause
+    other = line.replace("JOB 12", "JOB 13")
+    assert find(Evidence(attempt, last_lines=(other,))) in (Cause.KILLED, Cause.NO_TRACE)
+
+
+def test_a_sigterm_that_nobody_explains_is_no_failure_of_the_training() -> None:
+    assert find(Evidence(ended(exit_code=143))) is Cause.KILLED
+    raised = Evidence(ended(exit_code=143), telling="ValueError: no such thing")
+    assert find(raised) is Cause.TRAINER
+
+
+@pytest.mark.parametrize(
     ("line", "cause"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", Cause.GPU_MEMORY),
