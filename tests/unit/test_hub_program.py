@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import stat
 import subprocess
 import sys
 import time
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid, MnrunError
 from ansible_collections.mnrun.train.plugins.module_utils.hub_program import Work, run_program
+from ansible_collections.mnrun.train.plugins.module_utils.progress import parse
+from ansible_collections.mnrun.train.plugins.modules.hub_token_info import find
 
 ROOT = Path(__file__).parents[2]
 ECHO = """
@@ -111,3 +115,44 @@ def test_the_token_is_kept_for_its_owner_only(tmp_path: Path) -> None:
     assert path.read_text() == "hf_secret"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert keep(path, "hf_secret") == {"changed": False}
+
+
+def test_a_token_that_will_be_needed_is_looked_for_before(tmp_path: Path) -> None:
+    there = tmp_path / "token"
+    files = [tmp_path / "none", there]
+    with pytest.raises(Invalid, match=f"no token for it.*HF_TOKEN.*looked for: .*{there}"):
+        find(files, given=False)
+    assert find(files, given=True) == ""
+    there.write_text("hf_secret")
+    there.chmod(0o640)
+    with pytest.raises(Invalid, match=f"Others can read .*chmod 600 {there}"):
+        find(files, given=True)
+    there.chmod(0o600)
+    assert find(files, given=False) == str(there)
+    there.write_text(" \n")
+    with pytest.raises(Invalid, match="no token in"):
+        find(files, given=True)
+
+
+def test_progress_is_told_as_mnrun_reads_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "roles" / "publish" / "files"))
+    hub = importlib.import_module("hub")
+    monkeypatch.setattr(hub, "PACE", 0.01)
+    meter = hub.Meter([1_000_000, 2_500_000_000])
+    meter.file(1_000_000, "config.json")
+    told = threading.Event()
+
+    def arrived() -> int:
+        told.set()
+        return 500_000_000
+
+    with meter.watching(arrived):
+        assert told.wait(10)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mnrun: [1/2] 1 MB of 2.5 GB, files"
+    assert "mnrun: [1/2] 501 MB of 2.5 GB, files" in lines
+    progress = parse("\n".join(lines) + "\n")
+    assert (progress.step, progress.total, progress.doing) == (1, 2, "501 MB of 2.5 GB, files")
+    sys.modules.pop("hub")

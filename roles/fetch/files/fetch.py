@@ -12,12 +12,13 @@ from __future__ import annotations
 import fnmatch
 import shutil
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gsm8k
-from hub import HubError, connect, git_name, listing, patiently, run, say, sha256, size_text
+from hub import HubError, Meter, connect, git_name, listing, patiently, run, say, sha256, size_text
 
 Plan = dict[str, Any]
 
@@ -94,18 +95,28 @@ def bring(plan: Plan, part: Plan, kind: str, files: dict[str, Any]) -> list[str]
     say(f"{part['repo']}: {len(names)} of {len(files)} files to get, {size_text(total)}")
     if plan.get("check"):
         return names
-    done, options = 0, {"revision": part["commit"], "repo_type": kind, "local_dir": staging}
-    for number, name in enumerate(names, 1):
+    options = {"revision": part["commit"], "repo_type": kind, "local_dir": staging}
+    meter = Meter([files[name].size for name in names])
+    for name in names:
         if not same(staging / name, files[name]):
             (staging / name).unlink(missing_ok=True)
-            patiently(partial(api.hf_hub_download, part["repo"], name, **options))
+            with meter.watching(partial(arriving, staging)):
+                patiently(partial(api.hf_hub_download, part["repo"], name, **options))
         if not same(staging / name, files[name]):
             (staging / name).unlink(missing_ok=True)
             raise HubError(f"{name} of {part['repo']} arrived damaged. Run this again.")
-        done += files[name].size
-        say(f"{number}/{len(names)} files, {size_text(done)} of {size_text(total)}: {name}")
+        meter.file(files[name].size, name)
     shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's notes for going on
     return names
+
+
+def arriving(staging: Path) -> int:
+    """Bytes of the file that is on its way; the client writes it beside its notes."""
+    sizes = [0]
+    for path in (staging / ".cache").rglob("*.incomplete"):
+        with suppress(OSError):  # it is whole by now, and has its name
+            sizes.append(path.stat().st_size)
+    return max(sizes)
 
 
 def same(path: Path, remote: Any) -> bool:

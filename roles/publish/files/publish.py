@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import manifest
 from hub import (
     HubError,
+    Meter,
     connect,
     explain,
     from_where,
@@ -29,7 +30,6 @@ from hub import (
     patiently,
     run,
     say,
-    size_text,
 )
 
 CARD = "README.md"
@@ -191,17 +191,16 @@ def send(api: Any, plan: dict[str, Any], files: dict[str, File], obsolete: list[
     repo, revision = plan["repo"], plan["revision"]
     if revision != MAIN:
         patiently(partial(api.create_branch, repo, branch=revision, exist_ok=True))
-    additions, done, options = [], 0, {"revision": revision, "free_memory": False}
-    total = sum(file.size for file in files.values())
-    for number, (name, file) in enumerate(files.items(), 1):
+    additions, options = [], {"revision": revision, "free_memory": False}
+    meter = Meter([file.size for file in files.values()])
+    for name, file in files.items():
         addition = CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(file.path))
         if addition.upload_info.sha256.hex() != file.sha256:
             raise HubError(f"{file.path} is damaged: its content is not what the manifest says")
         # What is on the Hub's storage from an upload that was cut off is not sent again.
         patiently(partial(api.preupload_lfs_files, repo, [addition], **options))
         additions.append(addition)
-        done += file.size
-        say(f"{number}/{len(files)} files, {size_text(done)} of {size_text(total)}: {name}")
+        meter.file(file.size, name)
     removals = [CommitOperationDelete(path_in_repo=name) for name in obsolete]
     operations, message = [*additions, *removals], plan["message"]
     commit = patiently(
@@ -243,9 +242,11 @@ def to_folder(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
         return result
     if sending and (target / manifest.NAME).exists():
         (target / manifest.NAME).unlink()  # without one the folder counts as unfinished
-    for number, name in enumerate([*sending, *({manifest.NAME} - set(sending))], 1):
+    last = [name for name in (manifest.NAME,) if name not in sending]
+    meter = Meter([files[name].size for name in [*sending, *last]])
+    for name in [*sending, *last]:
         copy(files[name], target / name)
-        say(f"{number}/{len(sending)} files: {name}")
+        meter.file(files[name].size, name)
     for name in gone:
         (target / name).unlink()
     wrong = [name for name, file in files.items() if not same_file(file, target / name)]

@@ -1,0 +1,96 @@
+#!/usr/bin/python
+# Copyright: The mnrun authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hub_token_info
+short_description: See whether there will be a token for the Hugging Face Hub
+description:
+  - Asked before a training whose model is to be published, so that a token that is missing does not
+    show days later.
+  - A token is neither returned nor tried.
+author: The mnrun authors
+version_added: 0.1.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing, in check mode or not.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  files:
+    description: Where a token may lie on this machine. The first that is there counts.
+    type: list
+    elements: str
+    required: true
+  given:
+    description: There is a token elsewhere, which is used if none of O(files) is there.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Have a token for the Hub
+  mnrun.train.hub_token_info:
+    files: [~/.config/huggingface/token, ~/.cache/huggingface/token]
+"""
+
+RETURN = r"""
+path:
+  description: The file with the token; empty if it comes from elsewhere.
+  type: str
+  returned: success
+"""
+
+from pathlib import Path
+from typing import List
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.errors import Invalid, MnrunError
+from ..module_utils.files import expand
+
+SPEC = {
+    "files": {"type": "list", "elements": "str", "required": True},
+    "given": {"type": "bool", "default": False},
+}
+
+
+def find(files: List[Path], given: bool) -> str:  # noqa: UP006 - Python 3.8
+    """The file of the token; as the programs that use it look for it. Raises Invalid."""
+    for path in files:
+        if not path.exists():
+            continue
+        if path.stat().st_mode & 0o077:
+            raise Invalid(
+                f"Others can read the Hub's token in {path}, so nothing was started. Run: chmod "
+                f"600 {path}"
+            )
+        if not path.read_text(encoding="utf-8").split():
+            raise Invalid(f"There is no token in {path}, so nothing was started. Write it there.")
+        return str(path)
+    if given:
+        return ""
+    looked = ", ".join(map(str, files))
+    raise Invalid(
+        "The model is to be published on the Hugging Face Hub, and there is no token for it, so "
+        f"nothing was started. Set HF_TOKEN, or put a token in a file of mode 600 (looked for: "
+        f"{looked})."
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        files = [expand(path) for path in module.params["files"]]
+        module.exit_json(changed=False, path=find(files, module.params["given"]))
+    except MnrunError as error:
+        module.fail_json(msg=error.message, **error.details)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}. Nothing was started.")
+
+
+if __name__ == "__main__":
+    main()
