@@ -12,7 +12,7 @@ from .files import expand
 from .preflight_data import Checked, check_file
 from .preflight_identity import file_identity, folder_identity
 from .preflight_model import model_faults
-from .preflight_saves import kept, too_few_kept, weights
+from .preflight_saves import keep_faults, kept, kept_by, too_few_kept, weights
 from .preflight_told import told
 from .preflight_trainer import Field, Reads, reads
 from .process import Runner
@@ -40,6 +40,9 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     test = [expand(path) for path in params["test_files"]]
     _check_data(train, test, trainers, report)
     report.faults += [fault for each in trainers for fault in too_few_kept(each.stage, each.saves)]
+    keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
+    for each in trainers:
+        report.faults += keep_faults(each.stage, keeps[each.stage], each.saves)
     report.faults = list(dict.fromkeys(report.faults))
     if not report.faults:
         _identify(params, train, test, report)
@@ -129,11 +132,14 @@ def _by_stages(told: list[tuple[str, str]]) -> list[str]:
 def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
     """What the checkpoints of each stage take. PPO's other model, if any, is as large as SFT's."""
     known = weights(expand(params["model"])) if params["model"] else 0
+    keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
     for trainer in trainers:
         rows = sum(report.rows[str(path)] for path in trainer.train_files)
+        keep = keeps[trainer.stage]
+        given = (trainer.saves, rows, trainer.batch)
         report.checkpoints[trainer.stage] = {
             "step_bytes": known * trainer.saves.bytes_per_weight,
-            "kept": kept(trainer.saves, rows, trainer.batch),
+            "kept": kept_by(keep, *given) if keep else kept(*given),
         }
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .weights import INDEX, read_json
 
 BYTES = {"model": 4, "optimizer": 8, "hf_model": 4}  # for each weight
+NEWEST = 2  # checkpoints that stay, if a stage's variable for them does not say how many
 _PARTS = ("actor", "critic")
 _LONGEST_HEADER = 100_000_000  # bytes
 
@@ -27,6 +28,7 @@ class Saves(NamedTuple):
     keep: int  # the newest so many; 0: all
     epochs: int
     steps: int  # 0: as many as the data give
+    validates: int = 0  # steps between two validations; 0 or less: none before the end
 
 
 def saves(config_name: str, config: Any) -> Saves:
@@ -41,6 +43,7 @@ def saves(config_name: str, config: Any) -> Saves:
         else _keep(trainer, ["max_ckpt_to_keep"]),
         epochs=int(trainer.get("total_epochs") or 1),
         steps=int(trainer.get("total_training_steps") or 0),
+        validates=int(trainer.get("test_freq") or 0),
     )
 
 
@@ -68,6 +71,34 @@ def too_few_kept(stage: str, found: Saves) -> list[str]:
         return []
     why = "the trainer deletes it before it writes the next, and an end in between loses all"
     return [f"{stage}: with one checkpoint to keep, {why}; keep 2 or more (max_…ckpt_to_keep)"]
+
+
+def keep_faults(stage: str, keep: dict[str, Any], found: Saves) -> list[str]:
+    """What of `<stage>_keep` cannot be done."""
+    if not keep:
+        return []
+    name, faults = f"{stage}: {stage}_keep", []
+    if int(keep.get("newest", NEWEST)) < 1:
+        faults.append(f"{name}: newest must be 1 or more; a training goes on from the newest one")
+    if int(keep.get("every") or 0) < 0:
+        faults.append(f"{name}: every must be 0 or more")
+    if keep.get("best") and found.validates <= 0:
+        faults.append(
+            f"{name}: nothing is validated while it trains, so there is no best checkpoint; set "
+            "trainer.test_freq, best to trainer.save_freq"
+        )
+    return faults
+
+
+def kept_by(keep: dict[str, Any], found: Saves, rows: int, batch: int) -> int:
+    """The same as `kept`, with the stage's variable for what stays. One more lies there for a
+    while: nothing goes before a newer one is finished."""
+    every = int(keep.get("every") or 0)
+    wanted = int(keep.get("newest", NEWEST)) + bool(keep.get("best")) + 1
+    if every and found.every > 0:
+        both = every * found.every // math.gcd(every, found.every)
+        wanted += steps(found, rows, batch) // both
+    return min(kept(found._replace(keep=0), rows, batch), wanted)
 
 
 def steps(found: Saves, rows: int, batch: int) -> int:

@@ -10,29 +10,41 @@ from .checkpoint_folder import owned
 from .errors import Refused
 from .files import names
 from .job import CheckpointRule, Record
+from .process import Runner, run
+from .quota import quotas
+from .stage import sentence
 
 _STEP = re.compile(r"global_step_\d+")
 
 
-def require_space(rule: CheckpointRule | None, record: Record) -> None:
-    """Raise Refused if the file system has too little room for the checkpoints still to come.
+def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = run) -> None:
+    """Raise Refused if the file system, or a quota there, has too little room for the checkpoints
+    still to come.
 
     Those that lie there already, of the same spec, have their room.
     """
     if rule is None or not rule.step_bytes:
         return
     place = owned(rule, record.fingerprint)
-    # One more than those to keep is never there: the trainer deletes before it writes.
+    # `kept` is the most at one time: the trainer deletes before it writes, ours after that.
     to_come = max(1, rule.kept - (_there(place) if place else 0))
-    free = _free(rule.path)
-    if free >= to_come * rule.step_bytes:
+    needed = to_come * rule.step_bytes
+    there = _existing(rule.path)
+    free = _free(there)
+    found = [(f"The file system of {rule.path} has room for {_size(free)}", free)]
+    if free >= needed:
+        found = [
+            (f"{sentence(whose)} on {there} leaves {_size(left)} of {_size(limit)}", left)
+            for whose, left, limit in quotas(there, runner)
+        ]
+    short = [text for text, left in found if left < needed]
+    if not short:
         return
     raise Refused(
-        f"The file system of {rule.path} has room for {_size(free)}, too little for "
-        f"{to_come} x {_size(rule.step_bytes)} of checkpoints. Nothing was submitted. Free some "
-        "room, keep fewer (trainer.max_ckpt_to_keep, for PPO max_actor_ckpt_to_keep and "
-        "max_critic_ckpt_to_keep; 2 or more), or save more seldom (trainer.save_freq). If the "
-        "estimate is wrong: data_check_space=false."
+        f"{'; '.join(short)}: too little for {to_come} x {_size(rule.step_bytes)} of checkpoints. "
+        f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep; or, 2 or more, "
+        "trainer.max_ckpt_to_keep, for PPO max_actor_ckpt_to_keep and max_critic_ckpt_to_keep), or "
+        "save more seldom (trainer.save_freq). If the estimate is wrong: data_check_space=false."
     )
 
 
@@ -42,9 +54,13 @@ def _there(place: CheckpointRule) -> int:
     return len([step for step in steps if all((step / part).is_dir() for part in place.parts)])
 
 
-def _free(path: Path) -> int:
+def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
+    return path
+
+
+def _free(path: Path) -> int:
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
 

@@ -12,13 +12,7 @@ description:
   - A token is neither returned nor tried.
 author: The mnrun authors
 version_added: 0.1.0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing, in check mode or not.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment: mnrun.train.read_only
 options:
   files:
     description: Where a token may lie on this machine. The first that is there counts.

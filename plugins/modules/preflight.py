@@ -64,6 +64,12 @@ options:
         description: Options that a user gave and may not, each with what to use instead.
         type: dict
         default: {}
+      keep:
+        description: >-
+          Which checkpoints stay (C(newest), C(best), C(every)), in place of the trainer's own
+          option. Empty for that one.
+        type: dict
+        default: {}
   slurm:
     description: Requests to Slurm to check.
     type: list
@@ -153,6 +159,7 @@ SPEC = {
             "config_name": {"type": "str", "required": True},
             "overrides": _TEXTS,
             "refused": {"type": "dict", "default": {}},
+            "keep": {"type": "dict", "default": {}},
         },
     },
     "slurm": {

@@ -16,7 +16,9 @@ from ansible_collections.mnrun.train.plugins.module_utils.errors import Refused
 from ansible_collections.mnrun.train.plugins.module_utils.job import CheckpointRule, Record
 from ansible_collections.mnrun.train.plugins.module_utils.preflight_saves import (
     Saves,
+    keep_faults,
     kept,
+    kept_by,
     saves,
     too_few_kept,
     weights,
@@ -109,6 +111,33 @@ def test_one_is_too_few_to_keep() -> None:
     (fault,) = too_few_kept("sft", Saves(12, 1, 1, 1, 0))
     assert "keep 2 or more" in fault
     assert too_few_kept("sft", Saves(12, 1, 2, 1, 0)) == too_few_kept("sft", Saves(12, 1, 0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("keep", "number"),
+    [
+        ({"newest": 2}, 3),  # nothing goes before a newer one is finished
+        ({"newest": 2, "best": True}, 4),
+        ({"best": True, "every": 40}, 11),  # 4, and 7 of steps 40, 80, … 280
+        ({"newest": 1, "every": 30}, 6),  # of those that are saved, each sixtieth
+        ({"newest": 99}, 15),
+    ],
+)
+def test_how_many_will_lie_there_by_our_own_variable(keep: dict[str, Any], number: int) -> None:
+    assert kept_by(keep, Saves(12, 20, 0, 10, 0, 20), rows=7473, batch=256) == number
+
+
+def test_what_cannot_be_kept_is_a_fault() -> None:
+    saves = Saves(12, 20, 0, 10, 0, 20)
+    assert keep_faults("sft", {}, saves) == []
+    assert keep_faults("sft", {"newest": 1, "best": True, "every": 3}, saves) == []
+    (fault,) = keep_faults("sft", {"newest": 0}, saves)
+    assert "sft_keep: newest must be 1 or more" in fault
+    (fault,) = keep_faults("ppo", {"best": True}, saves._replace(validates=-1))
+    assert "ppo_keep" in fault
+    assert "trainer.test_freq" in fault
+    (fault,) = keep_faults("ppo", {"every": -1}, saves)
+    assert "every" in fault
 
 
 def test_weights_are_counted_by_their_shapes(tmp_path: Path) -> None:
