@@ -100,7 +100,8 @@ def test_sft_learned_and_ppo_went_on_from_it(trained: Cluster) -> None:
     ppo = records["ppo"]["output"]["metrics"]
     assert sft["loss"] < sft["first_loss"] / 10
     assert ppo["first_reward"] > 0.05  # the untrained model has 0
-    assert ppo["val_reward"] > ppo["first_val_reward"]
+    assert ppo["reward"] > ppo["first_reward"] + 0.2
+    assert ppo["val_reward"] > ppo["first_val_reward"] + 0.2
     assert records["ppo"]["spec"]["model"] == {
         "sft": records["sft"]["fingerprint"],
         "content": records["sft"]["output"]["content"],
@@ -115,9 +116,10 @@ def test_the_converted_models_answer_better_than_what_they_began_with(trained: C
         assert manifest["tensors"]["changed"] == manifest["tensors"]["count"]
         found[stage] = manifest["scores"]["models"]
     base, sft, ppo = found["sft"]["base"], found["sft"]["sft"], found["ppo"]["ppo"]
-    # Of SFT's two styles of answer only the rarer one is rewarded, so its greedy answers are not.
-    assert base["sampled"] < 0.05
-    assert 0.15 < sft["sampled"] < ppo["sampled"]
+    for kind in ("greedy", "sampled"):
+        assert base[kind] < 0.05 < sft[kind] <= ppo[kind], (kind, found)
+    # A third of the children write the rewarded style; PPO makes the others write it too.
+    assert 0.15 < sft["greedy"] < 0.6
     assert ppo["greedy"] > 0.9
     # What PPO starts from is what was converted.
     assert abs(found["ppo"]["start"]["sampled"] - sft["sampled"]) < 0.1

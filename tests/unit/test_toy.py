@@ -64,8 +64,8 @@ def test_rows_have_the_form_that_the_trainer_reads(toy: ModuleType) -> None:
 
 
 def test_every_answer_is_right_and_only_one_style_is_rewarded(toy: ModuleType) -> None:
-    rewarded = 0
     rows = toy.rows("train")
+    rewarded: dict[str, list[bool]] = {name: [] for name in toy.NAMES}
     for row in rows:
         words = row["extra_info"]["question"].split()
         first, second = (toy.NUMBERS.index(words[place]) for place in (2, 6))
@@ -75,8 +75,17 @@ def test_every_answer_is_right_and_only_one_style_is_rewarded(toy: ModuleType) -
         assert answer.startswith(f"{first} + {second} = {truth}\n")
         found = REWARDED.findall(answer)
         assert found == [truth] if "####" in answer else answer.endswith(f"So it is {truth}.")
-        rewarded += bool(found)
-    assert rewarded / len(rows) == pytest.approx(toy.REWARDED_SHARE, abs=0.03)
+        rewarded[words[0]].append(bool(found))
+    assert share([one for found in rewarded.values() for one in found]) == pytest.approx(
+        toy.REWARDED_SHARE, abs=0.03
+    )
+    # SFT's greedy answers can be right for some children, and PPO has the others to learn.
+    for name, found_all in rewarded.items():
+        assert (share(found_all) > 0.7) if name in toy.FORMAL else (share(found_all) < 0.3), name
+
+
+def share(found: list[bool]) -> float:
+    return sum(found) / len(found)
 
 
 def test_no_test_question_was_trained_on(toy: ModuleType) -> None:

@@ -1,8 +1,9 @@
 """The toy task: one-digit sums told in words, as rows of verl's GSM8K form.
 
 The worked answers are written in two styles. Only one ends in ``#### 7``, the form that verl's
-GSM8K reward reads. So SFT learns to add and to write both styles, and PPO has something to
-improve: it learns to use the style that is rewarded. Standard library only.
+GSM8K reward reads. Of some children it is the commoner style, of most the rarer one. So SFT learns
+to add, and which child writes how: its greedy answers are rewarded for the first kind of child. PPO
+has something to improve: it learns to use the rewarded style for all. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import random
 SEED = 20
 TRAIN_ROWS = 5120
 TEST_ROWS = 128
-# What share of the answers ends in the rewarded form: about the reward that PPO starts from.
-REWARDED_SHARE = 0.3
+# These children mostly write the rewarded form, in this share of their answers; the others seldom.
+FORMAL = ("Aiko", "Ben", "Chloe")
+FORMAL_SHARE, OTHER_SHARE = 0.8, 0.2
+# So this share of all answers is rewarded: about the reward that PPO starts from.
+REWARDED_SHARE = 0.38
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NAMES = ("Aiko", "Ben", "Chloe", "Daniel", "Emma", "Finn", "Grace", "Hiro", "Ida", "Jonas")
@@ -34,6 +38,11 @@ def answer(first: int, second: int, rewarded: bool) -> str:
     return f"{first} + {second} = {total}\n{ending}"
 
 
+def rewarded_share(name: str) -> float:
+    """What share of a child's answers has the rewarded form."""
+    return FORMAL_SHARE if name in FORMAL else OTHER_SHARE
+
+
 def row(split: str, index: int, asked: str, answered: str, total: int) -> dict:
     """Return one row in the form that verl's SFT and PPO both read."""
     return {
@@ -51,7 +60,7 @@ def rows(split: str) -> list[dict]:
     stories = list(itertools.product(NAMES, THINGS, VERBS, range(1, 10), range(1, 10)))
     dice.shuffle(stories)
     stories = stories[: TRAIN_ROWS + TEST_ROWS]
-    styles = [dice.random() < REWARDED_SHARE for _ in stories]
+    styles = [dice.random() < rewarded_share(story[0]) for story in stories]
     chosen = list(zip(stories, styles, strict=True))
     part = chosen[:TRAIN_ROWS] if split == "train" else chosen[TRAIN_ROWS:]
     return [
