@@ -205,3 +205,26 @@ def test_what_is_wrong_is_said_before_anything_is_done(site: Site, tmp_path: Pat
     )
     assert re.search(r"\+\s*# ppo of ours", run.text), run.text
     assert site.jobs() == before
+
+
+@pytest.mark.parametrize("place", ["login", "controller"])
+def test_all_looks_for_the_token_before_it_trains(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where the controller's token would lie
+    folder = f"{site.run_dir}/none"
+    told: dict[str, Any] = {"mnrun_run_dir": folder, "publish_enabled": True}
+    told |= {"publish_repo": "team/late", "mnrun_hub_place": place}
+    run = mnrun("all", timeout=120, **told)
+    assert (run.code, run.changed) == (1, 0), run.text
+    assert "there is no token for it, so nothing was started" in run.text, run.text
+    assert ".cache/huggingface/token" in run.text
+    token = site.folder / "loose" if place == "login" else tmp_path / "loose"
+    token.touch(0o644)
+    token.write_text(TOKEN)
+    file = f"{site.run_dir}/loose" if place == "login" else str(token)
+    run = mnrun("all", timeout=120, mnrun_hub_token_file=file, **told)
+    assert (run.code, f"chmod 600 {file}" in run.text) == (1, True), run.text
+    assert TOKEN not in run.text
+    site.cluster.run(f"test ! -e {folder}")
