@@ -136,12 +136,13 @@ class Keeper:
             (self._path / name).rename(self._path / f"{GOING}{name}")
         for folder in self._path.glob(f"{GOING}*"):
             shutil.rmtree(str(folder))
-        if going:
+        if going or over:
             left = sorted(set(steps) - set(going))
             best = best_of(self._rule, left, self._judged) if self._rule.best else []
             told = ", ".join(f"{step}{' (best)' if step in best else ''}" for step in left)
             # The trainer's own line may not be at its end yet.
-            say(f"\nmnrun: checkpoints that stay: {told}; deleted: {', '.join(map(str, going))}")
+            gone = f"; deleted: {', '.join(map(str, going))}" if going else ""
+            say(f"\nmnrun: checkpoints that stay: {told}{gone}")
         return going
 
     def _remember(self, steps: List[int], over: bool) -> None:  # noqa: UP006 - Python 3.8
