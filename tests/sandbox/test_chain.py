@@ -170,8 +170,9 @@ def test_ppo_from_a_lora_training(sandbox: Cluster) -> None:
     }
     assert found["sft"]["lora"]["rank"] == 8
     assert found["ppo"]["lora"] is None
-    # PPO trained every tensor of the merged model, and began with what was converted.
-    assert found["ppo"]["tensors"]["changed"] == found["ppo"]["tensors"]["count"] == 20
+    # PPO also trains what LoRA leaves as it is, and began with what was converted.
+    assert found["ppo"]["tensors"]["count"] == found["sft"]["tensors"]["count"] == 20
+    assert found["ppo"]["tensors"]["changed"] > found["sft"]["tensors"]["changed"] == 14
     script = sandbox.run(f"cat {folder}/.mnrun/ppo/*/script.sh")
     assert f"actor_rollout_ref.model.path=/home/mluser/{folder[2:]}/sft/converted" in script
     merged, begun = (
