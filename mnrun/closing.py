@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import yaml
 from mnrun.commands import Command
 from mnrun.display import Outcome
 from mnrun.report import duration, stage_table
+from mnrun.shell import sandbox_dir
 from mnrun.terminal import Terminal
 from mnrun.variables import without_secrets
 
@@ -60,11 +62,9 @@ def _done(ending: Ending, outcome: Outcome) -> Iterator[str]:
 
 
 def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
-    if outcome.unreachable and _sandbox_is_down(outcome):
-        yield ""
-        yield "The sandbox is down. Bring it up:  mnrun sandbox up"
-        yield ""
-        yield _recap("Failed", ending, outcome)
+    sandbox = _sandbox_is_closed(ending, outcome) if outcome.unreachable else ""
+    if sandbox:
+        yield from ("", sandbox, "", _recap("Failed", ending, outcome))
         return
     for failure in outcome.failures:
         yield ""
@@ -79,10 +79,19 @@ def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
     yield _recap("Failed", ending, outcome)
 
 
-def _sandbox_is_down(outcome: Outcome) -> bool:
-    """Whether ssh could not even begin: the sandbox's configuration or socket is not there."""
-    words = ("The sandbox is not up", "/ssh_config: No such file")
-    return any(word in failure.message for failure in outcome.failures for word in words)
+# What ssh says when the sandbox's configuration or its socket is not there.
+_NO_SANDBOX = ("/ssh_config: No such file", "proxy dialer did not pass back a connection")
+
+
+def _sandbox_is_closed(ending: Ending, outcome: Outcome) -> str:
+    """Return why ssh could not even begin to reach the sandbox; empty if it is not that."""
+    said = [failure.message for failure in outcome.failures]
+    if not any(words in message for words in _NO_SANDBOX for message in said):
+        return ""
+    door = sandbox_dir(ending.options.extra_vars) / "login.sock"
+    if door.exists() and not os.access(door, os.W_OK):
+        return "The sandbox belongs to another user: whoever brought it up, and root."
+    return "The sandbox is down. Bring it up:  mnrun sandbox up"
 
 
 def _bad_yaml(inventory: Path) -> Iterator[str]:

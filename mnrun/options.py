@@ -176,7 +176,7 @@ def _run_name(text: str) -> str:
 def _own_run_name(text: str) -> str:
     if text == DEFAULT_RUN:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is what the site's own run is called, which has no name: leave it out"
+            f"{text!r} is what the site's own run is called, and no name for another one"
         )
     return _run_name(text)
 

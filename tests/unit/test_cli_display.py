@@ -328,11 +328,13 @@ def test_a_host_that_does_not_answer_is_looked_for_in_the_inventory() -> None:
     "said",
     [
         "Can't open user config file /var/lib/mnrun-sandbox/ssh_config: No such file or directory",
-        "The sandbox is not up (/var/lib/x/login.sock: refused). Run: mnrun sandbox up\nmm_receive",
+        "mm_receive_fd: expected received 1 got 0\nproxy dialer did not pass back a connection",
     ],
 )
-def test_a_sandbox_that_is_down_is_said_in_one_sentence(said: str) -> None:
-    rows, code = close(result("unreachable", msg=f"Failed to connect via ssh: {said}"), code=4)
+def test_a_sandbox_that_is_down_is_said_in_one_sentence(tmp_path: Path, said: str) -> None:
+    where = [f"sandbox_dir={tmp_path}"]
+    failed = result("unreachable", msg=f"Failed to connect via ssh: {said}")
+    rows, code = close(failed, code=4, extra_vars=where)
     assert rows == [
         "",
         "The sandbox is down. Bring it up:  mnrun sandbox up",
