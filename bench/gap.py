@@ -84,7 +84,7 @@ def main() -> None:
     ) as mnrun:
         try:
             moments = watch(home / name, lambda: mnrun.poll() is not None)
-            said, _ = mnrun.communicate(timeout=60)
+            said, _ = mnrun.communicate(timeout=LIMIT)  # conversions
         except BaseException:
             mnrun.terminate()
             raise

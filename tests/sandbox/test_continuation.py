@@ -158,7 +158,7 @@ def test_training_outlives_its_controller_which_says_how_to_come_back(
 
 # PPO: the Ray cluster comes up again, and the Ray job resumes on it
 
-PPO_STEPS, PPO_SAVE = 12, 4
+PPO_STEPS, PPO_SAVE = 6, 2
 PPO: dict[str, Any] = {
     "ppo_model": "~/model/Llama-3.2-1B-Instruct",
     "ppo_overrides": {

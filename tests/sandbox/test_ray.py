@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.sandbox.faults import record, running
 from tests.sandbox.plays import controller
 from tests.sandbox.ray_runs import NODES
 
@@ -131,3 +134,61 @@ def test_two_users_on_one_node(new_run: Any) -> None:
     ask = f'curl -s -m 10 -H "Authorization: Bearer $(cat {head["token_file"]})"'
     jobs = mine.run(f"{ask} http://127.0.0.1:{head['dashboard_port']}/api/jobs/", head["host"])
     assert [job["status"] for job in json.loads(jobs)] == ["RUNNING"]
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(900)
+def test_real_ppo_goes_on_when_a_colleague_on_its_nodes_stops(new_run: Any, tmp_path: Path) -> None:
+    mine, theirs = new_run("mine"), new_run("theirs", "mluser2")
+    brief = {"trainer.total_training_steps": 4, "trainer.save_freq": 4, "trainer.test_freq": -1}
+    given = {
+        "mnrun_run_dir": mine.folder,
+        "ppo_model": "~/model/Llama-3.2-1B-Instruct",
+        "ppo_overrides": {**brief, "trainer.val_before_train": False},
+    }
+    with running(tmp_path / "log", "ppo", **given) as command:
+        command.until(r"\[ppo\] job \S+ RUNNING · step 1/4 ")
+        theirs.play("start", "job")
+        job = theirs.head()["job_id"]
+        assert theirs.head()["host"] == mine.head()["host"]
+        theirs.play("stop")
+        assert theirs.leftovers(job) == []
+        assert command.process.poll() is None
+        code, text = command.end()
+    assert code == 0, text
+    found = record(mine.sandbox, mine.folder, "ppo")
+    assert (len(found["attempts"]), found["output"]["step"]) == (1, 4)
+
+
+def test_the_dashboard_comes_to_this_machine_and_goes_with_ctrl_c(
+    new_run: Any, tmp_path: Path
+) -> None:
+    run = new_run("dashboard")
+    run.play("start")
+    head = run.head()
+    token = run.run(f"cat {head['token_file']}")
+    with running(tmp_path / "log", "ray", "dashboard", mnrun_run_dir=run.folder) as command:
+        found = command.until(r"on osk-gpu94: http://127\.0\.0\.1:(\d+)")
+        port = int(found.group(1))
+        command.until("until you press Ctrl-C")
+        assert _ask(port, "/") == 200
+        assert _ask(port, "/api/jobs/") == 401
+        assert _ask(port, "/api/jobs/", token) == 200
+        os.killpg(command.process.pid, signal.SIGINT)
+        code, text = command.end(30)
+    assert code == 0, text
+    assert f"cat {head['token_file']}" in text
+    assert token not in text
+    with pytest.raises(ConnectionRefusedError):
+        _ask(port, "/")
+    assert run.state(head["job_id"]).startswith("RUNNING")
+
+
+def _ask(port: int, path: str, token: str = "") -> int:
+    """The status that a browser on this machine gets."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
