@@ -73,7 +73,7 @@ class Clusters:
 
     def until_ready(self) -> None:
         shown = f'grep -l \'"job_id": "{self.job}"\' {self.folder}/head.json'
-        self.run.sandbox.wait(shown, "head.json", timeout=120)
+        self.run.sandbox.wait(shown, "^/", timeout=120)  # not grep's own complaint
         self.ready.append(float(self.run.head()["ready_seconds"]))
 
     def stop(self) -> None:
