@@ -176,7 +176,7 @@ def test_the_dashboard_comes_to_this_machine_and_goes_with_ctrl_c(
         assert _ask(port, "/api/jobs/", token) == 200
         os.killpg(command.process.pid, signal.SIGINT)
         code, text = command.end(30)
-    assert code == 0, text
+    assert code == 130, text
     assert f"cat {head['token_file']}" in text
     assert token not in text
     with pytest.raises(ConnectionRefusedError):
