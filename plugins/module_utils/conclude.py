@@ -86,7 +86,10 @@ def _told(stage: Stage, number: int) -> Outcome:
         outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
     outcome.telling = find_telling(log_paths(attempt))
     if outcome.cause is None or attempt.cancelled_by:
-        outcome.cause = cause.find(_evidence(stage, outcome, attempt))
+        evidence = _evidence(stage, outcome, attempt)
+        outcome.cause = cause.find(evidence)
+        # A node may be called down only now: to be told, though it was settled without.
+        attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
     judged = verdict(stage.request, record, attempt, outcome.cause)
     outcome.goes_on = judged.goes_on
     outcome.problem = _problem(outcome, judged)

@@ -122,6 +122,14 @@ def test_a_node_of_the_cluster_that_is_down_is_named(ppo: Ppo) -> None:
     assert "a node failed (osk-gpu95)" in outcome.problem
 
 
+def test_a_node_that_is_called_down_only_later_is_named_too(ppo: Ppo) -> None:
+    ppo.train()
+    ppo.slurm.end(ppo.cluster, "NODE_FAIL")
+    assert "Cause: a node failed." in ppo.end().problem
+    ppo.slurm.node_states["osk-gpu95"] = "down*"
+    assert "Cause: a node failed (osk-gpu95)." in ppo.end().problem
+
+
 def test_a_cluster_that_slurm_has_forgotten_leaves_no_trace(ppo: Ppo) -> None:
     ppo.train()
     ppo.slurm.jobs.clear()
