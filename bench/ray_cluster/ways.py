@@ -114,6 +114,7 @@ def _settings(inside: str) -> dict[str, object]:
         "dashboard_port": 37174,
         "ready_timeout": 300,
         "idle_timeout": 600,
+        "linger": 600,
         "log_dir": inside,
         "temp_root": "/tmp",  # noqa: S108 - each node has its own
         "options": {},
