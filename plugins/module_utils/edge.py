@@ -22,7 +22,5 @@ def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
     else:
         for warning in found.pop("warnings", ()):
             module.warn(warning)
-        for text in found.pop("warnings", []):
-            module.warn(text)
         end = module.fail_json if found.pop("failed", False) else module.exit_json
         end(**found)

@@ -39,11 +39,12 @@ path:
 """
 
 from pathlib import Path
-from typing import List
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.errors import Invalid, MnrunError
+from ..module_utils.edge import with_edge
+from ..module_utils.errors import Invalid
 from ..module_utils.files import expand
 
 SPEC = {
@@ -52,7 +53,7 @@ SPEC = {
 }
 
 
-def find(files: List[Path], given: bool) -> str:  # noqa: UP006 - Python 3.8
+def find(files: list[Path], given: bool) -> str:
     """The file of the token; as the programs that use it look for it. Raises Invalid."""
     for path in files:
         if not path.exists():
@@ -75,15 +76,13 @@ def find(files: List[Path], given: bool) -> str:  # noqa: UP006 - Python 3.8
     )
 
 
+def look(names: list[str], given: bool) -> dict[str, Any]:
+    return {"changed": False, "path": find([expand(name) for name in names], given)}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    try:
-        files = [expand(path) for path in module.params["files"]]
-        module.exit_json(changed=False, path=find(files, module.params["given"]))
-    except MnrunError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename}: {error.strerror}. Nothing was started.")
+    with_edge(module, lambda: look(module.params["files"], module.params["given"]))
 
 
 if __name__ == "__main__":

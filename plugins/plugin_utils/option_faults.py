@@ -8,6 +8,8 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ..module_utils.training_runs import DEFAULT as DEFAULT_RUN
+
 # Texts that templates and manuals put where a user's own value belongs.
 _PLACEHOLDER = re.compile(
     r"\bYOU_TEAM\w*"
@@ -23,7 +25,6 @@ _ON_THE_CLUSTER = (
     "mnrun_base_dir", "mnrun_run_dir", "mnrun_model", "mnrun_train_files", "mnrun_test_files",
     "ppo_model",
 )  # fmt: skip
-_DEFAULT_RUN = "default"  # as module_utils/training_runs.py has it
 _RUN_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 # Not safe in all of: Slurm's patterns, hydra's lists, Ray's session folder, conda's scripts.
 _UNSAFE_IN_PATH = re.compile(r"""[\s"'\\$`,;&|<>*?!()\[\]{}#]""")
@@ -124,7 +125,7 @@ def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
 
 
 def _run_name_fault(text: str) -> str:
-    if text == _DEFAULT_RUN:
+    if text == DEFAULT_RUN:
         return f"{text!r} is what the site's own run is called, which has no name: leave it empty"
     if not _RUN_NAME.fullmatch(text):
         return (
