@@ -256,6 +256,32 @@ def test_a_successor_does_without_the_node_that_failed(own: Outage) -> None:
 
 
 @pytest.mark.torture
+def test_a_job_that_another_one_took_the_nodes_from_goes_on(
+    own: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm's own preemption: the partition `debug` comes before `gpu`."""
+    prior = "PreemptType=preempt/partition_prio\nPreemptMode=CANCEL\n"
+    name = "PartitionName=debug"
+    text = render.SLURM.template.replace(name, f"{name} PriorityTier=9")
+    assert text != render.SLURM.template
+    monkeypatch.setattr(render, "SLURM", Template(f"{text}{prior}"))
+    own.start("preempted")
+    body = 'if [ "$MNRUN_ATTEMPT" = 1 ]; then sleep 300; fi'
+    arguments = own.job(body, wait=True)
+    script = arguments["script"].replace("--ntasks=1", "--nodes=2 --exclusive")
+    call = later(own.call, {**arguments, "script": script})
+    own.wait(f"cat {arguments['run_dir']}/works", "begin")
+    other = "--partition=debug --time=5 --exclusive --output=/dev/null"
+    own.submit(other, "--wrap='sleep 3'")
+    answer = call.result(180)
+    assert not answer.get("failed"), answer["msg"]
+    assert (answer["attempt"], answer["job"]["state"]) == (2, "COMPLETED")
+    first, _second = record(own, arguments["run_dir"], "sft")["attempts"]
+    assert first["state"] == "PREEMPTED"
+    assert own.works == "begin\nbegin\nend\n"
+
+
+@pytest.mark.torture
 def test_a_disk_that_is_full_and_one_that_cannot_be_written(own: Outage) -> None:
     own.start("disk", accounting=False)
     arguments = own.job(wait=True)
