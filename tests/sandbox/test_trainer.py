@@ -55,6 +55,38 @@ def home(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+STEPS = """
+import json, os, runpy, sys
+from types import SimpleNamespace
+
+sys.path.insert(0, sys.argv[1])
+import cluster_ray
+try:
+    sys.argv = ["ray", "--version"]
+    runpy.run_path(cluster_ray.__file__, run_name="__main__")
+except SystemExit:
+    pass
+from ray._private import node
+steps = [(node.Node, "start_api_server"), (node.Node, "_init_gcs_client"),
+         (node, "get_all_node_info_until_retrieved")]
+for head in (True, False):
+    os.environ["RAY_START_HOOK"] = "cluster_ray.hook"
+    cluster_ray.hook(SimpleNamespace(), head)
+replaced = [getattr(owner, name).__module__ for owner, name in steps]
+others = [name for name in cluster_ray._OTHER_COMMANDS if sys.modules.get(name)]
+print(json.dumps({"replaced": replaced, "imported": others, "serve": "ray.serve" in sys.modules}))
+"""
+
+
+def test_the_ray_of_the_lock_has_the_steps_that_are_made_sooner(python: Path) -> None:
+    files = ROOT / "roles" / "ray_cluster" / "files"
+    assert last_line([python, "-c", STEPS, files]) == {
+        "replaced": ["cluster_ray"] * 3,
+        "imported": [],
+        "serve": False,
+    }
+
+
 def make_toy(python: Path, home: Path) -> Any:
     return last_line([python, FILES / "toy" / "make_toy.py", "--home", home])
 

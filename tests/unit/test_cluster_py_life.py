@@ -215,6 +215,7 @@ def test_a_node_that_is_lost_is_named_with_its_log(job: Job) -> None:
     assert job.end() == 1
     assert "osk-gpu94: Ray ended by itself, exit code 1." in job.said()
     assert "raylet [exit code=-9]" in job.said()
+    assert "raylet.err: Check failed: no room" in job.said()  # its folder is gone
 
 
 def test_all_nodes_that_fail_are_named(job: Job) -> None:

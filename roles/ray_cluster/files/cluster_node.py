@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from cluster_files import last_lines
 from cluster_interface import choose
 from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
@@ -31,6 +32,9 @@ _NOT_FOR_RAY = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "ROCR_VISIBLE_DEVICES"}
 
 # Seconds that Ray and a driver get to leave by themselves. Ray alone would take 30.
 _GRACE = 1.5
+
+# Lines of each of Ray's files of errors that are kept when Ray ends by itself.
+_QUOTED = 5
 
 # Seconds to wait for the word to stop after Ray ended by itself.
 _PATIENCE = 60.0
@@ -173,6 +177,7 @@ class Node:
         while not told(3600):
             ended = reap()
             if ray.pid in ended:
+                self._quote_errors()
                 return f"Ray ended by itself, exit code {ended[ray.pid]}"
             if check is not None and check.pid in ended:
                 fault = self._judged(ended[check.pid])
@@ -180,6 +185,12 @@ class Node:
                     return fault
                 report("checked")
         return ""
+
+    def _quote_errors(self) -> None:
+        """Keep the ends of what Ray's processes wrote as errors: their folder goes."""
+        for path in sorted(Path(self._plan.temp_dir).glob("ray/session_2*/logs/*.err")):
+            for line in last_lines(path, _QUOTED):
+                say(f"{path.name}: {line}")
 
     def _start_check(self) -> subprocess.Popen[bytes] | None:
         if not wants_torch(self._plan):

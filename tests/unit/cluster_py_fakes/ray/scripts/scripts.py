@@ -34,6 +34,9 @@ def main() -> None:
     folder = Path(given["temp-dir"])
     folder.mkdir()
     folder.chmod(0o777)
+    logs = folder / "session_2026-01-01" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.err").write_text("Check failed: no room\n")
     daemon = f"import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(600)  # {STEER}"
     subprocess.run([sys.executable, "-c", daemon], check=True)
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text()

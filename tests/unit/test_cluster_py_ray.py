@@ -1,0 +1,165 @@
+"""How `ray start` is made sooner, and that every Ray starts all the same."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "roles" / "ray_cluster" / "files"))
+
+import cluster_ray
+
+
+class Kept(dict[bytes, bytes]):
+    """The GCS's store, and which nodes it knows."""
+
+    def __init__(self, heads_after: int = 0) -> None:
+        super().__init__()
+        self.looks = 0
+        self._heads_after = heads_after
+
+    def internal_kv_put(self, key: bytes, value: bytes, overwrite: bool, space: bytes) -> None:
+        assert overwrite
+        self[space + b"/" + key] = value
+
+    def get_all_node_info(self, timeout: float, node_selectors: list[str]) -> dict[str, str]:
+        assert timeout > 0
+        assert node_selectors == ["the head"]
+        self.looks += 1
+        return {"id": "head"} if self.looks > self._heads_after else {}
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Ray's module `node`, as far as the hook looks at it: it writes down what it is asked to do.
+
+    `done` has the steps that Ray itself has done, each with what there was to see at that moment.
+    """
+    module: Any = ModuleType("ray._private.node")
+    module.done = []
+    module.gcs = Kept()
+
+    class Node:
+        gcs_address = "127.0.0.1:1"
+        _ray_params = SimpleNamespace(dashboard_host="127.0.0.1", dashboard_port=8265)
+
+        def get_gcs_client(self) -> Kept:
+            gcs: Kept = module.gcs
+            return gcs
+
+        def start_api_server(self, *, include_dashboard: bool) -> str:
+            module.done.append(("dashboard", include_dashboard, dict(module.gcs)))
+            return "started"
+
+        def _init_gcs_client(self) -> None:
+            module.done.append(("gcs", _listens(self.gcs_address)))
+
+    def get_all_node_info_until_retrieved(gcs: Kept, **options: Any) -> int:
+        module.done.append(("head", options))
+        return gcs.looks
+
+    module.Node = Node
+    module.get_all_node_info_until_retrieved = get_all_node_info_until_retrieved
+    constants: Any = ModuleType("ray._private.ray_constants")
+    constants.DASHBOARD_ADDRESS, constants.KV_NAMESPACE_DASHBOARD = "dashboard", b"space"
+    inner: Any = ModuleType("ray._private")
+    inner.node, inner.ray_constants = module, constants
+    for name, one in {"ray": ModuleType("ray"), "ray._private": inner}.items():
+        monkeypatch.setitem(sys.modules, name, one)
+    monkeypatch.setattr(cluster_ray, "_PATIENCE", 20.0)
+    ray_node: ModuleType = module
+    return ray_node
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def call(monkeypatch: pytest.MonkeyPatch, head: bool) -> SimpleNamespace:
+    """Call the hook as Ray does."""
+    monkeypatch.setenv("RAY_START_HOOK", "cluster_ray.hook")
+    params = SimpleNamespace(ray_client_server_port=10001)
+    cluster_ray.hook(params, head)
+    return params
+
+
+def test_the_raylet_does_not_wait_for_the_dashboard(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(monkeypatch, head=True)
+    assert ray.Node().start_api_server(include_dashboard=True) == "started"
+    assert ray.done == [("dashboard", True, {b"space/dashboard": b"127.0.0.1:8265"})]
+
+
+def test_a_worker_goes_on_as_soon_as_the_gcs_listens(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        ray.Node.gcs_address = f"127.0.0.1:{server.getsockname()[1]}"
+        threading.Timer(0.3, server.listen).start()
+        call(monkeypatch, head=False)
+        ray.Node()._init_gcs_client()
+    assert ray.done == [("gcs", True)]
+
+
+def test_a_worker_goes_on_as_soon_as_the_head_is_known(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcs = Kept(heads_after=3)
+    call(monkeypatch, head=False)
+    assert ray.get_all_node_info_until_retrieved(gcs, node_selectors=["the head"]) == 4
+    assert ray.done == [("head", {"node_selectors": ["the head"]})]
+
+
+def test_patience_ends_and_then_ray_looks_itself(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_ray, "_PATIENCE", 0.2)
+    call(monkeypatch, head=False)
+    begun = time.monotonic()
+    ray.Node()._init_gcs_client()
+    assert ray.done == [("gcs", False)]
+    assert 0.2 <= time.monotonic() - begun < 10
+
+
+def test_what_we_cannot_do_ray_does_itself(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another(_node: object) -> None:
+        raise RuntimeError("of another Ray")
+
+    monkeypatch.setattr(ray.Node, "get_gcs_client", another)
+    call(monkeypatch, head=True)
+    assert ray.Node().start_api_server(include_dashboard=True) == "started"
+    assert ray.done == [("dashboard", True, {})]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        ("Node", "start_api_server"),
+        ("Node", "_init_gcs_client"),
+        ("", "get_all_node_info_until_retrieved"),
+        ("", "Node"),
+    ],
+)
+def test_a_ray_without_a_step_starts_too(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, owner: str, name: str
+) -> None:
+    monkeypatch.delattr(getattr(ray, owner) if owner else ray, name)
+    for head in (True, False):
+        assert call(monkeypatch, head).ray_client_server_port is None
+
+
+def test_a_ray_without_the_module_starts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert call(monkeypatch, head=True).ray_client_server_port is None
