@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SANDBOX = Path(os.environ.get("MNRUN_SANDBOX_DIR", "/var/lib/mnrun-sandbox"))
-LIMIT = 450.0  # seconds for all of it
+LIMIT = 900.0  # seconds until the last mark, and as many for the conversion after it
 
 
 def there(pattern: str) -> Callable[[Path], bool]:
