@@ -47,9 +47,7 @@ def measure(way: str, nodes: int, activate: str) -> dict[str, Any]:
         asked, freed = _follow(way, job, folder)
     finally:
         ssh(f"scancel {job}")
-    marks = {
-        mark: float((folder / mark).read_text()) for mark in ("start", "alive", "driver", "end")
-    }
+    marks = {mark: _mark(way, folder, mark) for mark in ("start", "alive", "driver", "end")}
     alive, driver = marks["alive"] - marks["start"], marks["driver"] - marks["start"]
     free = freed - asked
     held = nodes * (driver + free)
@@ -61,6 +59,13 @@ def measure(way: str, nodes: int, activate: str) -> dict[str, Any]:
         "free": free,
         "held": held,
     }
+
+
+def _mark(way: str, folder: Path, name: str) -> float:
+    try:
+        return float((folder / name).read_text())
+    except (OSError, ValueError) as error:
+        raise MeasureError(f"{way}: the time `{name}` is missing: {error}") from error
 
 
 def _follow(way: str, job: str, folder: Path) -> tuple[float, float]:

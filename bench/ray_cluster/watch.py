@@ -20,7 +20,10 @@ def main() -> None:
     begun, deadline = datetime.now(), time.monotonic() + 300  # noqa: DTZ005 - as in the log
     while time.monotonic() < deadline:
         for log in glob.glob(pattern, recursive=True):  # noqa: PTH207 - from the root
-            text = Path(log).read_text(errors="replace")
+            try:
+                text = Path(log).read_text(errors="replace")
+            except OSError:
+                continue  # of an earlier job, and just removed
             times = [datetime.strptime(t, FORM) for t in REGISTERED.findall(text)]  # noqa: DTZ007
             if len(times) >= nodes and times[0] > begun:  # and not of an earlier job
                 target.write_text(str(times[nodes - 1].timestamp()))
