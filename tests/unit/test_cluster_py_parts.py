@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ import cluster_interface  # noqa: E402
 import cluster_leftovers  # noqa: E402
 import cluster_net  # noqa: E402
 import cluster_node  # noqa: E402
+import cluster_step  # noqa: E402
 import cluster_watch  # noqa: E402
 from cluster_errors import ClusterError  # noqa: E402
 
@@ -182,6 +184,8 @@ class _Dashboard(cluster_net.Dashboard):
         return self.answers.pop(0) if self.answers else []
 
     def nodes(self) -> list[dict[str, Any]]:
+        if self.silent:
+            raise cluster_net.NoAnswerError("refused")
         return [_node("osk-gpu94", state="DEAD" if self.lost else "ALIVE")]
 
 
@@ -234,6 +238,55 @@ def test_a_node_that_ray_has_lost_ends_it(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ClusterError, match="osk-gpu94: Ray has lost it") as caught:
         watched.until_idle(600, 60)
     assert caught.value.nodes == ["osk-gpu94"]
+
+
+class _Words:
+    """What nodes say, and signals, each after so many seconds, which pass by waiting only."""
+
+    def __init__(self, *words: tuple[float, str | signal.Signals]) -> None:
+        self.words = list(words)
+        self.time = 0.0
+
+    def wait(self, seconds: float, _: Any) -> tuple[list[signal.Signals], bool]:
+        until = self.time + max(0.0, seconds)
+        if not self.words or self.words[0][0] > until:
+            self.time = until
+            return [], False
+        self.time, word = self.words[0]
+        if isinstance(word, str):
+            return [], True
+        self.words.pop(0)
+        return [word], False
+
+    def readline(self) -> bytes:
+        return f"{self.words.pop(0)[1]}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("words", "nodes", "seconds"),
+    [
+        ([(5, "a failed none"), (20, "b failed none"), (25, "c checked")], ["a", "b"], 25),
+        ([(1, "c checked"), (5, "a failed none"), (7, "b checked")], ["a"], 9),
+        ([(5, "a failed none"), (6, "b failed none"), (7, "c failed none")], ["a", "b", "c"], 7),
+        ([(5, "a failed none"), (90, "b failed none")], ["a"], 35),  # hangs
+        ([(5, "a failed none"), (6, signal.SIGTERM), (20, "b failed none")], ["a"], 6),
+    ],
+)
+def test_nodes_that_have_said_nothing_are_waited_for(
+    words: list[tuple[float, str | signal.Signals]],
+    nodes: list[str],
+    seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: Any = _Words(*words)
+    monkeypatch.setattr(time, "monotonic", lambda: said.time)
+    step = cluster_step.Step(said, said, said)
+    plan = _plan(log_dir="/nowhere")
+    watched = cluster_watch.Cluster(plan, ["a", "b", "c"], step, said, _Dashboard(silent=True))
+    with pytest.raises(ClusterError, match=r"is lost\.\na: none") as caught:
+        watched.until_ready(300)
+    assert caught.value.nodes == nodes
+    assert said.time == pytest.approx(seconds)
 
 
 # the network

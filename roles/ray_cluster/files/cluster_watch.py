@@ -23,6 +23,7 @@ _LOOK = 10.0  # seconds between two looks for jobs, at most
 _SILENCE = 600.0  # seconds without an answer of the dashboard after which the head is lost
 _STOP = 10.0  # seconds that all nodes get to stop; Slurm ends what is left with the job
 _GATHER = 4.0  # seconds after a node's first bad word in which others may say theirs
+_JUDGE = 30.0  # the same, while a node has not said what its check of the GPUs found
 
 
 def node_faults(expected: list[str], gpus: int, seen: list[dict[str, Any]]) -> dict[str, str]:
@@ -194,9 +195,13 @@ class Cluster:
 
     def _gather(self, faults: dict[str, str]) -> None:
         """Wait a moment for other nodes that fail for the same reason: all are to be named."""
-        deadline = time.monotonic() + _GATHER
-        while len(faults) < len(self._nodes) and time.monotonic() < deadline:
-            _, spoke = self._events.wait(deadline - time.monotonic(), self._step.report)
+        began = time.monotonic()
+        while len(faults) < len(self._nodes):
+            silent = set(self._nodes) - self._checked - set(faults)
+            left = began + (_JUDGE if silent else _GATHER) - time.monotonic()
+            signals, spoke = self._events.wait(left, self._step.report)
+            if left <= 0 or any(number in STOPPING for number in signals):
+                return
             try:
                 faults.update(self._heard() if spoke else {})
             except ClusterError:
