@@ -6,15 +6,11 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "roles" / "ray_cluster" / "files"))
-
 import cluster_ray
+import pytest
 
 
 class Kept(dict[bytes, bytes]):
