@@ -57,10 +57,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.edge import with_edge
-from ..module_utils.files import expand
-from ..module_utils.preflight_data import check_file, is_raw_gsm8k
-from ..module_utils.preflight_model import model_faults
+from ..module_utils.base.files import expand
+from ..module_utils.base.module_exit import with_edge
+from ..module_utils.model.folder import model_faults
+from ..module_utils.trainer.data import check_file, is_raw_gsm8k
 
 SPEC = {
     "model": {"type": "str", "default": ""},

@@ -43,9 +43,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.edge import with_edge
-from ..module_utils.errors import Invalid
-from ..module_utils.files import expand
+from ..module_utils.base.errors import Invalid
+from ..module_utils.base.files import expand
+from ..module_utils.base.module_exit import with_edge
 
 SPEC = {
     "files": {"type": "list", "elements": "str", "required": True},

@@ -79,8 +79,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.edge import with_edge
-from ..module_utils.hub_program import Work, run_program
+from ..module_utils.base.module_exit import with_edge
+from ..module_utils.hub.program import Work, run_program
 
 SPEC = {
     "program": {"type": "str", "required": True},

@@ -74,14 +74,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.edge import with_edge
-from ..module_utils.errors import MnrunError
-from ..module_utils.files import expand
-from ..module_utils.leftover_folders import Folders
-from ..module_utils.leftovers import end, find
-from ..module_utils.process import run
-from ..module_utils.slurm import SlurmClient
+from ..module_utils.base.clock import Clock
+from ..module_utils.base.errors import MnrunError
+from ..module_utils.base.files import expand
+from ..module_utils.base.module_exit import with_edge
+from ..module_utils.base.process import run
+from ..module_utils.runs.leftover_folders import Folders
+from ..module_utils.runs.leftovers import end, find
+from ..module_utils.slurm.client import SlurmClient
 
 
 def collect(given: dict[str, Any], check_mode: bool) -> dict[str, Any]:

@@ -50,9 +50,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import manifest
-from ..module_utils.edge import with_edge
-from ..module_utils.files import expand
+from ..module_utils.base.files import expand
+from ..module_utils.base.module_exit import with_edge
+from ..module_utils.model import manifest
 
 SPEC = {"path": {"type": "path", "required": True}}
 

@@ -139,9 +139,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.edge import with_edge
-from ..module_utils.preflight import Report, check
-from ..module_utils.process import run
+from ..module_utils.base.module_exit import with_edge
+from ..module_utils.base.process import run
+from ..module_utils.preflight.check import Report, check
 
 _TEXTS = {"type": "list", "elements": "str", "default": []}
 _STAGE = {"type": "str", "required": True}

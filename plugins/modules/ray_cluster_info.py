@@ -133,25 +133,18 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.edge import with_edge
-from ..module_utils.errors import Refused
-from ..module_utils.files import expand
-from ..module_utils.ledger import Ledger
-from ..module_utils.names import check_name
-from ..module_utils.process import run
-from ..module_utils.ray_cluster import (
-    Cluster,
-    newest,
-    refuse_ended,
-    told,
-    wait_for_head,
-    why_ended,
-)
-from ..module_utils.ray_relaunch import find_spare
-from ..module_utils.report import line
-from ..module_utils.slurm import SlurmClient
-from ..module_utils.slurm_backend import SlurmBackend, SlurmJob
+from ..module_utils.base.clock import Clock
+from ..module_utils.base.errors import Refused
+from ..module_utils.base.files import expand
+from ..module_utils.base.module_exit import with_edge
+from ..module_utils.base.process import run
+from ..module_utils.base.safe_name import check_name
+from ..module_utils.ray.cluster import Cluster, newest, refuse_ended, told, wait_for_head, why_ended
+from ..module_utils.ray.relaunch import find_spare
+from ..module_utils.record.ledger import Ledger
+from ..module_utils.slurm.backend import SlurmBackend, SlurmJob
+from ..module_utils.slurm.client import SlurmClient
+from ..module_utils.stage.describe import line
 
 
 def look(given: dict[str, Any]) -> dict[str, Any]:

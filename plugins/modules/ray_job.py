@@ -151,13 +151,14 @@ log_path:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.errors import Invalid
-from ..module_utils.job import Backend, Request
-from ..module_utils.ray_backend import RayJob
-from ..module_utils.ray_connect import ray_backend
-from ..module_utils.run import STAGE_OPTIONS, make_request, run_stage
-from ..module_utils.slurm_backend import job_files, log_pattern
+from ..module_utils.base.clock import Clock
+from ..module_utils.base.errors import Invalid
+from ..module_utils.ray.backend import RayJob
+from ..module_utils.ray.connect import ray_backend
+from ..module_utils.record.contract import Backend, Request
+from ..module_utils.record.log_pattern import log_pattern
+from ..module_utils.slurm.backend import job_files
+from ..module_utils.stage.module import STAGE_OPTIONS, make_request, run_stage
 
 OPTIONS = {
     **STAGE_OPTIONS,

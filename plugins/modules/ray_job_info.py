@@ -79,13 +79,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.info import BackendOf
-from ..module_utils.job import Backend, Record
-from ..module_utils.ray_backend import RayJob
-from ..module_utils.ray_connect import ray_backend
-from ..module_utils.recorded import RecordedBackend
-from ..module_utils.run import INFO_OPTIONS, run_info
+from ..module_utils.base.clock import Clock
+from ..module_utils.ray.backend import RayJob
+from ..module_utils.ray.connect import ray_backend
+from ..module_utils.record.contract import Backend, Record
+from ..module_utils.stage.module import INFO_OPTIONS, run_info
+from ..module_utils.stage.offline import RecordedBackend
+from ..module_utils.stage.status import BackendOf
 
 
 def main() -> None:

@@ -104,8 +104,8 @@ proctrack:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.edge import with_edge
+from ..module_utils.base.clock import Clock
+from ..module_utils.base.module_exit import with_edge
 from ..module_utils.sandbox import run
 
 ARGUMENTS = {

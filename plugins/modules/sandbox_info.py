@@ -60,7 +60,7 @@ proctrack:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.edge import with_edge
+from ..module_utils.base.module_exit import with_edge
 from ..module_utils.sandbox import run
 
 

@@ -46,7 +46,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.edge import with_edge
+from ..module_utils.base.module_exit import with_edge
 from ..module_utils.sandbox import packages, run
 
 

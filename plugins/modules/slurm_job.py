@@ -180,13 +180,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.job import Backend, Request
-from ..module_utils.names import check_name
-from ..module_utils.process import run
-from ..module_utils.run import STAGE_OPTIONS, make_request, run_stage
-from ..module_utils.slurm import SlurmClient
-from ..module_utils.slurm_backend import SlurmBackend, SlurmJob, job_files, log_pattern
+from ..module_utils.base.clock import Clock
+from ..module_utils.base.process import run
+from ..module_utils.base.safe_name import check_name
+from ..module_utils.record.contract import Backend, Request
+from ..module_utils.record.log_pattern import log_pattern
+from ..module_utils.slurm.backend import SlurmBackend, SlurmJob, job_files
+from ..module_utils.slurm.client import SlurmClient
+from ..module_utils.stage.module import STAGE_OPTIONS, make_request, run_stage
 
 OPTIONS = {
     **STAGE_OPTIONS,

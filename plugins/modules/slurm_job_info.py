@@ -78,10 +78,10 @@ damaged:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.backends import slurm_or_ray
-from ..module_utils.process import run
-from ..module_utils.run import INFO_OPTIONS, run_info
-from ..module_utils.slurm import SlurmClient
+from ..module_utils.base.process import run
+from ..module_utils.runs.backends import slurm_or_ray
+from ..module_utils.slurm.client import SlurmClient
+from ..module_utils.stage.module import INFO_OPTIONS, run_info
 
 
 def main() -> None:

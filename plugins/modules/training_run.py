@@ -64,12 +64,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.clock import Clock
-from ..module_utils.edge import with_edge
-from ..module_utils.files import expand
-from ..module_utils.process import run
-from ..module_utils.slurm import SlurmClient
-from ..module_utils.training_runs import going, remove, size_of
+from ..module_utils.base.clock import Clock
+from ..module_utils.base.files import expand
+from ..module_utils.base.module_exit import with_edge
+from ..module_utils.base.process import run
+from ..module_utils.runs.training_runs import going, remove, size_of
+from ..module_utils.slurm.client import SlurmClient
 
 
 def absent(base: Path, names: list[str], check: bool) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ..module_utils.fingerprint import fingerprint
-from ..module_utils.report import line
+from ..module_utils.base.fingerprint import fingerprint
+from ..module_utils.stage.describe import line
 from .connection import PatientAction
 
 DEFAULT_TIMEOUT = 604800

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ..module_utils.training_runs import DEFAULT as DEFAULT_RUN
+from ..module_utils.base.safe_name import DEFAULT_RUN
 
 # Texts that templates and manuals put where a user's own value belongs.
 _PLACEHOLDER = re.compile(

@@ -129,7 +129,7 @@ class Here:
         for source in (
             *(ROOT / "roles" / "publish" / "files").glob("*.py"),
             *(ROOT / "roles" / "fetch" / "files").glob("*.py"),
-            ROOT / "plugins" / "module_utils" / "manifest.py",
+            ROOT / "plugins" / "module_utils" / "model" / "manifest.py",
         ):
             (self.folder / source.name).write_text(source.read_text())
         (self.folder / "plan.json").write_text(json.dumps(plan))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox import process, run
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox.errors import SandboxError
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox.layout import Options

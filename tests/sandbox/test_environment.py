@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.activation_script import Settings, render
+from ansible_collections.mnrun.train.plugins.module_utils.environment.script import Settings, render
 
 from .conftest import Cluster
 from .plays import message, play

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import manifest
+from ansible_collections.mnrun.train.plugins.module_utils.model import manifest
 
 from .hub import READER, TOKEN, Here, Hub, good, refused
 

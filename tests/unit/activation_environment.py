@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.mnrun.train.plugins.module_utils.activation_script import Settings
+from ansible_collections.mnrun.train.plugins.module_utils.environment.script import Settings
 
 EMPTY = Settings(
     modules_init="",

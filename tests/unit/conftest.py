@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Attempt,
     CheckpointRule,
     Record,
     Request,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.outcome import Outcome
-from ansible_collections.mnrun.train.plugins.module_utils.present import Stage, present
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_backend import (
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import log_pattern
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
     SlurmBackend,
     SlurmJob,
-    log_pattern,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.stage.context import Stage
+from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import present
 
 from tests.unit.fakes import FakeClock, FakeJob, FakeSlurm
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Missing
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_text import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Missing
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.parse import (
     HISTORY_FIELDS,
     PHASE_OF,
     QUEUE_FORMAT,

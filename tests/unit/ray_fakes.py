@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.mnrun.train.plugins.module_utils.ray_client import Answer
+from ansible_collections.mnrun.train.plugins.module_utils.ray.client import Answer
 
 DUPLICATE = (
     'Traceback (most recent call last):\n  File "job_head.py", line 134, in _raise_error\n'

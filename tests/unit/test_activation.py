@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.activation_script import Settings, render
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.environment.script import Settings, render
 
 from tests.unit.activation_environment import EMPTY, make_environment
 

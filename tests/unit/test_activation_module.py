@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from ansible.module_utils import testing
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mnrun.train.plugins.module_utils import activation
-from ansible_collections.mnrun.train.plugins.module_utils.activation_script import render
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.environment import trial as activation
+from ansible_collections.mnrun.train.plugins.module_utils.environment.script import render
 from ansible_collections.mnrun.train.plugins.modules.activation import main
 
 from tests.unit.activation_environment import EMPTY, make_environment

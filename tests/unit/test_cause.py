@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.cause import Cause, Evidence, find
-from ansible_collections.mnrun.train.plugins.module_utils.job import (
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     GONE,
     Attempt,
     Observation,
     Phase,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause, Evidence, find
 
 
 def ended(state: str = "FAILED", phase: Phase = Phase.FAILED, **changes: Any) -> Attempt:

@@ -8,19 +8,22 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.checkpoint import TRACKER, survey
-from ansible_collections.mnrun.train.plugins.module_utils.checkpoint_folder import (
-    MARKER,
-    owned,
-    take_over,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.job import CheckpointRule, Record
-from ansible_collections.mnrun.train.plugins.module_utils.weights import (
+from ansible_collections.mnrun.train.plugins.module_utils.model.weights import (
     INDEX,
     hf_faults,
     safetensors_fault,
     torch_fault,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    CheckpointRule,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import (
+    MARKER,
+    owned,
+    take_over,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER, survey
 
 KINDS = ("model", "optim", "extra_state")
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.absent import absent
-from ansible_collections.mnrun.train.plugins.module_utils.cause import Cause
-from ansible_collections.mnrun.train.plugins.module_utils.checkpoint import TRACKER
-from ansible_collections.mnrun.train.plugins.module_utils.conclude import conclude
-from ansible_collections.mnrun.train.plugins.module_utils.only import Only
-from ansible_collections.mnrun.train.plugins.module_utils.outcome import Outcome
-from ansible_collections.mnrun.train.plugins.module_utils.resume_point import make_resumable
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_nodes import names_in
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
-from ansible_collections.mnrun.train.plugins.module_utils.stop import StopRule
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.nodes import names_in
+from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import make_resumable
 
 from tests.unit.conftest import SCRIPT, Run
 from tests.unit.test_checkpoint import write_step

@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.absent import absent
-from ansible_collections.mnrun.train.plugins.module_utils.conclude import conclude
-from ansible_collections.mnrun.train.plugins.module_utils.end_record import (
-    give_up,
-    given_up,
-    read_start,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     NOT_SUBMITTED,
     Attempt,
     JobRef,
     Phase,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.only import Only
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
-from ansible_collections.mnrun.train.plugins.module_utils.stop import StopRule
+from ansible_collections.mnrun.train.plugins.module_utils.record.job_report import (
+    give_up,
+    given_up,
+    read_start,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
 
 from tests.unit.conftest import SPEC, Run
 from tests.unit.test_slurm_script import attempt, finish, start
@@ -98,7 +98,7 @@ def test_a_job_that_begins_just_when_it_is_given_up_is_adopted(
         return give_up(folder, late, now)
 
     monkeypatch.setattr(
-        "ansible_collections.mnrun.train.plugins.module_utils.present.give_up", quicker
+        "ansible_collections.mnrun.train.plugins.module_utils.stage.present.give_up", quicker
     )
     assert run.present().action is Action.ADOPT
     assert len(run.slurm.jobs) == 1

@@ -10,8 +10,8 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible_collections.mnrun.train.plugins.action import ray_job, slurm_job, slurm_job_info
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.report import duration, line
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import duration, line
 from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.edge import with_edge
-from ansible_collections.mnrun.train.plugins.module_utils.files import write_atomic
-from ansible_collections.mnrun.train.plugins.module_utils.lock import stage_lock
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.files import write_atomic
+from ansible_collections.mnrun.train.plugins.module_utils.base.lock import stage_lock
+from ansible_collections.mnrun.train.plugins.module_utils.base.module_exit import with_edge
 
 FULL = Path("/dev/full")  # each write to it finds the disk full
 

@@ -16,7 +16,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.playbook.task import Task
 from ansible_collections.mnrun.train.plugins.action import slurm_job as action
-from ansible_collections.mnrun.train.plugins.module_utils import run as edge
+from ansible_collections.mnrun.train.plugins.module_utils.stage import module as edge
 from ansible_collections.mnrun.train.plugins.modules import slurm_job, slurm_job_info
 from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
 

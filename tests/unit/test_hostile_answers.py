@@ -10,44 +10,48 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import preflight_slurm
-from ansible_collections.mnrun.train.plugins.module_utils.end_record import (
-    given_up,
-    read_end,
-    read_start,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Damaged, Unknown
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, Phase, Record
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.logs import (
-    clean_lines,
-    find_telling,
-    news,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.progress import parse, read_progress
-from ansible_collections.mnrun.train.plugins.module_utils.ray_backend import RayBackend, RayJob
-from ansible_collections.mnrun.train.plugins.module_utils.ray_client import Answer, RayClient
-from ansible_collections.mnrun.train.plugins.module_utils.ray_head import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Damaged, Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.base.logfile import clean_lines, news
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.ray.backend import RayBackend, RayJob
+from ansible_collections.mnrun.train.plugins.module_utils.ray.client import Answer, RayClient
+from ansible_collections.mnrun.train.plugins.module_utils.ray.head import (
     Heads,
     ask_slurm,
     cluster_of,
     read_head,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.report import duration
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_backend import (
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    Phase,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.job_report import (
+    given_up,
+    read_end,
+    read_start,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.slurm import capacity as preflight_slurm
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
     SlurmBackend,
     SlurmJob,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_refusal import explain, never_starts
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_text import (
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.parse import (
     parse_history,
     parse_queue,
     parse_shown,
     parse_submitted,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.refusal import explain, never_starts
+from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import duration
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import (
+    parse,
+    read_progress,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.telling import find_telling
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

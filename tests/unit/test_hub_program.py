@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid, MnrunError
-from ansible_collections.mnrun.train.plugins.module_utils.hub_program import Work, run_program
-from ansible_collections.mnrun.train.plugins.module_utils.progress import parse
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid, MnrunError
+from ansible_collections.mnrun.train.plugins.module_utils.hub.program import Work, run_program
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import parse
 from ansible_collections.mnrun.train.plugins.modules.hub_token_info import find
 
 ROOT = Path(__file__).parents[2]

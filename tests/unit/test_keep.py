@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import keep
-from ansible_collections.mnrun.train.plugins.module_utils.keep import Keeper, Rule, surplus
+from ansible_collections.mnrun.train.plugins.module_utils.trainer import keep
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.keep import Keeper, Rule, surplus
 
 BEST = Rule(newest=1, best=True, metric="val/loss", lower=True)
 STEPS = [10, 20, 30, 40, 50]

@@ -12,16 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import files
-from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Busy, Damaged, Invalid
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import (
+from ansible_collections.mnrun.train.plugins.module_utils.base import files
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Busy, Damaged, Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import (
     differences,
     fingerprint,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, Phase, Record
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger, stages
-from ansible_collections.mnrun.train.plugins.module_utils.lock import stage_lock
+from ansible_collections.mnrun.train.plugins.module_utils.base.lock import stage_lock
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    Phase,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger, stages
 from hypothesis import given
 from hypothesis import strategies as st
 

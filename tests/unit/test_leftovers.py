@@ -8,15 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Unknown
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, Phase, Record
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.leftover_folders import Folders
-from ansible_collections.mnrun.train.plugins.module_utils.leftovers import end, find
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    Phase,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.runs.leftover_folders import Folders
+from ansible_collections.mnrun.train.plugins.module_utils.runs.leftovers import end, find
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 HEADER = "JOBID|STATE|REASON|START_TIME|NODELIST|NAME|COMMENT"
 SPEC = {"stage": "ray"}

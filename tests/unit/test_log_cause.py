@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.logs import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.logfile import (
     CHUNK,
-    TAIL,
     clean_lines,
-    find_telling,
     last_lines,
     news,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.telling import TAIL, find_telling
 
 TORCHRUN = """\
 step:4 - train/loss:1.0 - train/lr(1e-3):1

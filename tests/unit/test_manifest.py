@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import manifest
+from ansible_collections.mnrun.train.plugins.module_utils.model import manifest
 
 ABOUT: dict[str, Any] = {
     "stage": "sft",

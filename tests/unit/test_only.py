@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.absent import absent
-from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, Phase, Record
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.only import Only
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
-from ansible_collections.mnrun.train.plugins.module_utils.stop import StopRule
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    Phase,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
 
 from tests.unit.conftest import Run
 

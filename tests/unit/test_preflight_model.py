@@ -9,11 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import preflight_identity as identity
-from ansible_collections.mnrun.train.plugins.module_utils.preflight_model import (
-    model_faults,
-    nearest,
-)
+from ansible_collections.mnrun.train.plugins.module_utils.model import identity
+from ansible_collections.mnrun.train.plugins.module_utils.model.folder import model_faults, nearest
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 

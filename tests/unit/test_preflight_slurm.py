@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import preflight
-from ansible_collections.mnrun.train.plugins.module_utils import preflight_slurm as slurm
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Unknown
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.preflight import check as preflight
+from ansible_collections.mnrun.train.plugins.module_utils.slurm import capacity as slurm
 
 # The form of Slurm 22.05, with the fields that do not matter here left out.
 PARTITIONS = """\

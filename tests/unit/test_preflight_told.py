@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.mnrun.train.plugins.module_utils.preflight_saves import Saves
-from ansible_collections.mnrun.train.plugins.module_utils.preflight_told import told
-from ansible_collections.mnrun.train.plugins.module_utils.preflight_trainer import Reads
+from ansible_collections.mnrun.train.plugins.module_utils.preflight.summary import told
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import Saves
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.options import Reads
 
 from tests.unit.test_preflight_model import safetensors
 

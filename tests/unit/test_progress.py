@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.logs import CHUNK
-from ansible_collections.mnrun.train.plugins.module_utils.progress import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.logfile import CHUNK
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import (
     Progress,
     parse,
     read_progress,

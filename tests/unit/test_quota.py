@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import quota, space
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Missing, Refused
-from ansible_collections.mnrun.train.plugins.module_utils.job import CheckpointRule, Record
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.quota import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Missing, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    CheckpointRule,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.result import quota, space
+from ansible_collections.mnrun.train.plugins.module_utils.result.quota import (
     Mount,
     Quota,
     mount_of,

@@ -8,30 +8,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
     Refused,
     Rejected,
     Uncertain,
     Unknown,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.job import (
+from ansible_collections.mnrun.train.plugins.module_utils.ray.backend import (
+    RayBackend,
+    RayJob,
+    RayRecords,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.ray.client import Answer, RayClient
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Attempt,
     Found,
     JobRef,
     Phase,
     Request,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.outcome import Outcome
-from ansible_collections.mnrun.train.plugins.module_utils.present import Stage, plan, present
-from ansible_collections.mnrun.train.plugins.module_utils.ray_backend import (
-    RayBackend,
-    RayJob,
-    RayRecords,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.ray_client import Answer, RayClient
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_backend import log_pattern
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import log_pattern
+from ansible_collections.mnrun.train.plugins.module_utils.stage.context import Stage
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan, present
 
 from tests.unit.conftest import HOSTILE
 from tests.unit.fakes import FakeClock

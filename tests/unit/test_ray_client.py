@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid
-from ansible_collections.mnrun.train.plugins.module_utils.ray_client import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.ray.client import (
     Answer,
     RayClient,
     http_transport,

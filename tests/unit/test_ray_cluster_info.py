@@ -8,29 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import MnrunError
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import Request
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.present import Stage, present
-from ansible_collections.mnrun.train.plugins.module_utils.ray_cluster import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import MnrunError
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.ray.cluster import (
     Cluster,
     newest,
     refuse_ended,
     told,
     wait_for_head,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ray_head import (
+from ansible_collections.mnrun.train.plugins.module_utils.ray.head import (
     ask_slurm,
     cluster_of,
     read_head,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_backend import (
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Request
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import log_pattern
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
     SlurmBackend,
     SlurmJob,
-    log_pattern,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.stage.context import Stage
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import present
 
 from tests.unit.conftest import HOSTILE
 from tests.unit.fakes import FakeClock, FakeSlurm

@@ -7,26 +7,27 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mnrun.train.plugins.action.ray_job import ActionModule
-from ansible_collections.mnrun.train.plugins.module_utils.cause import Cause
-from ansible_collections.mnrun.train.plugins.module_utils.conclude import conclude
-from ansible_collections.mnrun.train.plugins.module_utils.job import (
+from ansible_collections.mnrun.train.plugins.module_utils.ray.backend import (
+    RayBackend,
+    RayJob,
+    RayRecords,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.ray.client import RayClient
+from ansible_collections.mnrun.train.plugins.module_utils.ray.head import Heads, ask_slurm
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Attempt,
     CheckpointRule,
     Phase,
     Request,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.outcome import Outcome
-from ansible_collections.mnrun.train.plugins.module_utils.present import Stage, plan, present
-from ansible_collections.mnrun.train.plugins.module_utils.ray_backend import (
-    RayBackend,
-    RayJob,
-    RayRecords,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.ray_client import RayClient
-from ansible_collections.mnrun.train.plugins.module_utils.ray_head import Heads, ask_slurm
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.context import Stage
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan, present
 
 from tests.unit.fakes import FakeClock, FakeJob, FakeSlurm
 from tests.unit.ray_fakes import FakeRay

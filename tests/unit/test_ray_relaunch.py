@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, Phase, Record
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.ray_cluster import Cluster
-from ansible_collections.mnrun.train.plugins.module_utils.ray_relaunch import Spare, find_spare
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.ray.cluster import Cluster
+from ansible_collections.mnrun.train.plugins.module_utils.ray.relaunch import Spare, find_spare
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    Phase,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 NOW = 1_800_000_000.0
 

@@ -8,16 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.absent import absent
-from ansible_collections.mnrun.train.plugins.module_utils.backends import slurm_or_ray
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Damaged, Refused
-from ansible_collections.mnrun.train.plugins.module_utils.info import Question, answer
-from ansible_collections.mnrun.train.plugins.module_utils.job import NOT_SUBMITTED, Phase
-from ansible_collections.mnrun.train.plugins.module_utils.only import Only
-from ansible_collections.mnrun.train.plugins.module_utils.present import plan
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
-from ansible_collections.mnrun.train.plugins.module_utils.stop import StopRule
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Damaged, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    NOT_SUBMITTED,
+    Phase,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.runs.backends import slurm_or_ray
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan
+from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.status import Question, answer
+from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
 
 from tests.unit.conftest import SPEC, Run
 from tests.unit.test_checkpoint import write_step

@@ -7,26 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
     Invalid,
     Missing,
     Unknown,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.job import Phase
-from ansible_collections.mnrun.train.plugins.module_utils.process import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import (
     Result,
     clean_environment,
     find_tool,
     run,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_backend import (
-    SlurmBackend,
-    SlurmJob,
-    job_files,
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Phase
+from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import (
     log_pattern,
     resolve,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
+    SlurmBackend,
+    SlurmJob,
+    job_files,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 from tests.unit.conftest import COMMENT, SCRIPT, an_attempt
 from tests.unit.fakes import MIN_JOB_AGE, FakeClock, FakeJob, FakeSlurm

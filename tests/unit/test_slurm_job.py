@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mnrun.train.plugins.module_utils import run as edge
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.stage import module as edge
 from ansible_collections.mnrun.train.plugins.modules import slurm_job, slurm_job_info
 
 from tests.unit.conftest import HOSTILE, SCRIPT

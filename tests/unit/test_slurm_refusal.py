@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
     Rejected,
     Uncertain,
     Unknown,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.process import (
-    Result,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_backend import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
     SlurmBackend,
     SlurmJob,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_refusal import (
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.refusal import (
     directives,
     limit_seconds,
 )

@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.end_record import read_end, read_start
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid
-from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, JobRef, Phase
-from ansible_collections.mnrun.train.plugins.module_utils.script import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    JobRef,
+    Phase,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.job_report import (
+    read_end,
+    read_start,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.recorder import (
     split_head,
     with_end_recorder,
     without_recorder,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.job import JobRef, Phase
-from ansible_collections.mnrun.train.plugins.module_utils.slurm_text import (
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import JobRef, Phase
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.parse import (
     HISTORY_FIELDS,
     PHASE_OF,
     parse_history,

@@ -10,11 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import space
-from ansible_collections.mnrun.train.plugins.module_utils.checkpoint_folder import take_over
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Refused
-from ansible_collections.mnrun.train.plugins.module_utils.job import CheckpointRule, Record
-from ansible_collections.mnrun.train.plugins.module_utils.preflight_saves import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    CheckpointRule,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.result import space
+from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import take_over
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan, present
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import (
     Saves,
     keep_faults,
     kept,
@@ -23,7 +27,6 @@ from ansible_collections.mnrun.train.plugins.module_utils.preflight_saves import
     too_few_kept,
     weights,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.present import plan, present
 
 from tests.unit.conftest import Run
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils import manifest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Refused
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import ManifestRule
-from ansible_collections.mnrun.train.plugins.module_utils.preflight_identity import (
-    weights_identity,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.progress import parse
-from ansible_collections.mnrun.train.plugins.module_utils.report import line
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.model import manifest
+from ansible_collections.mnrun.train.plugins.module_utils.model.identity import weights_identity
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import ManifestRule
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import line
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import parse
 
 from tests.unit.conftest import SPEC, Run
 from tests.unit.test_manifest import ABOUT

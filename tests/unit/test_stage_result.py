@@ -5,16 +5,11 @@ from __future__ import annotations
 import zipfile
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.checkpoint_folder import MARKER
-from ansible_collections.mnrun.train.plugins.module_utils.errors import (
-    Refused,
-    Unknown,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.preflight_identity import (
-    weights_identity,
-)
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused, Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.model.identity import weights_identity
+from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import MARKER
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
 
 from tests.unit.conftest import SPEC, Run
 from tests.unit.test_checkpoint import write_step

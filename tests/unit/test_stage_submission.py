@@ -7,22 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.errors import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
     Refused,
     Rejected,
     Unknown,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import (
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     INTENT,
     NOT_SUBMITTED,
     Phase,
     Record,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.present import plan
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan
 
 from tests.unit.conftest import SPEC, Run
 

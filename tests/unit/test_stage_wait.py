@@ -6,16 +6,16 @@ import json
 import re
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.absent import absent
-from ansible_collections.mnrun.train.plugins.module_utils.cause import Cause
-from ansible_collections.mnrun.train.plugins.module_utils.conclude import conclude
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid, Unknown
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import Phase
-from ansible_collections.mnrun.train.plugins.module_utils.only import Only
-from ansible_collections.mnrun.train.plugins.module_utils.outcome import Outcome
-from ansible_collections.mnrun.train.plugins.module_utils.stage import Action
-from ansible_collections.mnrun.train.plugins.module_utils.stop import StopRule
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid, Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Phase
+from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
 
 from tests.unit.conftest import SPEC, Run
 from tests.unit.test_checkpoint import write_step

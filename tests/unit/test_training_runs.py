@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.filter.runs_table import runs_table
-from ansible_collections.mnrun.train.plugins.module_utils.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.errors import Invalid, Refused
-from ansible_collections.mnrun.train.plugins.module_utils.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.job import Attempt, Phase, Record
-from ansible_collections.mnrun.train.plugins.module_utils.ledger import Ledger
-from ansible_collections.mnrun.train.plugins.module_utils.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.training_runs import (
-    DEFAULT,
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.base.safe_name import DEFAULT_RUN
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    Phase,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.runs.training_runs import (
     TrainingRun,
     chosen,
     comparison,
@@ -25,6 +28,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.training_runs import (
     size_of,
     training_runs,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 
 def nobody(command: list[str], seconds: float, stdin: str) -> Result:
@@ -56,14 +60,14 @@ def base(tmp_path: Path) -> Path:
 
 def test_a_run_is_a_folder_with_a_record(base: Path) -> None:
     assert training_runs(base) == [
-        TrainingRun(DEFAULT, base),
+        TrainingRun(DEFAULT_RUN, base),
         TrainingRun("fast", base / "runs" / "fast"),
     ]
     assert training_runs(base / "nowhere") == []
 
 
 def test_no_folder_can_pass_for_the_sites_own_run(base: Path) -> None:
-    trained(base / "runs" / DEFAULT, {"lr": 3})
+    trained(base / "runs" / DEFAULT_RUN, {"lr": 3})
     assert [run.path for run in training_runs(base)] == [base, base / "runs" / "fast"]
 
 
@@ -74,7 +78,7 @@ def test_a_name_that_no_run_has_is_told_with_those_that_there_are(base: Path) ->
 
 
 def test_two_runs_are_compared_by_spec_and_metrics(base: Path) -> None:
-    runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT, "fast"])]
+    runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT_RUN, "fast"])]
     (stage,) = comparison(*runs)
     assert stage["spec"] == ["lr: 1 -> 2"]
     assert stage["metrics"] == [{"loss": 0.5}, {"loss": 0.25}]
@@ -84,7 +88,7 @@ def test_two_runs_are_compared_by_spec_and_metrics(base: Path) -> None:
 
 def test_a_stage_of_one_run_only_is_said_to_be_missing_in_the_other(base: Path) -> None:
     Ledger(base, "sft", Clock()).folder(fingerprint({"lr": 1})).joinpath("record.json").unlink()
-    runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT, "fast"])]
+    runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT_RUN, "fast"])]
     assert "  not run in default" in runs_table({"runs": runs, "comparison": comparison(*runs)})
 
 
@@ -107,7 +111,7 @@ def test_a_run_that_is_over_can_go(base: Path) -> None:
     assert size_of(run.path).files == 1
     remove(run)
     assert [path.name for path in (base / "runs").iterdir()] == ["no-run"]
-    assert training_runs(base) == [TrainingRun(DEFAULT, base)]
+    assert training_runs(base) == [TrainingRun(DEFAULT_RUN, base)]
 
 
 @pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.QUEUED, Phase.UNKNOWN])
@@ -117,7 +121,7 @@ def test_a_run_that_may_be_alive_stays(base: Path, phase: Phase) -> None:
         going(base, ["fast"], SILENT, Clock())
 
 
-@pytest.mark.parametrize("name", [DEFAULT, "..", "a/b", ""])
+@pytest.mark.parametrize("name", [DEFAULT_RUN, "..", "a/b", ""])
 def test_only_a_run_with_a_name_can_go(base: Path, name: str) -> None:
     with pytest.raises(Invalid, match=r"The name of a run must be|never removed"):
         going(base, [name], SILENT, Clock())

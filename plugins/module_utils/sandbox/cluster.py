@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from ..clock import Clock
-from ..files import read_text
-from . import fabric, files, jobs, services
+from ..base.clock import Clock
+from ..base.files import read_text
+from ..sandbox import fabric, files, jobs, services
 from .errors import SandboxError
 from .layout import CONTROLLER, Node, Options
 from .services import Service

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import MnrunError
+from ..base.errors import MnrunError
 
 NO_NAMESPACES = (
     "Where namespaces are not permitted, as in most containers, there can be no sandbox: "

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Sequence
 
-from ..clock import Clock
-from . import process
+from ..base.clock import Clock
+from ..sandbox import process
 from .errors import NO_NAMESPACES, SandboxError
 from .layout import NETWORK, Node, Options
 

@@ -8,8 +8,8 @@ import secrets
 import shutil
 from pathlib import Path
 
-from ..files import read_text, write_atomic
-from . import render
+from ..base.files import read_text, write_atomic
+from ..sandbox import render
 from .layout import Options
 from .process import run
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..clock import Clock
-from . import process
+from ..base.clock import Clock
+from ..sandbox import process
 from .errors import SandboxError
 from .fabric import enter
 from .layout import Options

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Callable, Mapping, Sequence
 
-from ..clock import Clock, Deadline
+from ..base.clock import Clock, Deadline
 from .errors import SandboxError
 
 TCP_LISTEN = "0A"

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, Mapping
 
-from ..clock import Clock
-from ..lock import stage_lock
-from . import cluster, fabric, files, teardown
+from ..base.clock import Clock
+from ..base.lock import stage_lock
+from ..sandbox import cluster, fabric, files, teardown
 from .errors import SandboxError
 from .layout import LOGIN, Options, checked
 

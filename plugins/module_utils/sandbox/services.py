@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
-from ..clock import Clock
-from . import process
+from ..base.clock import Clock
+from ..sandbox import process
 from .errors import SandboxError
 from .fabric import enter, inside
 from .layout import CONTROLLER, LOGIN, Options

@@ -6,8 +6,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ..clock import Clock
-from . import fabric, jobs, process, services
+from ..base.clock import Clock
+from ..sandbox import fabric, jobs, process, services
 from .cluster import Found
 from .errors import NO_NAMESPACES, SandboxError
 from .layout import CONTROLLER, Options

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ansible_collections.mnrun.train.plugins.module_utils.preflight import check
+from ansible_collections.mnrun.train.plugins.module_utils.preflight.check import check
 
 NOTHING = {"model": "", "other_models": [], "train_files": [], "test_files": [], "slurm": []}
 

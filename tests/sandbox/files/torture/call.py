@@ -105,7 +105,7 @@ def main():
     given = json.loads(sys.argv[1])
     module = importlib.import_module(f"{TRAIN}.modules.{given['module']}")
     for kind, names in (("slurm", ["SlurmBackend"]), ("ray", ["RayRecords", "RayBackend"])):
-        backend = importlib.import_module(f"{TRAIN}.module_utils.{kind}_backend")
+        backend = importlib.import_module(f"{TRAIN}.module_utils.{kind}.backend")
         for name in names if given["quiet"] else ():
             getattr(backend, name).quiet_window = given["quiet"]
     passed = os.open(given["passed"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

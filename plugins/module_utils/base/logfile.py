@@ -1,0 +1,68 @@
+"""A job's logs: the end of a long file, what is new in it, and the lines that say what failed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CHUNK = 256 * 1024  # bytes read of a log at once: more than any traceback, less than a second
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def head(path: Path) -> str:
+    """The first part of a log; empty if there is none."""
+    return _read(path, 0)
+
+
+def tail(path: Path) -> str:
+    """The last part of a log, from the beginning of a line."""
+    size = size_of(path)
+    text = _read(path, max(0, size - CHUNK))
+    return text if size <= CHUNK else text.partition("\n")[2]
+
+
+def clean_lines(text: str) -> list[str]:
+    """Lines as a terminal would leave them: a progress bar's last state, and no colours."""
+    lines = _COLOURS.sub("", text).split("\n")
+    kept = (line.rstrip().rsplit("\r", 1)[-1] for line in lines)
+    return [line for line in kept if line.strip()]
+
+
+def news(path: Path, offset: int) -> tuple[list[str], int]:
+    """The whole lines behind byte `offset`, and where the next call has to go on.
+
+    A file that is shorter than `offset` was begun anew: it is read from its start.
+    """
+    start = offset if 0 <= offset <= size_of(path) else 0
+    data = _bytes(path, start)
+    end = data.rfind(b"\n") + 1 or (len(data) if len(data) == CHUNK else 0)
+    return clean_lines(data[:end].decode("utf-8", "replace")), start + end
+
+
+def last_lines(path: Path, count: int) -> tuple[list[str], int]:
+    """The last `count` whole lines of a log, and the offset for `news`."""
+    size = size_of(path)
+    start = max(0, size - CHUNK)
+    lines, offset = news(path, start)
+    return lines[-count:] if count else [], offset
+
+
+def _read(path: Path, start: int) -> str:
+    return _bytes(path, start).decode("utf-8", "replace")
+
+
+def _bytes(path: Path, start: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(CHUNK)
+    except OSError:
+        return b""
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a log; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""The training environment: the activation script, and trying it out. Imports base."""

@@ -1,0 +1,109 @@
+"""The text of the activation script: what every job and every step on the head sources first."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any, NamedTuple
+
+from ..base.errors import Invalid
+from .shell import HEAD, TAIL
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MODULE = re.compile(r"[^\s-]\S*")
+_SECRET = re.compile(r"(?i)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY)$")
+_LIMIT = re.compile(r"\d+|unlimited|hard")
+# Letters of bash's ulimit that a site may want to raise.
+LIMITS = "cdefilmnqrstuvx"
+
+
+class Settings(NamedTuple):
+    """What the script sets up. Paths are absolute; an empty text leaves a part out."""
+
+    modules_init: str
+    modules: list[str]
+    conda_hook: str
+    conda_prefix: str
+    variables: dict[str, Any]
+    limits: dict[str, Any]
+    wandb_entity: str
+    wandb_project: str
+    wandb_key_files: list[str]  # the first that exists is read
+    wandb_mode: str
+
+
+def render(settings: Settings) -> str:
+    """Give the whole script. Raises Invalid with every fault of the settings at once."""
+    faults = _faults(settings)
+    if faults:
+        raise Invalid("\n".join(faults))
+    body = "".join(f"  {line}\n" for line in _steps(settings))
+    return f"{HEAD}\n__mnrun_activate() {{\n  local IFS=$' \\t\\n'\n{body}}}\n{TAIL}"
+
+
+def _steps(settings: Settings) -> list[str]:
+    steps = []
+    if settings.modules:
+        steps.append(f"__mnrun_release_conda {_word(settings.conda_hook)}")
+        names = " ".join(_word(name) for name in settings.modules)
+        steps.append(f"__mnrun_modules {_word(settings.modules_init)} {names} || return 1")
+    if settings.conda_hook:
+        steps.append(f"__mnrun_conda_hook {_word(settings.conda_hook)} || return 1")
+    if settings.conda_prefix:
+        steps.append(f"__mnrun_prefix {_word(settings.conda_prefix)} || return 1")
+    steps += [f"export {name}={_word(value)}" for name, value in settings.variables.items()]
+    steps += [f"__mnrun_limit {key} {_word(value)}" for key, value in settings.limits.items()]
+    return steps + _wandb(settings)
+
+
+def _wandb(settings: Settings) -> list[str]:
+    names = (("WANDB_ENTITY", settings.wandb_entity), ("WANDB_PROJECT", settings.wandb_project))
+    steps = [f"export {name}={_word(value)}" for name, value in names if value]
+    files = "".join(f" {_word(path)}" for path in settings.wandb_key_files)
+    return [*steps, f"__mnrun_wandb {settings.wandb_mode}{files} || return 1"]
+
+
+def _word(value: Any) -> str:
+    """One shell word; a bool as programs read it from their environment."""
+    return shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _faults(settings: Settings) -> list[str]:
+    faults = [
+        f"environment_modules: {name!r} is not the name of a module; write it as after"
+        " `module load`, one for each line."
+        for name in settings.modules
+        if not _MODULE.fullmatch(name)
+    ]
+    faults += [
+        f"environment_modules_init is empty: name the file that defines `module` ({_EXAMPLE})."
+        for _ in settings.modules[:1]
+        if not settings.modules_init
+    ]
+    for item in settings.variables.items():
+        faults += _variable_faults(item)
+    for key, value in settings.limits.items():
+        if len(key) != 1 or key not in LIMITS or not _LIMIT.fullmatch(str(value)):
+            faults.append(
+                f"environment_limits: {key}: {value} is no limit; write a letter of bash's ulimit"
+                " and a number or unlimited, as in `v: unlimited`."
+            )
+    return faults
+
+
+_EXAMPLE = "/etc/profile.d/modules.sh"
+
+
+def _variable_faults(item: tuple[str, Any]) -> list[str]:
+    name, value = item
+    where = f"environment_variables: {name}"
+    if not _NAME.fullmatch(name):
+        return [f"{where} is not the name of a variable; use letters, digits and _."]
+    if _SECRET.search(name):
+        instead = "keep it in a file of mode 600 (for W&B: environment_wandb_key_file)."
+        return [f"{where} would stand readable in the script; {instead}"]
+    if isinstance(value, (dict, list)) or value is None:
+        return [f"{where} needs a text or a number, not {value!r}."]
+    if not str(value).isprintable():
+        return [f"{where} holds a line break or a control character; write it in one line."]
+    return []

@@ -1,0 +1,123 @@
+"""The activation script on this machine: whether it works, and putting it in its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..base.errors import Invalid
+from ..base.process import clean_environment
+
+# Without these no stage can run.
+PACKAGES = ("verl", "torch", "ray")
+# Seconds. Modules on a busy network file system are slow, but not slower than this.
+PATIENCE = 120.0
+
+_MARK = "mnrun-environment: "
+_NOTE = "note: "  # before what is no fault
+# Reads the packages' own records: importing torch takes seconds.
+_PROBE = """
+import importlib.metadata as metadata, json, os, platform, sys
+def version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+found = {name: version(name) for name in sys.argv[2:]}
+mode = os.environ.get("WANDB_MODE", "")
+print(sys.argv[1] + json.dumps([platform.python_version(), found, mode]))
+"""
+_SHELL = 'source "$1" || exit 3; shift; [ -z "$1" ] || exec python -c "$@"'
+
+
+class Verified(NamedTuple):
+    """What the script brought up. `notices` are lines it printed beside that."""
+
+    versions: dict[str, str]
+    wandb_mode: str
+    notices: list[str]
+
+
+def verify(script: str, prefix: str, wandb_key: str = "", patience: float = PATIENCE) -> Verified:
+    """Source the file `script` as a job would, and look at the Python it gives.
+
+    `wandb_key` is one that the job will find in a file not yet written. With an empty `prefix`
+    there is no Python to look at. Raises Invalid if the script fails, takes longer than `patience`
+    seconds, or the environment lacks a package.
+    """
+    probe = [_PROBE, _MARK, *PACKAGES] if prefix else [""]
+    command = ["bash", "--noprofile", "--norc", "-c", _SHELL, "mnrun", script, *probe]
+    key = {"WANDB_API_KEY": wandb_key} if wandb_key else {}
+    code, out, err = _run(command, patience, dict(clean_environment("/usr/bin"), **key))
+    said = [line[len("mnrun: ") :] for line in err.splitlines() if line.startswith("mnrun: ")]
+    notices = [line[len(_NOTE) :] if line.startswith(_NOTE) else line for line in said]
+    if code == 0 and not prefix:
+        return Verified({}, "", notices)
+    answers = [line for line in out.splitlines() if line.startswith(_MARK)]
+    if code != 0 or not answers:
+        raise Invalid(_failure(said, code, err), stderr=err)
+    version, found, mode = json.loads(answers[-1][len(_MARK) :])
+    _require(found, prefix)
+    return Verified(dict(found, python=version), mode, notices)
+
+
+def _failure(said: list[str], code: int, err: str) -> str:
+    reasons = [line for line in said if not line.startswith(_NOTE)]
+    if not reasons:
+        tail = err.strip().splitlines()[-5:] or ["no message"]
+        reasons = [f"exit code {code}: " + " / ".join(tail)]
+    return f"The training environment does not come up on {os.uname().nodename}: " + "\n".join(
+        reasons
+    )
+
+
+def _require(found: dict[str, Any], prefix: str) -> None:
+    missing = [name for name, version in found.items() if version is None]
+    if missing:
+        raise Invalid(
+            f"The environment {prefix} lacks {', '.join(missing)}: install it there, or set"
+            " environment_conda_prefix to the environment that has it."
+        )
+
+
+def _run(command: list[str], patience: float, environment: dict[str, str]) -> Any:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        universal_newlines=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        raise Invalid(
+            f"The training environment did not come up within {patience:.0f} s on"
+            f" {os.uname().nodename}: a module or the conda hook hangs there. Try by hand:"
+            " `module load …`, `conda activate …`."
+        ) from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return process.returncode, out, err
+
+
+def store_secret(path: Path, text: str) -> None:
+    """Write `text` into a file that only its owner can read, from its first moment on."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part.touch(0o600, exist_ok=False)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except BaseException:
+        part.unlink()
+        raise

@@ -1,0 +1,1 @@
+"""Checks before anything is submitted. Imports base, model, trainer and slurm."""

@@ -1,0 +1,153 @@
+"""All that can be known before a job is submitted, all faults at once. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import Invalid, Unknown
+from ..base.files import expand
+from ..base.process import Runner
+from ..model.folder import model_faults
+from ..model.identity import file_identity, folder_identity
+from ..slurm import capacity as slurm
+from ..trainer.data import Checked, check_file
+from ..trainer.estimate import keep_faults, kept, kept_by, too_few_kept, weights
+from ..trainer.options import Field, Reads, reads
+from .summary import told
+
+
+@dataclass
+class Report:
+    """What was found. `rows` by file; `identities` name the content, for a stage's spec."""
+
+    faults: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    identities: dict[str, Any] = field(default_factory=dict)
+    checkpoints: dict[str, dict[str, int]] = field(default_factory=dict)  # by stage
+    checked: list[str] = field(default_factory=list)  # what was found whole, in words
+
+
+def check(params: dict[str, Any], run: Runner) -> Report:
+    """Check models, data, trainer options and Slurm requests (the module's own parameters)."""
+    report = Report()
+    trainers = _check_trainers(params["trainers"], report)
+    _check_slurm(params["slurm"], run, report)
+    _check_models([params["model"], *params["other_models"]], report)
+    train = [expand(path) for path in params["train_files"]]
+    test = [expand(path) for path in params["test_files"]]
+    _check_data(train, test, trainers, report)
+    report.faults += [fault for each in trainers for fault in too_few_kept(each.stage, each.saves)]
+    keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
+    for each in trainers:
+        report.faults += keep_faults(each.stage, keeps[each.stage], each.saves)
+    report.faults = list(dict.fromkeys(report.faults))
+    if not report.faults:
+        _identify(params, train, test, report)
+        _estimate(params, trainers, report)
+        report.checked = told(params, trainers, report.rows, report.checkpoints)
+    return report
+
+
+def _check_trainers(trainers: list[dict[str, Any]], report: Report) -> list[Reads]:
+    known = [_check_trainer(trainer, report) for trainer in trainers]
+    return [reads for reads in known if reads is not None]
+
+
+def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
+    report.faults += [
+        f"{trainer['stage']}: {option} is for mnrun to set; use {variable} instead"
+        for option, variable in trainer["refused"].items()
+    ]
+    try:
+        return reads(trainer["stage"], trainer["config_name"], trainer["overrides"])
+    except Invalid as error:
+        report.faults += error.message.splitlines()
+        return None
+
+
+def _check_models(models: list[str], report: Report) -> None:
+    for model in models:
+        if model:
+            report.faults += model_faults(expand(model))
+
+
+def _check_data(train: list[Path], test: list[Path], trainers: list[Reads], report: Report) -> None:
+    wanted: dict[Path, dict[Field, None]] = {path: {} for path in [*train, *test]}
+    for trainer in trainers:
+        for path in [*trainer.train_files, *trainer.test_files]:
+            wanted.setdefault(path, {}).update(dict.fromkeys(trainer.fields))
+    try:
+        checked = {path: check_file(path, list(fields)) for path, fields in wanted.items()}
+    except Invalid as error:
+        report.faults.append(error.message)
+        return
+    for path, found in checked.items():
+        report.rows[str(path)] = found.rows
+        report.faults += found.faults
+    report.faults += [fault for trainer in trainers for fault in _too_few(trainer, checked)]
+
+
+def _too_few(trainer: Reads, checked: dict[Path, Checked]) -> list[str]:
+    rows = sum(checked[path].rows for path in trainer.train_files)
+    if rows >= trainer.batch or any(checked[path].faults for path in trainer.train_files):
+        return []
+    fewer = f"{rows} rows to train on are fewer than one batch of {trainer.batch}"
+    mend = "no step would be taken; lower data.train_batch_size or give more data"
+    return [f"{trainer.stage}: {fewer}, so {mend}"]
+
+
+def _check_slurm(requests: list[dict[str, Any]], run: Runner, report: Report) -> None:
+    if not requests:
+        return
+    faults: list[tuple[str, str]] = []
+    warnings: list[tuple[str, str]] = []
+    try:
+        cluster = slurm.survey(run)
+        for request in requests:
+            found = slurm.check(request["options"], cluster)
+            faults += [(fault, request["stage"]) for fault in found.faults]
+            warnings += [(warning, request["stage"]) for warning in found.warnings]
+    except Unknown as error:
+        report.faults.append(
+            f"Slurm does not answer, so whether the jobs could run is unknown ({error});"
+            " try again when `sinfo` works"
+        )
+    except Invalid as error:
+        report.faults.append(error.message)
+    report.faults += _by_stages(faults)
+    report.warnings += _by_stages(warnings)
+
+
+def _by_stages(told: list[tuple[str, str]]) -> list[str]:
+    """One line for what several stages have in common."""
+    stages: dict[str, list[str]] = {}
+    for text, stage in told:
+        stages.setdefault(text, []).append(stage)
+    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in stages.items()]
+
+
+def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
+    """What the checkpoints of each stage take. PPO's other model, if any, is as large as SFT's."""
+    known = weights(expand(params["model"])) if params["model"] else 0
+    keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
+    for trainer in trainers:
+        rows = sum(report.rows[str(path)] for path in trainer.train_files)
+        keep = keeps[trainer.stage]
+        given = (trainer.saves, rows, trainer.batch)
+        report.checkpoints[trainer.stage] = {
+            "step_bytes": known * trainer.saves.bytes_per_weight,
+            "kept": kept_by(keep, *given) if keep else kept(*given),
+        }
+
+
+def _identify(params: dict[str, Any], train: list[Path], test: list[Path], report: Report) -> None:
+    others = {model: folder_identity(expand(model)) for model in params["other_models"] if model}
+    report.identities = {
+        "model": folder_identity(expand(params["model"])) if params["model"] else "",
+        "train_files": [file_identity(path) for path in train],
+        "test_files": [file_identity(path) for path in test],
+        **({"other_models": others} if others else {}),
+    }

@@ -1,0 +1,248 @@
+"""Ray as a backend of the stage logic: each attempt is one Ray job on the head of a run's cluster.
+
+A Ray cluster lives in a Slurm job, and a Ray job ends with its cluster. So an attempt carries the
+Slurm job id of its head as `cluster`, and what Ray forgets stands on the shared file system: the
+driver's log, and the start and end that the driver's script records by itself.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import Refused, Rejected, Uncertain, Unknown
+from ..base.files import make_directory
+from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase
+from ..record.job_report import read_end, read_start, start_path
+from ..record.log_pattern import resolve
+from ..record.recorder import with_end_recorder
+from .client import Answer, RayClient, parse_object
+from .head import HeadOver, Heads
+
+_PHASES = {
+    "PENDING": Phase.QUEUED,
+    "RUNNING": Phase.RUNNING,
+    "SUCCEEDED": Phase.SUCCEEDED,
+    "FAILED": Phase.FAILED,
+    "STOPPED": Phase.CANCELLED,
+}
+_KILLED = {128 + 9, 128 + 15}  # exit codes of SIGKILL and SIGTERM
+_LATE = 500  # an answer from here on: Ray may have begun to work on the request
+
+
+@dataclass(frozen=True)
+class RayJob:
+    """What Ray gets beside what each attempt adds."""
+
+    script: str = ""  # for bash, without a first line `#!`
+    files: dict[str, str] = field(default_factory=dict)
+    output: str = ""  # of the driver's log, made by log_pattern; empty: beside the script
+    cluster: str = ""  # Slurm job id of the head that is talked to
+
+
+class RayRecords:
+    """Ray jobs while no head is talked to: what their files say, and Slurm of their heads.
+
+    Enough for a plan, and to tell how a job is. See `job.Backend`.
+    """
+
+    noun = "Ray job"
+    quiet_window = 10.0
+
+    def __init__(self, job: RayJob, head_over: HeadOver, heads: Heads | None = None) -> None:
+        self._job = job
+        self._head_over = head_over
+        self._heads = heads
+
+    def attempt_name(self, base: str, fingerprint: str, number: int) -> str:
+        """The submission id."""
+        return f"{base}-{fingerprint[:8]}-{number}"
+
+    def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
+        """The driver's script and what lies beside it."""
+        text = f"#!/bin/bash\n{self._job.script}"
+        script = with_end_recorder(text, folder, attempt, shlex.quote(attempt.name))
+        return {**self._job.files, "script.sh": script}
+
+    def check(self, folder: Path, attempt: Attempt) -> None:
+        """Nothing to check against."""
+
+    def submit(self, folder: Path, attempt: Attempt) -> JobRef:
+        """Refuse."""
+        raise Refused(f"{attempt.name} in {folder} needs a Ray head (address, token_file).")
+
+    def find(self, folder: Path, attempt: Attempt) -> Found:
+        """By the driver's own start record: for a plan, what did not start is not there."""
+        return Found(True, read_start(folder, attempt))
+
+    def observe(self, folder: Path, attempt: Attempt) -> Observation:
+        """How it ended by its own word; else it lives as long as its head."""
+        end = read_end(folder, attempt)
+        if end:
+            return self._explained(end, attempt)
+        # Without a cluster it was found by its start record only, so on a head before this one.
+        over = self._is_over(attempt) if attempt.cluster else True
+        if over:
+            where = f" (Slurm job {attempt.cluster})" if attempt.cluster else ""
+            return _gone(f"it was lost with its Ray cluster{where}")
+        if over is None:
+            why = f"Slurm does not say whether its Ray cluster (job {attempt.cluster}) is alive"
+            return Observation(Phase.UNKNOWN, attempt.state, detail=why)
+        if start_path(folder, attempt.number).exists():
+            return Observation(Phase.RUNNING, "RUNNING", stdout=str(self._log(folder, attempt)))
+        return Observation(Phase.QUEUED, "PENDING")
+
+    def _explained(self, end: Observation, attempt: Attempt) -> Observation:
+        """A driver that was killed says so; that its cluster went away it cannot know."""
+        killed = end.exit_code in _KILLED and bool(attempt.cluster)
+        if killed and self._is_over(attempt):
+            return replace(end, reason=f"its Ray cluster is over, Slurm job {attempt.cluster}")
+        return end
+
+    def _is_over(self, attempt: Attempt) -> bool | None:
+        return self._head_over(attempt.cluster, attempt.intent_time)
+
+    def host(self, attempt: Attempt) -> Observation | None:
+        """How its Ray cluster's Slurm job ended."""
+        if not self._heads or not attempt.cluster:
+            return None
+        return self._heads.end(attempt.cluster, attempt.intent_time)
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:
+        """Those of its Ray cluster."""
+        if not self._heads or not attempt.cluster:
+            return []
+        return self._heads.lost_nodes(attempt.cluster, attempt.intent_time)
+
+    def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002
+        """None: its Ray cluster's job chooses the nodes."""
+        return []
+
+    def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise Refused(f"Ray job {attempt.job_id} can only be stopped on its head (address).")
+
+    def _log(self, folder: Path, attempt: Attempt) -> Path:
+        if attempt.stdout:
+            return Path(attempt.stdout)
+        if self._job.output:
+            return Path(resolve(self._job.output, attempt.name, attempt.name))
+        return folder / f"{attempt.name}.log"
+
+
+class RayBackend(RayRecords):
+    """Carries out and reports, on one head."""
+
+    def __init__(
+        self, client: RayClient, job: RayJob, head_over: HeadOver, heads: Heads | None = None
+    ) -> None:
+        super().__init__(job, head_over, heads)
+        self._client = client
+
+    def check(self, folder: Path, attempt: Attempt) -> None:  # noqa: ARG002
+        """See whether the head answers and takes our token."""
+        answer = self._client.version()
+        if answer.status is None:
+            raise Unknown(f"The Ray head does not answer: {answer.said}")
+        if answer.status != 200:
+            raise Rejected(f"The Ray head refuses us: {answer.said}")
+
+    def submit(self, folder: Path, attempt: Attempt) -> JobRef:
+        """Submit the script that lies in `folder`, unless its job is there already."""
+        found = self.find(folder, attempt)
+        if found.job:
+            return found.job
+        log = self._log(folder, attempt)
+        make_directory(log.parent)
+        metadata = {"mnrun_token": attempt.token}
+        answer = self._client.submit(attempt.name, _entrypoint(folder, log), metadata)
+        if answer.status != 200:
+            _judge(answer, attempt)
+        attempt.stdout = str(log)
+        return JobRef(attempt.name, self._job.cluster)
+
+    def find(self, folder: Path, attempt: Attempt) -> Found:
+        """By the submission id, and by the driver's own start record (on a head that is gone)."""
+        answer = self._client.job(attempt.name)
+        job = _job(answer)
+        if job and (job.get("metadata") or {}).get("mnrun_token") == attempt.token:
+            return Found(True, JobRef(attempt.name, self._job.cluster))
+        if job is None and answer.status != 404:
+            return Found(False, None, answer.said)
+        return super().find(folder, attempt)
+
+    def observe(self, folder: Path, attempt: Attempt) -> Observation:
+        """Ray's status is the truth while the attempt's head lives; after that, its own record."""
+        if attempt.cluster != self._job.cluster:
+            return super().observe(folder, attempt)
+        answer = self._client.job(attempt.job_id)
+        job = _job(answer)
+        if job:
+            return _observation(job, str(self._log(folder, attempt)))
+        if answer.status == 404:
+            return read_end(folder, attempt) or _gone("the Ray head does not know the job")
+        # Perhaps there is no head any more: then the files and Slurm know that the job is over.
+        seen = super().observe(folder, attempt) if answer.status is None else None
+        if seen and seen.phase.ended:
+            return seen
+        return Observation(Phase.UNKNOWN, detail=answer.said)
+
+    def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002
+        """Ask Ray to end the job: SIGTERM, after 3 s SIGKILL, whatever `signal` is."""
+        answer = self._client.stop(attempt.job_id)
+        if answer.status not in {200, 404}:
+            raise Unknown(f"Ray job {attempt.job_id} could not be asked to end: {answer.said}")
+
+
+def _judge(answer: Answer, attempt: Attempt) -> None:
+    """Raise what a submission without success means."""
+    if "already exists" in answer.body:
+        raise Rejected(
+            f"The Ray cluster has a job {attempt.name} that is not in this run's ledger (was the "
+            "record removed while it ran?). Stop the cluster with `mnrun ray stop`."
+        )
+    if answer.status is None or answer.status >= _LATE:
+        raise Uncertain(f"The submission to Ray did not end cleanly: {answer.said}")
+    raise Rejected(f"Ray refuses the job: {answer.said}")
+
+
+def _entrypoint(folder: Path, log: Path) -> str:
+    """Ray keeps its log of a job on the head's own disk; ours outlives the head."""
+    quoted = shlex.quote(str(log))
+    script = shlex.quote(str(folder / "script.sh"))
+    return f"echo mnrun: the log of this job is {quoted}; exec bash {script} >> {quoted} 2>&1"
+
+
+def _job(answer: Answer) -> dict[str, Any] | None:
+    """The job that an answer tells of; None if it tells of none."""
+    job = parse_object(answer.body) if answer.status == 200 else None
+    return job if job and "status" in job else None
+
+
+def _observation(job: dict[str, Any], log: str) -> Observation:
+    state = str(job["status"])
+    phase = _PHASES.get(state, Phase.UNKNOWN)
+    exit_code = job.get("driver_exit_code") if phase.ended else None
+    # The message repeats an exit code, in a sentence to which Ray appends the end of its log.
+    words = [] if isinstance(exit_code, int) else str(job.get("message") or "").splitlines()
+    return Observation(
+        phase=phase,
+        state=state,
+        reason=words[0][:300] if words else "",
+        exit_code=exit_code,
+        start=_seconds(job.get("start_time")),
+        end=_seconds(job.get("end_time")) if phase.ended else None,
+        stdout=log,
+        detail=f"Ray calls the job {state}" if phase is Phase.UNKNOWN else "",
+    )
+
+
+def _gone(reason: str) -> Observation:
+    return Observation(Phase.GONE, GONE, f"{reason}, and nobody recorded its end")
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    # 0 and nothing at all both mean: not yet.
+    return milliseconds / 1000.0 if isinstance(milliseconds, int) and milliseconds else None

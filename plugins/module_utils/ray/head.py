@@ -1,0 +1,97 @@
+"""The head of a run's Ray cluster: what its Slurm job published, and whether it still counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from ..base.files import parse_json, read_text
+from ..record.contract import Observation
+from ..slurm.client import SlurmClient
+from ..slurm.nodes import lost_nodes
+from ..slurm.parse import Row
+
+# Slurm job id of a head, and a time at which it was in use (epoch seconds) -> True: the job is
+# over, False: it is alive, None: nobody can say.
+HeadOver = Callable[[str, float], "bool | None"]
+
+_SLACK = 300.0  # seconds that two hosts' clocks may differ
+_NEEDED = ("job_id", "address", "dashboard_port", "gcs_port")
+
+
+def read_head(folder: Path, job_id: str = "") -> dict[str, Any] | None:
+    """What the Ray cluster with its record in `folder` published when it was really up.
+
+    With `job_id`: None if another job published it. The job's own end is not looked at.
+    """
+    head = parse_json(read_text(folder / "head.json") or "")
+    if not isinstance(head, dict) or not set(_NEEDED) <= set(head):
+        return None
+    if job_id and head["job_id"] != job_id:
+        return None
+    return {
+        **head,
+        "address": f"http://127.0.0.1:{head['dashboard_port']}",
+        "gcs_address": f"{head['address']}:{head['gcs_port']}",
+    }
+
+
+def cluster_of(token_file: str) -> str:
+    """The Slurm job id of the head whose token this is; empty if it is none of ours."""
+    if not token_file:
+        return ""
+    token = Path(token_file).expanduser()
+    head = read_head(token.parent)
+    return str(head["job_id"]) if head and head.get("token_file") == str(token) else ""
+
+
+def ask_slurm(client: SlurmClient) -> HeadOver:
+    """Let Slurm say whether a head is over. One that it has forgotten surely is."""
+
+    def over(job_id: str, used: float) -> bool | None:
+        rows = client.show(job_id).rows
+        if rows is None or any(row.job_id != job_id for row in rows):
+            return None
+        if rows and _is_another(rows[0], used):
+            return True
+        if rows and rows[0].phase.live:
+            return False
+        return True if not rows or rows[0].phase.ended else None
+
+    return over
+
+
+class Heads:
+    """How the Slurm jobs of Ray clusters ended, for the cause of a Ray job's end.
+
+    `used` is a time at which the cluster was in use (epoch seconds): Slurm uses its ids again.
+    """
+
+    def __init__(self, client: SlurmClient) -> None:
+        self._client = client
+
+    def end(self, job_id: str, used: float) -> Observation | None:
+        """How a cluster's job ended; None while it is alive, or if nobody can say."""
+        row = self._row(job_id, used)
+        if row is None or not row.phase.ended:
+            return None
+        return Observation(row.phase, row.state, row.reason, row.exit_code, nodes=row.nodes)
+
+    def lost_nodes(self, job_id: str, used: float) -> list[str]:
+        """Those nodes of a cluster's job that are down now or do not answer."""
+        row = self._row(job_id, used)
+        return lost_nodes(self._client, row.nodes, []) if row else []
+
+    def _row(self, job_id: str, used: float) -> Row | None:
+        for answer in (self._client.show(job_id), self._client.history(["-j", job_id])):
+            rows = [row for row in answer.rows or [] if row.job_id == job_id]
+            ours = [row for row in rows if not _is_another(row, used)]
+            if ours:
+                return ours[-1]
+        return None
+
+
+def _is_another(row: Row, used: float) -> bool:
+    """True for a job that was submitted after the head was in use: Slurm was wiped, and uses its
+    ids again."""
+    return (row.submit or 0.0) > used + _SLACK

@@ -1,0 +1,64 @@
+"""A Ray cluster that did not come up because of single nodes: whether others can take their place.
+
+Slurm itself is asked, with the same script and those nodes left out: only it knows of limits,
+reservations and what the other nodes are doing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..base.files import read_text
+from ..slurm.client import SlurmClient
+from ..slurm.refusal import directives
+from .cluster import Cluster
+
+_SOON = 60.0  # seconds within which a job that starts finds its nodes free
+_START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
+
+
+@dataclass(frozen=True)
+class Spare:
+    """Nodes at fault while others are free."""
+
+    faulty: list[str]
+    excluded: str  # all nodes that the next job has to leave out, as sbatch takes them
+
+
+def find_spare(cluster: Cluster, client: SlurmClient, now: float) -> Spare | None:
+    """What to leave out to start anew right now; None if that would not help, or not at once."""
+    faulty = _faulty(cluster.folder, cluster.attempt.job_id)
+    script = cluster.folder / "script.sh"
+    text = read_text(script)
+    if not faulty or text is None:
+        return None
+    already = directives(text).get("exclude", "")
+    excluded = ",".join(filter(None, [already, *faulty]))
+    answer = client.sbatch(["--test-only", f"--exclude={excluded}", str(script)])
+    found = _START.search(f"{answer.err}\n{answer.out}") if answer.code == 0 else None
+    if found is None or _epoch(found.group(1)) > now + _SOON:
+        return None
+    return Spare(faulty, excluded)
+
+
+def _faulty(folder: Path, job_id: str) -> list[str]:
+    """The nodes that a job named as it ended before it was up. None if all failed alike: then it
+    is not the nodes."""
+    text = read_text(folder / "faulty.json")
+    try:
+        said: Any = json.loads(text or "{}")
+        nodes, of = list(said.get("nodes", [])), list(said.get("of", []))
+    except (ValueError, TypeError, AttributeError):
+        return []
+    if said.get("job_id") != job_id or (len(nodes) == len(of) and len(of) > 1):
+        return []
+    return [str(node) for node in nodes]
+
+
+def _epoch(local: str) -> float:
+    return time.mktime(time.strptime(local, "%Y-%m-%dT%H:%M:%S"))

@@ -1,0 +1,3 @@
+"""What was submitted, and what jobs report of themselves: attempts, the ledger, start and end
+records. Imports base.
+"""

@@ -1,0 +1,255 @@
+"""What the stage logic and the schedulers' backends say to each other.
+
+A stage is worked on in attempts; each attempt is one job of a scheduler (a Slurm job, a Ray job).
+The ledger keeps a `Record` for each spec of a stage. `stage.py` decides and acts; a `Backend`
+(`slurm_backend.py`, `ray_backend.py`) only carries out and reports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Union
+
+# States of an attempt which are ours, beside the scheduler's own words.
+INTENT = "INTENT"  # on disk before the submission; no job id yet
+GONE = "GONE"  # the scheduler does not know the job any more, and nobody recorded its end
+NOT_SUBMITTED = "NOT_SUBMITTED"  # an intent whose job never turned up
+
+
+class Phase(str, Enum):
+    """What a scheduler's state means for us."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    ENDING = "ending"  # its work is over, its nodes are not free yet
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    GONE = "gone"  # surely not alive, but how it ended is recorded nowhere
+    UNKNOWN = "unknown"  # no answer that can be trusted: neither success nor failure
+
+    @property
+    def live(self) -> bool:
+        """The job waits, runs or is about to end."""
+        return self in (Phase.QUEUED, Phase.RUNNING, Phase.ENDING)
+
+    @property
+    def ended(self) -> bool:
+        """The job is surely over, whatever the outcome."""
+        return not self.live and self is not Phase.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One answer about one job. Times are epoch seconds."""
+
+    phase: Phase
+    state: str = ""  # the scheduler's own word: PENDING, COMPLETING, NODE_FAIL, STOPPED, …
+    reason: str = ""
+    exit_code: int | None = None  # 128 + N for a death by signal N
+    start: float | None = None
+    end: float | None = None
+    nodes: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    step: int | None = None  # the last one that was trained, if the job itself said so
+    detail: str = ""  # for UNKNOWN: why it is not known
+
+    @property
+    def known(self) -> bool:
+        """False if the answer must not be used to decide anything."""
+        return self.phase is not Phase.UNKNOWN
+
+
+class JobRef(NamedTuple):
+    """A job as its scheduler names it."""
+
+    job_id: str
+    cluster: str = ""  # Slurm: the cluster's name, if there are several. Ray: which head
+
+
+class Found(NamedTuple):
+    """The answer to "is there a job of this attempt?"."""
+
+    sure: bool  # False: no trustworthy answer; `job` is None then
+    job: JobRef | None = None
+    detail: str = ""  # for not sure: why
+
+
+@dataclass
+class Attempt:
+    """One submission. `state` is INTENT, GONE or the scheduler's own word.
+
+    Times are in seconds since the epoch.
+    """
+
+    number: int
+    token: str
+    name: str  # Slurm's job name, Ray's submission id
+    intent_time: float
+    phase: Phase = Phase.UNKNOWN
+    job_id: str = ""
+    cluster: str = ""
+    state: str = INTENT
+    reason: str = ""
+    exit_code: int | None = None
+    start: float | None = None
+    end: float | None = None
+    nodes: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    first_step: int = 0  # newest complete checkpoint when it was submitted; 0: none
+    last_step: int | None = None  # the same when it ended
+    reached: int | None = None  # the last step that was trained, saved or not
+    cancelled_by: str = ""  # who ended it with `mnrun cancel`; empty: nobody
+    lost_nodes: str = ""  # nodes of it that failed, separated by commas
+    exclude: str = ""  # nodes that it does without, likewise
+
+    @property
+    def settled(self) -> bool:
+        """Its end is in the record: no scheduler needs to be asked about it again."""
+        return self.phase.ended
+
+    @property
+    def log_paths(self) -> list[Path]:
+        """Its logs, that of errors first; empty while it has no job."""
+        return [Path(path) for path in dict.fromkeys((self.stderr, self.stdout)) if path]
+
+    def seen(self, observation: Observation) -> Attempt:
+        """A copy which knows what was observed. An unknown answer changes nothing."""
+        if not observation.known:
+            return self
+        return replace(
+            self,
+            phase=observation.phase,
+            state=observation.state,
+            reason=observation.reason,
+            exit_code=observation.exit_code,
+            start=observation.start or self.start,
+            end=observation.end or self.end,
+            nodes=observation.nodes or self.nodes,
+            stdout=observation.stdout or self.stdout,
+            stderr=observation.stderr or self.stderr,
+        )
+
+
+@dataclass
+class Record:
+    """All that is known of one spec of one stage; ledger.py says where it lies."""
+
+    stage: str
+    kind: str  # whose jobs the attempts are: "slurm" or "ray"
+    fingerprint: str
+    spec: dict[str, Any]
+    labels: dict[str, str] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    output: dict[str, Any] | None = None  # step, path, model, metrics of the finished work
+
+    @property
+    def last(self) -> Attempt | None:
+        """The newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        """The attempt that may be alive, if any. Only the newest can be."""
+        return self.last if self.last and not self.last.settled else None
+
+
+class CheckpointRule(NamedTuple):
+    """Where a stage's checkpoints lie and what makes one whole."""
+
+    path: Path
+    parts: list[str]  # sub-folders of a step that hold shards; [] means the step itself
+    hf: bool  # the finished work must hold the Hugging Face form too
+    step_bytes: int = 0  # what one checkpoint takes, about; 0: not known
+    kept: int = 1  # how many will lie there at the most
+    last_step: int = 0  # the trainer was told to end there; 0: it was not
+
+
+class ManifestRule(NamedTuple):
+    """A stage's result is a folder with a manifest that fits it; see manifest.py."""
+
+    path: Path
+
+
+ResultRule = Union[CheckpointRule, ManifestRule, None]  # None: the stage leaves no result
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user wants of a stage; the same for each scheduler."""
+
+    run_dir: Path
+    stage: str
+    kind: str
+    name: str  # base of the job's name
+    spec: dict[str, Any]
+    labels: dict[str, str] = field(default_factory=dict)
+    directories: list[Path] = field(default_factory=list)
+    checkpoints: CheckpointRule | None = None
+    manifest: ManifestRule | None = None
+    service: bool = False  # a job without a result (a Ray cluster): once over, it is started anew
+    replace: bool = False
+    max_attempts: int = 3
+
+    @property
+    def rule(self) -> ResultRule:
+        """What makes the result one."""
+        return self.checkpoints or self.manifest
+
+    @property
+    def aim(self) -> str:
+        """What an attempt has to bring, for messages."""
+        return "result" if self.manifest else "checkpoint"
+
+
+class Backend(Protocol):
+    """One scheduler, for one job. It never decides, never touches the ledger, never waits without
+    a bound. `folder` (a Path) is the record's folder on the shared file system."""
+
+    noun: str  # "job", "Ray job": for messages
+    quiet_window: float  # seconds after an intent in which its job may still turn up
+
+    def attempt_name(self, base: str, fingerprint: str, number: int) -> str:
+        """The unique name that the job of an attempt carries."""
+        ...
+
+    def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
+        """Name -> text of every file that lies in `folder` before the submission. Pure."""
+        ...
+
+    def check(self, folder: Path, attempt: Attempt) -> None:
+        """Find out without submitting whether it would be accepted. Raises Rejected or Unknown."""
+        ...
+
+    def submit(self, folder: Path, attempt: Attempt) -> JobRef:
+        """Submit. Raises Rejected (surely not submitted) or Uncertain (perhaps submitted)."""
+        ...
+
+    def find(self, folder: Path, attempt: Attempt) -> Found:
+        """Look for the job of an attempt whose id is not known, by name and token."""
+        ...
+
+    def observe(self, folder: Path, attempt: Attempt) -> Observation:
+        """The state of an attempt whose job id is known. Never raises for lack of an answer."""
+        ...
+
+    def stop(self, attempt: Attempt, signal: str) -> None:
+        """Ask the job to end: with `signal` if not empty, else for good. Does not wait."""
+        ...
+
+    def host(self, attempt: Attempt) -> Observation | None:
+        """How the job ended in which this one ran (Ray: its cluster's); None if there is no such
+        job, if it is alive, or if nobody can say."""
+        ...
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:
+        """The nodes of an attempt that are down or do not answer; none if nobody can say."""
+        ...
+
+    def spare(self, nodes: list[str]) -> list[str]:
+        """Those of `nodes` that the next job can do without: none unless others are free."""
+        ...

@@ -1,0 +1,177 @@
+"""The ledger: what was submitted for each spec of a stage, on the cluster's shared file system.
+
+`<run>/.mnrun/<stage>/<fingerprint12>/record.json`, written whole or not at all. A record that
+cannot be read, was changed, or lies in the wrong place is never trusted; see rebuild.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any, Iterator
+
+from ..base.clock import Clock
+from ..base.errors import Damaged
+from ..base.files import make_directory, names, parse_json, read_text, sync_directory, write_atomic
+from ..base.fingerprint import fingerprint
+from ..base.lock import stage_lock
+from .contract import Attempt, Phase, Record
+from .job_report import claims
+
+VERSION = 1
+LOCK_LIMIT = 300.0  # seconds; longer than any single act under the lock
+_FOLDER = re.compile(r"[0-9a-f]{12}")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "str": (str,),
+    "float": (int, float),
+    "int | None": (int, type(None)),
+    "float | None": (int, float, type(None)),
+}
+
+
+class Ledger:
+    """The records of one stage of one run."""
+
+    def __init__(self, run_dir: Path, stage: str, clock: Clock) -> None:
+        self.run_dir = run_dir
+        self.stage = stage
+        self._root = run_dir / ".mnrun" / stage
+        self._clock = clock
+
+    def folder(self, key: str) -> Path:
+        """Where the record of the fingerprint `key` lies, with the files of its jobs."""
+        return self._root / key[:12]
+
+    def folders(self) -> list[str]:
+        """The fingerprints (their first 12 characters) that have a folder."""
+        return [name for name in names(self._root) if _FOLDER.fullmatch(name)]
+
+    def records(self) -> list[Record]:
+        """All records of the stage. Raises Damaged for the first that cannot be trusted."""
+        found = (self.load(key) for key in self.folders())
+        return [record for record in found if record]
+
+    def readable(self) -> tuple[list[Record], list[Damaged]]:
+        """The records that can be trusted, and what is wrong with the others."""
+        found = [self._try(key) for key in self.folders()]
+        whole = [one for one in found if isinstance(one, Record)]
+        return whole, [one for one in found if isinstance(one, Damaged)]
+
+    def load(self, key: str) -> Record | None:
+        """The record of a fingerprint (12 characters suffice), None if there is none. Raises
+        Damaged if it cannot be trusted, or is gone though a job worked on it."""
+        path = self.folder(key) / "record.json"
+        text = read_text(path)
+        if text is None and not claims(path.parent):
+            return None
+        return _parse(text or "", path, self.stage, key)
+
+    def save(self, record: Record) -> None:
+        """Write a record; it is on the disk when this returns."""
+        folder = self.folder(record.fingerprint)
+        if make_directory(folder):
+            sync_directory(self._root)
+        data = {"version": VERSION, **asdict(record)}
+        text = json.dumps({**data, "sum": _sum(data)}, indent=1)
+        write_atomic(folder / "record.json", text + "\n")
+
+    def damage(self, key: str) -> Damaged | None:
+        """What is wrong with a record, if anything."""
+        found = self._try(key)
+        return found if isinstance(found, Damaged) else None
+
+    def _try(self, key: str) -> Record | Damaged | None:
+        try:
+            return self.load(key)
+        except Damaged as damage:
+            return damage
+
+    def keep(self, key: str, stamp: str) -> Path | None:
+        """Give a damaged record a second name, before it is written anew under its own; that
+        name. None if there is no record."""
+        path = self.folder(key) / "record.json"
+        kept = path.with_name(f"record.damaged-{stamp}.json")
+        try:
+            os.link(path, kept)
+        except FileNotFoundError:
+            return None
+        except FileExistsError:
+            pass  # kept by one who died before the new record was written
+        return kept
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other controllers off this stage. Raises Busy after LOCK_LIMIT seconds."""
+        make_directory(self._root)
+        with stage_lock(self._root / "lock", self._clock, LOCK_LIMIT):
+            yield
+
+
+def stages(run_dir: Path) -> list[str]:
+    """The stages that a run has records of."""
+    root = run_dir / ".mnrun"
+    return [name for name in names(root) if (root / name).is_dir()]
+
+
+def _parse(text: str, path: Path, stage: str, key: str) -> Record:
+    try:
+        data = parse_json(text)
+        _expect(isinstance(data, dict), "it is cut off, or no JSON")
+        record = _record(data)
+        _expect(data.get("version") == VERSION, f"its version is not {VERSION}")
+        _expect(record.stage == stage, f"it is of the stage {record.stage!r}")
+        _expect(record.fingerprint == fingerprint(record.spec), "its spec was changed")
+        _expect(record.fingerprint.startswith(key), "it is the record of another spec")
+        said = data.pop("sum", None)
+        _expect(said == _sum(data), "it is not what was written")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Damaged(
+            f"The record {path} is damaged ({error}), so nothing is done for this stage. Running "
+            "the stage itself makes it again, where that can be done for sure.",
+            reason=str(error),
+        ) from error
+    return record
+
+
+def _sum(data: dict[str, Any]) -> str:
+    """Of the content, not of the text: what a disk or an editor changed shows."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _expect(true: bool, otherwise: str) -> None:
+    if not true:
+        raise ValueError(otherwise)
+
+
+def _record(data: dict[str, Any]) -> Record:
+    record = Record(
+        stage=data["stage"],
+        kind=data["kind"],
+        fingerprint=data["fingerprint"],
+        spec=dict(data["spec"]),
+        labels=dict(data["labels"]),
+        attempts=[_attempt(item) for item in data["attempts"]],
+        output=data["output"],
+    )
+    texts = (record.stage, record.kind, record.fingerprint)
+    _expect(all(isinstance(text, str) for text in texts), "a text is missing")
+    _expect(record.output is None or isinstance(record.output, dict), "output is not a mapping")
+    return record
+
+
+def _attempt(item: dict[str, Any]) -> Attempt:
+    values = dict(item, phase=Phase(item["phase"]))
+    for field in fields(Attempt):
+        if field.name not in values:
+            _expect(field.default is not MISSING, f"an attempt has no {field.name}")
+        elif field.name != "phase":
+            # With postponed annotations a field's type is its text.
+            right = isinstance(values[field.name], _TYPES[str(field.type)])
+            _expect(right, f"an attempt's {field.name} is {values[field.name]!r}")
+    return Attempt(**values)

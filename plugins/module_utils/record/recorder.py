@@ -1,0 +1,109 @@
+"""The batch script that the scheduler gets: the stage's own, with a part that records its end.
+
+Directives stay at the top, where sbatch reads them. Below them comes the recorder: it starts the
+same script once more as its child (which passes over the recorder), hands the signals USR1 and
+TERM on to it, and writes how it ended.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from ..base.errors import Invalid
+from .contract import Attempt
+
+_SHELL = re.compile(r"#!\s*(/usr)?/bin/(env )?bash\s*")
+
+_RECORDER = """\
+{begin}
+export MNRUN_RECORD={folder} MNRUN_ATTEMPT={number} MNRUN_TOKEN={token}
+if [ -z "${{MNRUN_RECORDER:-}}" ]; then
+  export MNRUN_RECORDER=$$
+  mnrun_job={job_id}
+  mnrun_json() {{ # the record's text, open for more fields
+    printf '{{"job_id": "%s", "token": "%s", "host": "%s", "start": %s' \\
+      "$mnrun_job" "$MNRUN_TOKEN" "$(uname -n)" "$mnrun_start"
+  }}
+  mnrun_part="$MNRUN_RECORD/.$mnrun_job.$$"
+  mnrun_start=$(date +%s)
+  mnrun_claim="$MNRUN_RECORD/start-$MNRUN_ATTEMPT.json"
+  # A link is made by one job only: of two jobs of one attempt the second ends here.
+  printf '%s}}\\n' "$(mnrun_json)" > "$mnrun_part" && ln "$mnrun_part" "$mnrun_claim" 2> /dev/null
+  rm -f "$mnrun_part"
+  if [ -s "$mnrun_claim" ] && ! grep -q "\\"job_id\\": \\"$mnrun_job\\"" "$mnrun_claim"; then
+    echo "mnrun: another job works on this already, so this one ends: $(cat "$mnrun_claim")"
+    exit 0
+  fi
+  mnrun_child=
+  mnrun_forward() {{
+    mnrun_caught=yes
+    if [ -n "$mnrun_child" ]; then kill -s "$1" "$mnrun_child" 2> /dev/null; fi
+  }}
+  trap 'mnrun_forward USR1' USR1
+  trap 'mnrun_forward TERM' TERM
+  (trap - INT QUIT && exec bash "$0" "$@") & # which a background process would ignore
+  mnrun_child=$!
+  mnrun_caught=yes
+  while [ -n "$mnrun_caught" ]; do # a signal ends `wait`, not the child
+    mnrun_caught=
+    wait "$mnrun_child"
+    mnrun_code=$?
+  done
+  # The last step that was trained, by the end of the log, which is this script's own output.
+  mnrun_step=
+  if [ -f "/proc/$$/fd/1" ]; then
+    mnrun_step=$(tail -c 262144 "/proc/$$/fd/1" 2> /dev/null \\
+      | grep -ao 'step:[0-9]\\{{1,9\\}} - ' | tail -n 1 | tr -dc 0-9)
+  fi
+  printf '%s, "end": %s, "exit_code": %s, "last_step": %s}}\\n' "$(mnrun_json)" "$(date +%s)" \\
+    "$mnrun_code" "${{mnrun_step:-null}}" > "$mnrun_part" \\
+    && mv -f "$mnrun_part" "$MNRUN_RECORD/end-$MNRUN_ATTEMPT.json"
+  exit "$mnrun_code"
+fi
+unset MNRUN_RECORDER
+{end}
+"""
+_BEGIN = "# ---- mnrun: records how this job ends; the stage's own script follows below ----"
+_END = "# ---- the stage's own script ----"
+
+
+def with_end_recorder(
+    text: str, folder: Path, attempt: Attempt, job_id: str = '"$SLURM_JOB_ID"'
+) -> str:
+    """The script `text` with the recorder put in. `job_id` is shell text: what the job calls
+    itself. Raises Invalid if `text` is no bash script."""
+    head, body = split_head(text)
+    recorder = _RECORDER.format(
+        begin=_BEGIN,
+        end=_END,
+        folder=shlex.quote(str(folder)),
+        number=attempt.number,
+        token=shlex.quote(attempt.token),
+        job_id=job_id,
+    )
+    return f"{head}{recorder}{body}" if body.endswith("\n") else f"{head}{recorder}{body}\n"
+
+
+def without_recorder(text: str) -> str:
+    """The stage's own script again: what a user wants to compare."""
+    head, begin, rest = text.partition(f"{_BEGIN}\n")
+    return head + rest.partition(f"{_END}\n")[2] if begin else text
+
+
+def split_head(text: str) -> tuple[str, str]:
+    """A script in two: its first line with all comments up to the first command (sbatch reads
+    directives only there), and the rest."""
+    lines = text.splitlines(keepends=True)
+    if not lines or not _SHELL.fullmatch(lines[0]):
+        first = lines[0].rstrip() if lines else ""
+        raise Invalid(
+            f"The first line of the script must be #!/bin/bash, but it is {first!r}. "
+            "Options (as in `bash -l`) belong into the script, as `set -…`."
+        )
+    end = 0
+    while end < len(lines) and (lines[end].startswith("#") or not lines[end].strip()):
+        end += 1
+    head = "".join(lines[:end])
+    return head if head.endswith("\n") else head + "\n", "".join(lines[end:])

@@ -1,0 +1,31 @@
+"""A result that a manifest describes: is it there, of this spec, and whole?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..base.files import names
+from ..model import manifest
+from ..record.contract import ManifestRule
+from ..trainer.checkpoint import Checkpoint, Survey
+
+
+def survey_manifest(rule: ManifestRule, key: str) -> Survey:
+    """Look for the result of the fingerprint `key`: in its folder, or where it was set aside."""
+    names(rule.path.parent)  # a network file system then knows what a compute node has renamed
+    aside = rule.path.with_name(f"{rule.path.name}.{key[:12]}")
+    for folder in (rule.path, aside):
+        found = manifest.read(folder)
+        if found and found["fingerprint"] == key:
+            faults = manifest.faults(folder)
+            whole = None if faults else Checkpoint(found["step"], folder, folder)
+            return Survey(whole, faults)
+    if rule.path.is_dir() and manifest.read(rule.path) is None:
+        return Survey(None, manifest.faults(rule.path))
+    return Survey(None, [f"{rule.path} holds no result of this spec"])
+
+
+def described(result: Checkpoint) -> dict[str, float]:
+    """The metrics in the manifest of a whole result."""
+    found = manifest.read(Path(result.path))
+    return dict(found["metrics"]) if found else {}

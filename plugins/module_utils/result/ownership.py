@@ -1,0 +1,89 @@
+"""Whose checkpoints are they? The trainer resumes from whatever it finds, in silence.
+
+A marker in the folder names the spec that wrote it. Checkpoints of another spec are set aside
+under their own fingerprint before a submission; ours, set aside earlier, are brought back.
+Nothing is ever deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from ..base.files import make_directory, names, sync_directory, write_atomic
+from ..base.fingerprint import fingerprint
+from ..model.weights import read_json
+from ..record.contract import CheckpointRule, Record
+
+MARKER = ".mnrun.json"
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def owned(rule: CheckpointRule, key: str) -> CheckpointRule | None:
+    """`rule` with the path where the checkpoints of the fingerprint `key` lie now; None if there
+    are none."""
+    aside = _aside(rule.path, key)
+    here = _owner(rule.path) == key
+    if not here and not aside.is_dir():
+        return None
+    return rule if here else rule._replace(path=aside)
+
+
+def spec_in(rule: CheckpointRule, key: str) -> dict[str, Any] | None:
+    """The spec whose fingerprint begins with `key`, if checkpoints of it are there."""
+    for folder in (rule.path, _aside(rule.path, key)):
+        data = read_json(folder / MARKER)
+        spec = data.get("spec") if isinstance(data, dict) else None
+        if isinstance(spec, dict) and fingerprint(spec).startswith(key):
+            return spec
+    return None
+
+
+def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
+    """Make the folder that of `record` before a submission. Returns what was moved, if anything.
+
+    Each move is one rename, so a crash between two of them leaves a state from which the next
+    run goes on: the old checkpoints under their own name, and no folder in their place.
+    """
+    path, key, said = rule.path, record.fingerprint, ""
+    owner = _owner(path)
+    if owner == key:
+        return said
+    if names(path):
+        target = _free_name(path, owner, now)
+        path.rename(target)
+        whose = f"another spec ({owner[:12]})" if owner else "an unknown spec"
+        said = f"The checkpoints of {whose} were set aside to {target}."
+    earlier = _aside(path, key)
+    if earlier.is_dir():
+        if path.is_dir():
+            path.rmdir()  # empty: rename would refuse it on some file systems
+        earlier.rename(path)
+        said = f"{said} Those of this spec, set aside earlier, were brought back.".strip()
+    make_directory(path)
+    sync_directory(path.parent)
+    marker = {"fingerprint": key, "stage": record.stage, "spec": record.spec}
+    write_atomic(path / MARKER, json.dumps(marker, indent=1) + "\n")
+    return said
+
+
+def _owner(path: Path) -> str:
+    """The fingerprint in the marker; nothing for a folder without one or with a damaged one."""
+    data = read_json(path / MARKER)
+    key = data.get("fingerprint") if isinstance(data, dict) else None
+    return key if isinstance(key, str) and _KEY.fullmatch(key) else ""
+
+
+def _aside(path: Path, key: str) -> Path:
+    return path.with_name(f"{path.name}.{key[:12]}")
+
+
+def _free_name(path: Path, owner: str, now: float) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    named = f"{path.name}.{owner[:12]}" if owner else f"{path.name}.unknown-{stamp}"
+    candidates = [named, f"{named}-{stamp}"] + [f"{named}-{stamp}-{n}" for n in range(2, 100)]
+    taken = names(path.parent)
+    return path.with_name(next(name for name in candidates if name not in taken))

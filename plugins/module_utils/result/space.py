@@ -1,0 +1,73 @@
+"""Room for the checkpoints of a training, before it starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ..base.errors import Refused
+from ..base.files import names
+from ..base.process import Runner, run
+from ..base.text import sentence
+from ..record.contract import CheckpointRule, Record
+from .ownership import owned
+from .quota import quotas
+
+_STEP = re.compile(r"global_step_\d+")
+
+
+def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = run) -> None:
+    """Raise Refused if the file system, or a quota there, has too little room for the checkpoints
+    still to come.
+
+    Those that lie there already, of the same spec, have their room.
+    """
+    if rule is None or not rule.step_bytes:
+        return
+    place = owned(rule, record.fingerprint)
+    # `kept` is the most at one time: the trainer deletes before it writes, ours after that.
+    to_come = max(1, rule.kept - (_there(place) if place else 0))
+    needed = to_come * rule.step_bytes
+    there = _existing(rule.path)
+    free = _free(there)
+    found = [(f"The file system of {rule.path} has room for {_size(free)}", free)]
+    if free >= needed:
+        found = [
+            (f"{sentence(whose)} on {there} leaves {_size(left)} of {_size(limit)}", left)
+            for whose, left, limit in quotas(there, runner)
+        ]
+    short = [text for text, left in found if left < needed]
+    if not short:
+        return
+    raise Refused(
+        f"{'; '.join(short)}: too little for {to_come} x {_size(rule.step_bytes)} of checkpoints. "
+        f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep; or, 2 or more, "
+        "trainer.max_ckpt_to_keep, for PPO max_actor_ckpt_to_keep and max_critic_ckpt_to_keep), or "
+        "save more seldom (trainer.save_freq). If the estimate is wrong: data_check_space=false."
+    )
+
+
+def _there(place: CheckpointRule) -> int:
+    """How many checkpoints lie there. Of one that it deletes, verl leaves the step's folder."""
+    steps = [place.path / name for name in names(place.path) if _STEP.fullmatch(name)]
+    return len([step for step in steps if all((step / part).is_dir() for part in place.parts)])
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _free(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

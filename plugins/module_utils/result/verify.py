@@ -1,0 +1,133 @@
+"""The result of a stage: is it there, is it whole, is it all of it?"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..model.identity import weights_identity
+from ..record.contract import (
+    Attempt,
+    CheckpointRule,
+    ManifestRule,
+    Observation,
+    Phase,
+    Record,
+    ResultRule,
+)
+from ..trainer.checkpoint import Checkpoint, survey
+from ..trainer.progress import Progress, read_progress
+from .converted import described, survey_manifest
+from .ownership import owned
+
+
+class Output(NamedTuple):
+    """What was found of a stage's result. Whole without a checkpoint: the stage leaves none."""
+
+    checkpoint: Checkpoint | None
+    faults: list[str]
+    short: bool = False  # whole files, but not of the last step: the training ended too early
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing or damaged."""
+        return not self.faults
+
+
+def verify(rule: ResultRule, record: Record) -> Output:
+    """Check the result of a record whose job ended well."""
+    if rule is None:
+        return Output(None, [])
+    if isinstance(rule, ManifestRule):
+        return Output(*survey_manifest(rule, record.fingerprint))
+    return _verify_checkpoints(rule, record)
+
+
+def _verify_checkpoints(rule: CheckpointRule, record: Record) -> Output:
+    place = owned(rule, record.fingerprint)
+    if place is None:
+        return Output(None, [f"{rule.path} holds no checkpoints of this spec"])
+    found = survey(place, rule.hf)
+    if found.newest is None:
+        return Output(None, found.faults or [f"{place.path} holds no checkpoint"])
+    expected = _expected_step(rule, record)
+    if found.newest.step >= expected:
+        return Output(found.newest, [])
+    short = f"the newest whole checkpoint is of step {found.newest.step}, not of step {expected}"
+    return Output(found.newest, [short, *found.faults], short=not found.faults)
+
+
+def stuck(attempt: Attempt, output: Output | None) -> bool:
+    """True if an attempt resumed, made no step, and ended well short of the last one. The next one
+    would do the same, unless it resumes from another checkpoint."""
+    resumed = attempt.first_step > 0 and (attempt.last_step or 0) <= attempt.first_step
+    return bool(output and output.short and resumed)
+
+
+def newest_step(rule: ResultRule, record: Record) -> int:
+    """The newest step from which an attempt could go on, or that a whole result is of; 0 if there
+    is none."""
+    if isinstance(rule, ManifestRule):
+        return survey_manifest(rule, record.fingerprint).step
+    place = owned(rule, record.fingerprint) if rule else None
+    return survey(place, hf=False).step if place else 0
+
+
+def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
+    """Write how the newest attempt ended into `record`, and the result if it is whole."""
+    attempt = record.attempts[-1].seen(observation)
+    attempt.last_step = newest_step(rule, record)
+    attempt.reached = observation.step or read_progress(attempt.log_paths).step
+    record.attempts[-1] = attempt
+    if attempt.phase is not Phase.SUCCEEDED:
+        return
+    output = verify(rule, record)
+    if output.whole and output.checkpoint:
+        if isinstance(rule, ManifestRule):
+            metrics = described(output.checkpoint)
+        else:
+            metrics = _all_metrics(record, read_progress(attempt.log_paths))
+        content = weights_identity(output.checkpoint.model)
+        record.output = _as_dict(output.checkpoint, metrics, content)
+
+
+def as_result(record: Record, output: Output) -> dict[str, Any] | None:
+    """A whole result as modules return it: where it lies now, with the metrics of its training, and
+    what its content was when the training had ended."""
+    if output.checkpoint is None:
+        return None
+    known = record.output or {}
+    return _as_dict(output.checkpoint, known.get("metrics", {}), known.get("content", ""))
+
+
+def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float], content: str) -> dict[str, Any]:
+    return {
+        "step": checkpoint.step,
+        "path": str(checkpoint.path),
+        "model": str(checkpoint.model),
+        "metrics": metrics,
+        "content": content,
+    }
+
+
+def _expected_step(rule: CheckpointRule, record: Record) -> int:
+    """The step that the result reached once, or that the trainer said it would reach.
+
+    A trainer that resumes and makes no step, or not all of them, ends well all the same. SFT says
+    outright only what its epochs come to, which the option for the last step can cut short.
+    """
+    if record.output:
+        return int(record.output["step"])
+    said = read_progress(record.attempts[-1].log_paths)
+    if said.total_stated:
+        return said.total or 0
+    known = [step for step in (rule.last_step, said.all_epochs) if step]
+    return min(known, default=0)
+
+
+def _all_metrics(record: Record, last: Progress) -> dict[str, float]:
+    """The last values, and the first ones of the first attempt which had any."""
+    metrics: dict[str, float] = {}
+    for attempt in record.attempts[:-1]:
+        metrics = {**read_progress(attempt.log_paths).metrics, **metrics}
+    begun = {name: value for name, value in metrics.items() if name.startswith("first_")}
+    return {**metrics, **last.metrics, **begun}

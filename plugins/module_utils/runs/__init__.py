@@ -1,0 +1,1 @@
+"""Several runs side by side, and what runs leave behind. May import every room."""

@@ -1,0 +1,24 @@
+"""The backend that fits a record, for asking only: nothing can be submitted with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..ray.backend import RayJob, RayRecords
+from ..ray.head import ask_slurm
+from ..record.contract import Backend, Record
+from ..slurm.backend import SlurmBackend, SlurmJob
+from ..slurm.client import SlurmClient
+from ..stage.status import BackendOf
+
+
+def slurm_or_ray(run_dir: Path, client: SlurmClient) -> BackendOf:
+    """Slurm's jobs are asked about at Slurm, Ray's by their files and the job of their cluster."""
+    ray = RayRecords(RayJob(), ask_slurm(client))
+
+    def choose(record: Record) -> Backend:
+        if record.kind == "slurm":
+            return SlurmBackend(client, SlurmJob(run_dir, record.stage))
+        return ray
+
+    return choose

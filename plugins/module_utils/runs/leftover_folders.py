@@ -1,0 +1,85 @@
+"""Folders that Ray clusters which were killed left on the disks of their nodes.
+
+A node is looked at from within: by a step of a minute's job without GPUs, or, for this host itself,
+directly. The program that looks is the one by which the clusters sweep their nodes themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ..base.clock import Clock
+from ..base.errors import Unknown
+from ..base.files import read_text
+from ..base.process import Runner
+from ..record.ledger import Ledger
+from ..slurm.nodes import names_in
+from ..slurm.refusal import directives
+
+STAGE = "ray"
+_PATIENCE = 15  # seconds for a free place on a node
+_LIMIT = 60.0  # seconds for one look
+_CARRIED = ("partition", "account", "qos", "reservation")  # what a job needs at such a site
+
+
+class Folders:
+    """Looks at nodes and cleans them. `program` is the text of cluster_leftovers.py."""
+
+    def __init__(self, run: Runner, program: str, root: str) -> None:
+        self._run = run
+        self._program = program
+        self._root = root
+        self._options: dict[str, list[str]] = {}  # of srun, by node
+        self.here = os.uname().nodename
+
+    def nodes_of(self, run_dir: Path, clock: Clock) -> list[str]:
+        """The nodes that the run's Ray clusters had last, this host left out.
+
+        Raises:
+            Damaged: the run's ledger cannot be read.
+        """
+        ledger = Ledger(run_dir, STAGE, clock)
+        for record in ledger.records():
+            script = read_text(ledger.folder(record.fingerprint) / "script.sh") or "#!/bin/bash\n"
+            given = directives(script)
+            options = [f"--{name}={given[name]}" for name in _CARRIED if given.get(name)]
+            for attempt in record.attempts[-3:]:
+                for node in names_in(attempt.nodes):
+                    self._options.setdefault(node, options)
+        return sorted(node for node in self._options if node != self.here)
+
+    def stale(self, node: str) -> list[str]:
+        """Paths of folders of dead clusters. Raises Unknown if the node cannot be looked at."""
+        return self._ask(node, "list")
+
+    def remove(self, nodes: list[str]) -> None:
+        """Remove them. Raises Unknown if a node cannot be reached."""
+        for node in nodes:
+            self._ask(node, "remove")
+
+    def _ask(self, node: str, what: str) -> list[str]:
+        program = [sys.executable, "-c", self._program, what, self._root]
+        if node == self.here:
+            # By its own name: `run` finds Slurm's commands on PATH, and takes a path as it is.
+            done = self._run(program, _LIMIT, "")
+        else:
+            done = self._run([*self._srun(node), *program], _LIMIT, "")
+        if done.code != 0:
+            words = " ".join((done.err or done.out).split())[-200:]
+            raise Unknown(f"node {node} could not be looked at: {words or 'no answer in time'}")
+        return [line for line in done.out.splitlines() if line.startswith(self._root)]
+
+    def _srun(self, node: str) -> list[str]:
+        return [
+            "srun",
+            *self._options.get(node, []),
+            f"--nodelist={node}",
+            "--nodes=1",
+            "--ntasks=1",
+            f"--immediate={_PATIENCE}",
+            "--time=1",
+            "--job-name=mnrun-gc",
+            "--mpi=none",
+        ]

@@ -1,0 +1,151 @@
+"""Several runs side by side: `<base>` is the site's own, `<base>/runs/<name>` is one with a name.
+
+A folder is a run if it holds a record (`.mnrun`). A run is removed by giving it another name first,
+so that a removal that was cut off leaves no half of a run under its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..base.clock import Clock
+from ..base.errors import Invalid, Refused
+from ..base.files import names
+from ..base.fingerprint import differences
+from ..base.safe_name import DEFAULT_RUN, check_name
+from ..record.contract import Record
+from ..record.ledger import Ledger, stages
+from ..slurm.client import SlurmClient
+from ..stage.snapshot import look_at
+from ..stage.status import Question, answer
+from .backends import slurm_or_ray
+
+_LEDGER = ".mnrun"
+_GOING = ".removed-"  # before the name of a run that is being removed
+
+
+class TrainingRun(NamedTuple):
+    """One working folder."""
+
+    name: str  # DEFAULT_RUN for the site's own
+    path: Path
+
+
+class Size(NamedTuple):
+    """What lies in a folder."""
+
+    files: int
+    bytes: int
+
+
+def training_runs(base: Path) -> list[TrainingRun]:
+    """All runs below `base`, the site's own first."""
+    folder = base / "runs"
+    found = [TrainingRun(DEFAULT_RUN, base)]
+    named = [name for name in names(folder) if name[:1] != "." and name != DEFAULT_RUN]
+    found += [TrainingRun(name, folder / name) for name in named]
+    return [run for run in found if (run.path / _LEDGER).is_dir()]
+
+
+def chosen(base: Path, wanted: list[str]) -> list[TrainingRun]:
+    """The runs of these names, all for none. Raises Invalid for a name that no run has."""
+    runs = training_runs(base)
+    known = [run.name for run in runs]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        there = ", ".join(known) or "none"
+        raise Invalid(f"There is no run {', '.join(unknown)} in {base}. There are: {there}.")
+    return [runs[known.index(name)] for name in wanted] if wanted else runs
+
+
+def described(run: TrainingRun, client: SlurmClient, clock: Clock) -> dict[str, Any]:
+    """A run as the modules return it: each stage as slurm_job_info tells it."""
+    told = answer(Question(run.path), slurm_or_ray(run.path, client), clock)
+    return {"name": run.name, "path": str(run.path), **told._asdict()}
+
+
+def comparison(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each stage of two described runs: how the specs differ, and the metrics of both."""
+    left, right = _by_stage(first), _by_stage(second)
+    return [
+        {
+            "stage": stage,
+            "missing": [run["name"] for run in (first, second) if stage not in _by_stage(run)],
+            "spec": _spec_differences(left.get(stage), right.get(stage)),
+            "metrics": [_metrics(left.get(stage)), _metrics(right.get(stage))],
+        }
+        for stage in dict.fromkeys([*left, *right])
+    ]
+
+
+def _by_stage(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {entry["stage"]: entry for entry in run["stages"]}
+
+
+def _spec_differences(left: dict[str, Any] | None, right: dict[str, Any] | None) -> list[str]:
+    return differences(left["spec"], right["spec"]) if left and right else []
+
+
+def _metrics(entry: dict[str, Any] | None) -> dict[str, float]:
+    """Those of the result if there is one, else those that the log shows so far."""
+    if entry is None:
+        return {}
+    return dict((entry["output"] or {}).get("metrics") or entry["progress"]["metrics"])
+
+
+def going(base: Path, wanted: list[str], client: SlurmClient, clock: Clock) -> list[TrainingRun]:
+    """The runs of these names that are there, and may be removed.
+
+    Raises:
+        Invalid: the name is none of a run that could be removed.
+        Refused: a job of it is alive, or nobody can say that none is.
+    """
+    if DEFAULT_RUN in wanted:
+        raise Invalid(f"{DEFAULT_RUN} is the site's own run, {base}, which is never removed.")
+    named = [check_name("The name of a run", name) for name in wanted]
+    runs = [run for run in training_runs(base) if run.name in named]
+    for run in runs:
+        _refuse_alive(run, client, clock)
+    return runs
+
+
+def _refuse_alive(run: TrainingRun, client: SlurmClient, clock: Clock) -> None:
+    backend_of = slurm_or_ray(run.path, client)
+    for stage in stages(run.path):
+        ledger = Ledger(run.path, stage, clock)
+        for record in ledger.records():
+            if _may_live(ledger, record, backend_of(record)):
+                raise Refused(
+                    f"The run {run.name} stays: its stage {stage} is not over, or nobody can say "
+                    "that it is (see mnrun status). Nothing was removed."
+                )
+
+
+def _may_live(ledger: Ledger, record: Record, backend: Any) -> bool:
+    attempt = record.open_attempt
+    if attempt is None:
+        return False
+    look = look_at(backend, ledger, record, attempt)
+    return not (look.absent or look.observation.phase.ended)
+
+
+def size_of(path: Path) -> Size:
+    """Count what lies below `path`; links are not followed."""
+    found = [
+        os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - of very many files
+        for folder, _folders, files in os.walk(path)
+        for name in files
+    ]
+    return Size(len(found), sum(found))
+
+
+def remove(run: TrainingRun) -> None:
+    """Delete a run, and what an earlier removal that was cut off left of one of its name."""
+    target = run.path.with_name(f"{_GOING}{run.name}")
+    if target.exists():
+        shutil.rmtree(target)
+    run.path.rename(target)
+    shutil.rmtree(target)

@@ -1,0 +1,252 @@
+"""Slurm as a backend of the stage logic: one batch job for each attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import Invalid, MnrunError, Rejected, Uncertain, Unknown
+from ..base.process import Result
+from ..base.safe_name import check_name
+from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase
+from ..record.job_report import read_end, read_start
+from ..record.log_pattern import log_pattern, resolve
+from ..record.recorder import with_end_recorder
+from .client import SUBMIT_LIMIT, Answer, SlurmClient
+from .nodes import lost_nodes, spare_nodes
+from .parse import Row, parse_submitted
+from .refusal import directives, explain, never_starts
+
+_SLACK = 300.0  # seconds that two hosts' clocks may differ
+_RESERVED = ("record.json", "request.json", "script.sh", "start-", "end-")
+# Words of an sbatch that lost its connection: the job may have been accepted nevertheless.
+_LOST = (
+    "timed out",
+    "unable to contact",
+    "connection refused",
+    "connection reset",
+    "connection failure",
+    "zero bytes",
+    "transport endpoint",
+    "unexpected message",
+    "standby mode",
+    "temporarily unable",
+)
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """What sbatch gets beside what each attempt adds."""
+
+    run_dir: Path
+    stage: str
+    script: str = ""  # with #SBATCH directives, without name, output, error and comment
+    files: dict[str, str] = field(default_factory=dict)
+    output: str = ""  # made by log_pattern
+    error: str = ""
+
+
+class SlurmBackend:
+    """Carries out and reports; see `job.Backend`."""
+
+    noun = "job"
+    quiet_window = 150.0
+
+    def __init__(self, client: SlurmClient, job: SlurmJob) -> None:
+        self._client = client
+        self._job = job
+
+    def attempt_name(self, base: str, fingerprint: str, number: int) -> str:
+        """The job's name: the comment does not reach every site's accounting, the name does."""
+        return f"{base}-{fingerprint[:8]}-{number}"
+
+    def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
+        """The batch script and what lies beside it."""
+        script = with_end_recorder(self._job.script, folder, attempt)
+        return {**self._job.files, "script.sh": script}
+
+    def check(self, folder: Path, attempt: Attempt) -> None:
+        """Let Slurm judge the request without submitting it."""
+        self._check_limits()
+        script = self.files(folder, attempt)["script.sh"]
+        result = self._client.sbatch(["--test-only", *self._arguments(folder, attempt)], script)
+        self._judge(result, Unknown)
+
+    def submit(self, folder: Path, attempt: Attempt) -> JobRef:
+        """Submit the script that lies in `folder`."""
+        self._check_limits()
+        script = str(folder / "script.sh")
+        result = self._client.sbatch([*self._arguments(folder, attempt), script])
+        job = parse_submitted(result.out) if result.code == 0 else None
+        if job is None:
+            self._judge(result, Uncertain)
+            raise Uncertain(f"sbatch named no job: {_said(result)}")
+        self._name_logs(attempt, job)
+        return job
+
+    def find(self, folder: Path, attempt: Attempt) -> Found:
+        """By the job's own start record, by the token in the queue, by name in the accounting."""
+        found = self._find(folder, attempt)
+        if found.job:
+            self._name_logs(attempt, found.job)
+        return found
+
+    def _find(self, folder: Path, attempt: Attempt) -> Found:
+        started = read_start(folder, attempt)
+        if started:
+            return Found(True, started)
+        queue = self._client.queue()
+        if queue.rows is None:
+            return Found(False, None, queue.error)
+        queued = [row for row in queue.rows if row.name == attempt.name]
+        mine = [row for row in queued if f"token={attempt.token}" in row.comment]
+        if mine:
+            return Found(True, _first(mine))
+        since = attempt.intent_time - _SLACK
+        past = self._client.history([f"--name={attempt.name}", "-S", f"uts{since:.0f}"])
+        if past.rows is None:
+            return Found(False, None, past.error)
+        kept = [row for row in past.rows if self._is_mine(row, attempt, since)]
+        return Found(True, _first(kept))
+
+    def observe(self, folder: Path, attempt: Attempt) -> Observation:
+        """squeue first, as one answer serves all jobs; then slurmctld's memory, the accounting,
+        and last what the job itself wrote."""
+        queue = self._client.queue(attempt.cluster)
+        row = _row(queue.rows, attempt)
+        if row and row.phase.live:
+            return _observation(row)
+        shown = self._client.show(attempt.job_id, attempt.cluster)
+        remembered = _row(shown.rows, attempt)
+        if remembered and remembered.phase is not Phase.UNKNOWN:
+            return _observation(remembered)
+        past = self._client.history(["-j", attempt.job_id], attempt.cluster)
+        row = _row(past.rows, attempt, since=attempt.intent_time - _SLACK)
+        if row and row.phase.ended:
+            return _observation(row)
+        ended = read_end(folder, attempt)
+        return ended or _without_trace(shown, past, odd=row or remembered)
+
+    def stop(self, attempt: Attempt, signal: str) -> None:
+        """Signal the batch shell, or cancel."""
+        problem = self._client.cancel(attempt.job_id, attempt.cluster, signal)
+        if problem:
+            raise Unknown(f"Job {attempt.job_id} could not be asked to end: {problem}")
+
+    def host(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
+        """A batch job runs in no other one."""
+        return None
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:
+        """Those that Slurm calls down, and those that srun named in the log."""
+        return lost_nodes(self._client, attempt.nodes, attempt.log_paths)
+
+    def spare(self, nodes: list[str]) -> list[str]:
+        """All of `nodes` that the script does not ask for by name, if enough others are free."""
+        return spare_nodes(self._client, self._job.script, nodes)
+
+    def _check_limits(self) -> None:
+        problem = never_starts(self._job.script, self._client)
+        if problem:
+            raise Rejected(problem)
+
+    def _judge(self, result: Result, unclear: type[MnrunError]) -> None:
+        """Raise what a failed sbatch means: a refusal, or `unclear` if it lost its connection."""
+        said = f"{result.err}\n{result.out}".lower()
+        if result.code is None or result.code < 0 or any(words in said for words in _LOST):
+            raise unclear(f"sbatch did not end cleanly: {_said(result)}")
+        if result.code != 0:
+            raise Rejected(explain(result.err or result.out, self._job.script, self._client))
+
+    def _is_mine(self, row: Row, attempt: Attempt, since: float) -> bool:
+        """The accounting may lack comments; then the name, the time and the folder must do."""
+        if row.name != attempt.name or (row.submit or 0.0) < since:
+            return False
+        if row.comment:
+            return f"token={attempt.token}" in row.comment
+        # sacct shows a double quote in a folder's name as a backquote.
+        return row.work_dir == str(self._job.run_dir).replace('"', "`")
+
+    def _name_logs(self, attempt: Attempt, job: JobRef) -> None:
+        """Where the logs are. Slurm's own answer is wrong for paths with %% in them."""
+        output = self._job.output or log_pattern(
+            f"{self._job.run_dir}/slurm-%j.out", self._job.run_dir
+        )
+        attempt.stdout = resolve(output, attempt.name, job.job_id)
+        attempt.stderr = resolve(self._job.error or output, attempt.name, job.job_id)
+
+    def _arguments(self, folder: Path, attempt: Attempt) -> list[str]:
+        comment = (
+            f"mnrun run={self._job.run_dir} stage={self._job.stage} fp={folder.name} "
+            f"attempt={attempt.number} token={attempt.token}"
+        )
+        arguments = [
+            "--parsable",
+            "--no-requeue",
+            f"--job-name={attempt.name}",
+            f"--comment={comment}",
+            f"--chdir={self._job.run_dir}",
+        ]
+        if attempt.exclude:
+            given = directives(self._job.script).get("exclude", "")
+            arguments.append(f"--exclude={','.join(filter(None, (given, attempt.exclude)))}")
+        logs = (("output", self._job.output), ("error", self._job.error))
+        return arguments + [f"--{option}={pattern}" for option, pattern in logs if pattern]
+
+
+def job_files(files: dict[str, Any]) -> dict[str, str]:
+    """Files for a record's folder. Raises Invalid for names that belong to others there."""
+    for name in files:
+        if check_name("The name of a file", name).startswith(_RESERVED):
+            raise Invalid(f"A file beside the script cannot be called {name}: mnrun writes that.")
+    return {name: str(text) for name, text in files.items()}
+
+
+def _first(rows: list[Row]) -> JobRef | None:
+    """The job submitted first: of two with one token the other one ends by itself."""
+    ids = sorted(int(row.job_id) for row in rows)
+    return JobRef(str(ids[0])) if ids else None
+
+
+def _row(rows: list[Row] | None, attempt: Attempt, since: float = 0.0) -> Row | None:
+    """The attempt's own row: Slurm uses ids again, so that the name must fit as well."""
+    fitting = (
+        row
+        for row in rows or []
+        if row.job_id == attempt.job_id
+        and row.name == attempt.name
+        and (row.submit is None or row.submit >= since)
+    )
+    return next(fitting, None)
+
+
+def _observation(row: Row) -> Observation:
+    return Observation(
+        phase=row.phase,
+        state=row.state,
+        reason=row.reason,
+        exit_code=row.exit_code if row.phase.ended else None,
+        start=None if row.phase is Phase.QUEUED else row.start,
+        end=row.end if row.phase.ended else None,
+        nodes=row.nodes,
+    )
+
+
+def _without_trace(shown: Answer, past: Answer, odd: Row | None) -> Observation:
+    """Nobody told how the job ended. Surely gone only if both who could know it answered, and
+    neither has a row of it."""
+    if shown.rows is None or past.rows is None:
+        return Observation(Phase.UNKNOWN, detail=shown.error or past.error)
+    if odd:
+        return Observation(Phase.UNKNOWN, detail=f"Slurm calls the job {odd.state or 'nothing'}")
+    return Observation(
+        Phase.GONE, GONE, "Slurm does not know the job any more and nobody recorded its end"
+    )
+
+
+def _said(result: Result) -> str:
+    if result.code is None:
+        return f"it did not end within {SUBMIT_LIMIT:.0f} s"
+    words = " ".join(f"{result.err} {result.out}".split())[:300]
+    return f"{words or 'no output'} (exit code {result.code})"

@@ -1,0 +1,107 @@
+"""Slurm's commands, each once: squeue, scontrol, sacct, sbatch, scancel and sinfo.
+
+Every call is bounded in time, because Slurm's clients retry without a bound under rate limits.
+An `Answer` without rows (None) means that nobody answered: unknown, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..base.clock import Clock
+from ..base.errors import Missing
+from ..base.process import Result, Runner
+from .parse import HISTORY_FIELDS, QUEUE_FORMAT, Row, parse_history, parse_queue, parse_shown
+
+QUERY_LIMIT = 30.0  # seconds for one question
+SUBMIT_LIMIT = 180.0  # sbatch retries by itself for 120 s; ended earlier, it leaves a riddle
+_FRESH = 1.0  # seconds in which one answer of squeue serves several questions
+
+
+class Answer(NamedTuple):
+    """Rows, perhaps none; or None for rows, and why nobody answered."""
+
+    rows: list[Row] | None
+    error: str = ""
+
+
+class SlurmClient:
+    """One Slurm, as the commands on this host see it. `run` is the boundary where tests step in."""
+
+    def __init__(self, run: Runner, clock: Clock) -> None:
+        self._run = run
+        self._clock = clock
+        self._queues: dict[str, tuple[float, Answer]] = {}
+
+    def queue(self, cluster: str = "") -> Answer:
+        """This user's jobs, those included that ended lately."""
+        asked, answer = self._queues.get(cluster, (0.0, Answer(None)))
+        now = self._clock.monotonic()
+        if answer.rows is None or now - asked > _FRESH:
+            answer = self._ask_queue(cluster)
+            self._queues[cluster] = (now, answer)
+        return answer
+
+    def _ask_queue(self, cluster: str) -> Answer:
+        result = self._query(["squeue", *_on(cluster), "--me", "-t", "all", "-o", QUEUE_FORMAT])
+        rows = parse_queue(result.out) if result.code == 0 else None
+        return Answer(rows, "" if rows is not None else _why("squeue", result))
+
+    def show(self, job_id: str, cluster: str = "") -> Answer:
+        """One job, as slurmctld remembers it. No rows: it surely does not know the job."""
+        result = self._query(["scontrol", *_on(cluster), "show", "job", "-o", job_id])
+        row = parse_shown(result.out) if result.code == 0 else None
+        if row:
+            return Answer([row])
+        if "Invalid job id specified" in result.out + result.err:
+            return Answer([])
+        return Answer(None, _why("scontrol", result))
+
+    def history(self, selection: list[str], cluster: str = "") -> Answer:
+        """Jobs in the accounting. A site without accounting answers with no rows, and so
+        does one without sacct, as that has nothing which could be read with it."""
+        command = ["sacct", *_on(cluster), "-X", "-P", "-o", HISTORY_FIELDS, *selection]
+        try:
+            result = self._query(command)
+        except Missing:
+            return Answer([], "there is no sacct")
+        if "accounting storage is disabled" in (result.out + result.err).lower():
+            return Answer([], "accounting is off")
+        rows = parse_history(result.out) if result.code == 0 else None
+        return Answer(rows, "" if rows is not None else _why("sacct", result))
+
+    def sbatch(self, arguments: list[str], script: str = "") -> Result:
+        """Run sbatch; `script` is its standard input. Its caller judges the outcome."""
+        self._queues.clear()
+        return self._run(["sbatch", *arguments], SUBMIT_LIMIT, script)
+
+    def cancel(self, job_id: str, cluster: str, signal: str) -> str:
+        """Signal a job's batch shell, or cancel the job for an empty `signal`. Does not wait.
+        Returns what went wrong, or nothing."""
+        self._queues.clear()
+        how = ["--batch", f"--signal={signal}"] if signal else []
+        result = self._query(["scancel", *_on(cluster), *how, job_id])
+        return "" if result.code == 0 else _why("scancel", result)
+
+    def info(self, output: str) -> list[list[str]] | None:
+        """Lines of `sinfo -o`, cells split at `|`; None if nobody answered."""
+        result = self._query(["sinfo", "-h", "-a", "-o", output])
+        if result.code != 0 or not result.out.strip():
+            return None
+        width = output.count("|") + 1
+        rows = [line.strip().split("|") for line in result.out.splitlines()]
+        return [row for row in rows if len(row) == width]
+
+    def _query(self, command: list[str]) -> Result:
+        return self._run(command, QUERY_LIMIT, "")
+
+
+def _on(cluster: str) -> list[str]:
+    return [f"--clusters={cluster}"] if cluster else []
+
+
+def _why(tool: str, result: Result) -> str:
+    if result.code is None:
+        return f"{tool} did not answer within {QUERY_LIMIT:.0f} s"
+    words = " ".join((result.err or result.out).split())[:300]
+    return f"{tool}: {words or 'an answer that is none'} (exit code {result.code})"

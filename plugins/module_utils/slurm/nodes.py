@@ -1,0 +1,80 @@
+"""Slurm's nodes: which of a job's have failed, and which the next job can do without."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..base.logfile import clean_lines, tail
+from .client import SlurmClient
+from .refusal import directives
+
+_NODE_FAILURE = re.compile(r"\bNode failure on ([\w.-]+)|\bnode ([\w.-]+) (?:failed|is down)")
+_PIECES = re.compile(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)*")
+_LOST = ("down", "fail")  # not "drained": that is often done on purpose, or because of a job
+_FREE = ("idle", "mixed")
+_MOST = 10_000  # names of one list
+
+
+def names_in(nodelist: str) -> list[str]:
+    """The single names of a list in Slurm's form: `a[1-3,7],b`. What is not understood is left
+    out."""
+    found: list[str] = []
+    for piece in _PIECES.findall(nodelist):
+        found += _expanded(piece.strip())
+    return found[:_MOST]
+
+
+def _expanded(piece: str) -> list[str]:
+    before, bracket, rest = piece.partition("[")
+    if not bracket:
+        return [piece] if re.fullmatch(r"[\w.-]+", piece) else []
+    inside, _bracket, after = rest.partition("]")
+    numbers = [number for part in inside.split(",") for number in _range(part)]
+    return [f"{before}{number}{end}" for number in numbers for end in _expanded(after) or [""]]
+
+
+def _range(text: str) -> list[str]:
+    match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text)
+    if not match:
+        return []
+    first, last = match.group(1), match.group(2) or match.group(1)
+    return [str(n).zfill(len(first)) for n in range(int(first), min(int(last), _MOST) + 1)]
+
+
+def lost_nodes(client: SlurmClient, nodelist: str, logs: list[Path]) -> list[str]:
+    """Those nodes of a list that are down or silent now, or that srun said failed."""
+    ours = names_in(nodelist)
+    states = node_states(client) if ours else {}
+    gone = {name for name in ours if is_lost(states.get(name, ""))}
+    for path in logs:
+        for line in clean_lines(tail(path)):
+            gone.update(name for found in _NODE_FAILURE.findall(line) for name in found if name)
+    return [name for name in ours if name in gone]
+
+
+def node_states(client: SlurmClient) -> dict[str, str]:
+    """Name -> state of all nodes, as `sinfo` says it; empty if nobody answered."""
+    return {name: state.lower() for name, state in client.info("%n|%T") or []}
+
+
+def is_lost(state: str) -> bool:
+    """True for a node that Slurm does not use; a star marks one that does not answer."""
+    return state.startswith(_LOST) or state.endswith("*")
+
+
+def spare_nodes(client: SlurmClient, script: str, nodes: list[str]) -> list[str]:
+    """All of `nodes` that the script does not name itself, if enough others are free for it."""
+    given = directives(script)
+    named = names_in(given.get("nodelist", ""))
+    without = [name for name in nodes if name not in named]
+    wanted = re.match(r"\d+", given.get("nodes", "1"))
+    asked = given.get("partition", "").split(",") if given.get("partition") else []
+    free = {
+        name
+        for name, state, partition in client.info("%n|%T|%R") or []
+        if state.lower().startswith(_FREE) and not is_lost(state.lower())
+        if name not in nodes and (not asked or partition in asked)
+    }
+    enough = wanted is not None and len(free) >= int(wanted.group())
+    return without if enough else []

@@ -1,0 +1,299 @@
+"""Why an attempt ended: one typed cause, from the state, the exit code and the log. Pure.
+
+What Slurm says outright comes first (TIMEOUT, NODE_FAIL, …; where it has forgotten the job, its
+last words in the job's log), then how the Ray cluster around a Ray job ended, then the log. What
+nothing speaks for is not guessed: it is `TRAINER`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple
+
+from ..record.contract import GONE, Attempt, Observation, Phase
+
+
+class Cause(Enum):
+    """A cause: its name in results, its words, what to do, and whether a successor cures it."""
+
+    def __init__(self, word: str, title: str, advice: str, passing: bool = False) -> None:
+        self.word = word
+        self.title = title
+        self.advice = advice
+        self.passing = passing  # not the training's fault: the same again, from the checkpoint
+
+    GPU_MEMORY = (
+        "gpu_memory",
+        "out of GPU memory",
+        (
+            "Make the micro batch per GPU or the longest sequence smaller, or the rollout's share "
+            "of the memory (rollout.gpu_memory_utilization)."
+        ),
+    )
+    MEMORY = (
+        "memory",
+        "out of memory on a node",
+        (
+            "Ask for more memory (`mem` among the role's sbatch options; 0 is all of the node's), "
+            "or load less: fewer data workers, smaller batches."
+        ),
+    )
+    KILLED = (
+        "killed",
+        "killed from outside (SIGKILL or SIGTERM)",
+        (
+            "SIGKILL (137) is mostly the kernel, for lack of memory; the node's log (dmesg) says "
+            "so. SIGTERM (143) is how Slurm and Ray end a job. Nobody told mnrun."
+        ),
+    )
+    NETWORK = (
+        "network",
+        "the ranks lost each other (NCCL, gloo or their rendezvous)",
+        (
+            "Look first whether one rank failed by itself. Otherwise check NCCL_SOCKET_IFNAME and "
+            "NCCL_IB_HCA (environment_variables); NCCL_DEBUG=INFO tells more."
+        ),
+    )
+    IMPORT = (
+        "import",
+        "a module or a program is missing in the training environment",
+        (
+            "Install it there (environment_conda_prefix), or load the module that brings it "
+            "(environment_modules)."
+        ),
+    )
+    OPTION = (
+        "option",
+        "an option that the trainer does not take",
+        "Mend it in the site's options or in the overrides; `mnrun data` checks them beforehand.",
+    )
+    DISK = (
+        "disk",
+        "a disk is full",
+        (
+            "Make room (the log says where), keep fewer checkpoints (trainer.max_ckpt_to_keep), or "
+            "put the working folder elsewhere (mnrun_run_dir)."
+        ),
+    )
+    QUOTA = (
+        "quota",
+        "your disk quota is used up",
+        "Make room or have the quota raised; old checkpoints are the largest files.",
+    )
+    TIME_LIMIT = (
+        "time_limit",
+        "the job's time limit",
+        (
+            "Allow more time (`time` among the role's sbatch options), or save more often "
+            "(trainer.save_freq) so that less is lost."
+        ),
+        True,
+    )
+    PREEMPTED = ("preempted", "preempted by another job", "Nothing: it was not its fault.", True)
+    NODE = (
+        "node",
+        "a node failed",
+        "Nothing, if it is a rare thing. The cluster's administrators know why the node failed.",
+        True,
+    )
+    RAY_LOST = (
+        "ray_lost",
+        "the Ray cluster was lost",
+        "The log of the cluster's job says which node was first (ppo/ray_cluster/logs).",
+        True,
+    )
+    RAY_WORKER = (
+        "ray_worker",
+        "a process of the trainer died on a Ray worker",
+        "If it comes again, look for the reason in that node's log; often it is lack of memory.",
+        True,
+    )
+    RAY_STOPPED = (
+        "ray_stopped",
+        "its Ray cluster was stopped",
+        "Run the same again to go on.",
+    )
+    CANCELLED = (
+        "cancelled",
+        "cancelled by hand (scancel or `ray job stop`)",
+        "It is not started again by itself. Run the same again to go on.",
+    )
+    CANCELLED_HERE = (
+        "cancelled_here",
+        "cancelled by you with `mnrun cancel`",
+        "It is not started again by itself. Run the same again to go on.",
+    )
+    SHORT = (
+        "short",
+        "it ended well, but before its last step",
+        (
+            "verl 0.5 makes no step when it resumes from a checkpoint at the end of an epoch, and "
+            "says nothing. Run the same again: it passes that checkpoint over. A "
+            "trainer.save_freq that does not fall on the end of an epoch avoids it."
+        ),
+        True,
+    )
+    RESULT = (
+        "result",
+        "it ended well, but its result is not whole",
+        "Run the same again; if it comes again, look at the files named above.",
+    )
+    NO_TRACE = (
+        "no_trace",
+        "nobody recorded how it ended",
+        "Look at its log, then run the same again to go on.",
+    )
+    TRAINER = ("trainer", "the training failed", "")
+
+
+class Evidence(NamedTuple):
+    """All that the cause of an end is judged by."""
+
+    attempt: Attempt
+    host: Observation | None = None  # the job that this one ran in (a Ray cluster's), if it is over
+    lost_nodes: tuple[str, ...] = ()  # nodes of the job that are down or do not answer
+    telling: str = ""  # the log's most telling line
+    last_lines: tuple[str, ...] = ()  # all of the log's lines behind the last step
+
+
+_BY_STATE = {
+    "TIMEOUT": Cause.TIME_LIMIT,
+    "DEADLINE": Cause.TIME_LIMIT,
+    "PREEMPTED": Cause.PREEMPTED,
+    "NODE_FAIL": Cause.NODE,
+    "BOOT_FAIL": Cause.NODE,
+    "OUT_OF_MEMORY": Cause.MEMORY,
+}
+_KILLED = (128 + 9, 128 + 15)  # exit codes of SIGKILL and SIGTERM
+
+# What Slurm writes into the log of a job that it ends.
+_ENDED = re.compile(r"\*\*\* JOB ([0-9]+) ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+))?")
+_BY_ENDED = {
+    "TIME LIMIT": Cause.TIME_LIMIT,
+    "PREEMPTION": Cause.PREEMPTED,
+    "NODE FAILURE": Cause.NODE,
+    "": Cause.CANCELLED,
+}
+
+# What one line can prove, the surest first.
+_SURE = (
+    (Cause.QUOTA, re.compile(r"Disk quota exceeded|\[Errno 122\]")),
+    (Cause.DISK, re.compile(r"No space left on device|\[Errno 28\]")),
+    (
+        Cause.GPU_MEMORY,
+        re.compile(
+            r"(?:CUDA|HIP)(?: error:)? out of memory|torch\.(?:cuda\.)?OutOfMemoryError"
+            r"|No available memory for the cache blocks|CUBLAS_STATUS_ALLOC_FAILED"
+        ),
+    ),
+    (
+        Cause.MEMORY,
+        re.compile(
+            r"oom[-_ ]kill|Out Of Memory|\bMemoryError\b|Cannot allocate memory"
+            r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory"
+            r"|ray\.exceptions\.OutOfMemoryError|node running low on memory"
+        ),
+    ),
+)
+# Only in the telling line: elsewhere they are often harmless.
+_TELLING = (
+    (
+        Cause.IMPORT,
+        re.compile(r"\b(?:ModuleNotFoundError|ImportError)\b|: command not found$|No module named"),
+    ),
+    (
+        Cause.OPTION,
+        re.compile(
+            r"^Could not override |is not in struct|\b(?:Config\w+Error|MissingMandatoryValue)\b"
+            r"|OverrideParseException|HydraException|MissingConfigException|unrecognized arguments"
+            r"|No such option|mismatched input|Primary config"
+        ),
+    ),
+)
+_RAY_DIED = re.compile(
+    r"(?:Actor(?:Died|Unavailable)|RayActor|NodeDied|WorkerCrashed|OwnerDied|LocalRayletDied)Error"
+    r"|The actor (?:died|is dead)|Failed to connect to GCS|GCS.{0,40}(?:is down|unavailable)"
+    r"|raylet.{0,60}(?:died|marked dead)"
+)
+_NETWORK = re.compile(
+    r"DistBackendError|DistNetworkError|DistStoreError|NCCL (?:error|failure)|nccl\w+Error"
+    r"|Rendezvous\w*Error|\bgloo\b.*(?:closed|reset|timed out|Timeout)|closed by peer|reset by peer"
+    r"|Watchdog caught collective operation timeout|waiting for clients"
+    r"|client socket has (?:timed out|failed)"
+)
+
+
+def find(evidence: Evidence) -> Cause:
+    """The cause of an attempt that ended without its work being done."""
+    attempt = evidence.attempt
+    if attempt.cancelled_by:
+        return Cause.CANCELLED_HERE
+    if attempt.state in _BY_STATE:
+        return _BY_STATE[attempt.state]
+    if attempt.phase is Phase.CANCELLED:
+        return Cause.CANCELLED
+    around = _by_last_words(evidence) or _by_host(evidence)
+    if around:
+        return around
+    told = _by_log(evidence)
+    # The others only notice that a rank or a worker is gone; the node itself cannot say so.
+    if evidence.lost_nodes and (
+        told in _OF_A_LOST_NODE or (told is Cause.TRAINER and not evidence.telling)
+    ):
+        return Cause.NODE
+    return told
+
+
+_OF_A_LOST_NODE = (
+    Cause.NETWORK,
+    Cause.RAY_WORKER,
+    Cause.RAY_LOST,
+    Cause.KILLED,
+    Cause.NO_TRACE,
+)
+
+
+def _by_last_words(evidence: Evidence) -> Cause | None:
+    """By what Slurm wrote when it ended the job: that stands when it has forgotten the job."""
+    for line in evidence.last_lines:
+        match = _ENDED.search(line)
+        if match and match.group(1) == evidence.attempt.job_id:
+            return _BY_ENDED.get((match.group(2) or "").strip())
+    return None
+
+
+def _by_host(evidence: Evidence) -> Cause | None:
+    """By the end of the Ray cluster, if the job can have died of it."""
+    attempt, host = evidence.attempt, evidence.host
+    if host is None:
+        return None
+    cut_off = attempt.phase is Phase.GONE or attempt.exit_code in _KILLED
+    if not cut_off and not _says(evidence, _RAY_DIED):
+        return None
+    if host.phase is Phase.SUCCEEDED and not evidence.lost_nodes:
+        return Cause.RAY_STOPPED if cut_off else None
+    named = Cause.CANCELLED if host.phase is Phase.CANCELLED else _BY_STATE.get(host.state)
+    return named or (Cause.NODE if evidence.lost_nodes else Cause.RAY_LOST)
+
+
+def _by_log(evidence: Evidence) -> Cause:
+    attempt, telling = evidence.attempt, evidence.telling
+    for cause, words in (*_SURE, *_TELLING):
+        if words.search(telling):
+            return cause
+    for cause, words in _SURE:
+        if any(words.search(line) for line in evidence.last_lines):
+            return cause
+    if _says(evidence, _RAY_DIED):
+        return Cause.RAY_WORKER
+    if _says(evidence, _NETWORK) and (not telling or _NETWORK.search(telling)):
+        return Cause.NETWORK
+    if attempt.state == GONE:
+        return Cause.NO_TRACE
+    killed, ended = (attempt.exit_code == code for code in _KILLED)
+    return Cause.KILLED if killed or (ended and not telling) else Cause.TRAINER
+
+
+def _says(evidence: Evidence, words: re.Pattern[str]) -> bool:
+    return any(words.search(line) for line in (evidence.telling, *evidence.last_lines))

@@ -1,0 +1,164 @@
+"""The end of an attempt: waited for, written down, and told with its cause."""
+
+from __future__ import annotations
+
+from ..base.clock import Deadline
+from ..base.errors import Invalid
+from ..base.fingerprint import fingerprint
+from ..base.text import sentence
+from ..record.contract import Attempt, Observation, Phase, Record
+from ..record.job_report import claimed_by_another
+from ..result.verify import as_result, settle, verify
+from ..trainer.telling import behind_last_step, find_telling
+from . import cause
+from .context import Stage
+from .decide import Action, ending
+from .outcome import Outcome
+from .snapshot import look_at
+from .successor import Verdict, verdict
+from .watch import wait_until_ended
+
+
+def conclude(stage: Stage, number: int, limit: float) -> Outcome:
+    """Wait up to `limit` seconds for attempt `number` and settle it. Never submits.
+
+    A job that failed, or did not end in time, is told in the outcome's `problem`.
+    """
+    folder = stage.ledger.folder(fingerprint(stage.request.spec))
+    record, attempt = _find(stage, number)
+    deadline = Deadline(stage.clock, limit)
+    while not attempt.settled:
+        seen = wait_until_ended(stage.backend, folder, attempt, stage.clock, deadline)
+        if seen is None:
+            said = _still(attempt)
+            return Outcome(Action.ATTACH, said, record, folder, attempt, problem=said)
+        if not _write_end(stage, number, seen):
+            break
+        record, attempt = _find(stage, number)
+    return _told(stage, number)
+
+
+def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
+    """Settle an attempt; or, if another job of it does the work, go on with that one. False if
+    somebody else has settled it."""
+    key = fingerprint(stage.request.spec)
+    with stage.ledger.lock():
+        record = stage.ledger.load(key)
+        if not record or not record.open_attempt or record.open_attempt.number != number:
+            return False
+        if claimed_by_another(stage.ledger.folder(key), record.open_attempt):
+            look_at(stage.backend, stage.ledger, record, record.open_attempt)
+        else:
+            settle(record, seen, stage.request.rule)
+            _note_lost_nodes(stage, record.attempts[-1])
+        stage.ledger.save(record)
+    return True
+
+
+def _note_lost_nodes(stage: Stage, attempt: Attempt) -> None:
+    """While they can still be told: a node may be back before anybody asks again."""
+    if attempt.phase in (Phase.FAILED, Phase.GONE):
+        attempt.lost_nodes = ",".join(stage.backend.lost_nodes(attempt))
+
+
+def _find(stage: Stage, number: int) -> tuple[Record, Attempt]:
+    record = stage.ledger.load(fingerprint(stage.request.spec))
+    for attempt in record.attempts if record else []:
+        if record and attempt.number == number and attempt.job_id:
+            return record, attempt
+    raise Invalid(f"The stage {stage.request.stage} has no job of attempt {number} with this spec.")
+
+
+def _told(stage: Stage, number: int) -> Outcome:
+    record, attempt = _find(stage, number)
+    outcome = Outcome(
+        Action.NOTHING,
+        f"{sentence(ending(attempt))}.",
+        record=record,
+        folder=stage.ledger.folder(record.fingerprint),
+        attempt=attempt,
+    )
+    if attempt.phase is Phase.SUCCEEDED:
+        output = verify(stage.request.rule, record)
+        if output.whole:
+            outcome.output = as_result(record, output)
+            return outcome
+        outcome.why += f" Its result is not whole: {'; '.join(output.faults[:3])}."
+        outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
+    outcome.telling = find_telling(attempt.log_paths)
+    if outcome.cause is None or attempt.cancelled_by:
+        evidence = _evidence(stage, outcome, attempt)
+        outcome.cause = cause.find(evidence)
+        # A node may be called down only now: to be told, though it was settled without.
+        attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
+    judged = verdict(stage.request, record, attempt, outcome.cause)
+    outcome.goes_on = judged.goes_on
+    outcome.problem = _problem(outcome, judged)
+    return outcome
+
+
+def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidence:
+    host: Observation | None = stage.backend.host(attempt)
+    lost = [name for name in attempt.lost_nodes.split(",") if name]
+    return cause.Evidence(
+        attempt,
+        host,
+        tuple(lost or (stage.backend.lost_nodes(attempt) if host else ())),
+        outcome.telling.line if outcome.telling else "",
+        tuple(behind_last_step(attempt.log_paths)),
+    )
+
+
+def _problem(outcome: Outcome, judged: Verdict) -> str:
+    """One readable text: what happened, why, the telling line, what to do, where to look."""
+    lines = [" ".join([outcome.why, *_reasons(outcome), *_what_comes(outcome, judged)])]
+    attempt, telling = outcome.attempt, outcome.telling
+    if telling and telling.line and outcome.cause not in _FROM_OUTSIDE:
+        lines.append(telling.line)
+    if outcome.cause and outcome.cause.advice and not outcome.goes_on:
+        lines.append(f"What to do: {outcome.cause.advice}")
+    paths = ", ".join(str(path) for path in attempt.log_paths) if attempt else ""
+    if telling:
+        lines.append(f"Log: {telling.path}")
+    elif paths:
+        lines.append(f"Its logs are empty: {paths}")
+    return "\n".join(lines)
+
+
+# The log then only shows how the trainer took its end.
+_FROM_OUTSIDE = (
+    cause.Cause.TIME_LIMIT,
+    cause.Cause.PREEMPTED,
+    cause.Cause.CANCELLED,
+    cause.Cause.CANCELLED_HERE,
+)
+
+
+def _reasons(outcome: Outcome) -> list[str]:
+    if outcome.cause is None or outcome.cause is cause.Cause.TRAINER:
+        return []
+    lost = outcome.attempt.lost_nodes if outcome.attempt else ""
+    return [f"Cause: {outcome.cause.title}{f' ({lost})' if lost else ''}."]
+
+
+def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
+    step = outcome.attempt.last_step if outcome.attempt else None
+    reached = outcome.attempt.reached if outcome.attempt else None
+    if judged.goes_on:
+        where = f"goes on from step {step}" if step else "begins anew: there is no checkpoint yet"
+        if step and reached and reached > step:
+            where += f"; {reached} had been trained"
+        if outcome.cause is cause.Cause.SHORT:
+            where = f"goes on from a checkpoint before step {step}"
+        return [f"The next attempt {where}."]
+    said = [judged.why_not] if judged.why_not else []
+    if step:
+        said.append(f"The newest whole checkpoint is of step {step}; a re-run goes on there.")
+    return said
+
+
+def _still(attempt: Attempt) -> str:
+    return (
+        f"The time to wait (wait_timeout) is over, and job {attempt.job_id} is still "
+        f"{attempt.state}. It was left alone; run the same again to come back to it."
+    )

@@ -1,0 +1,124 @@
+"""Results as modules return them, and as lines for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ..base.fingerprint import fingerprint
+from ..record.contract import Attempt, Phase, Record, Request
+from ..trainer.progress import Progress, read_progress
+from .outcome import Outcome
+
+_SHOWN = {
+    "loss": "loss",
+    "val_loss": "val loss",
+    "reward": "reward",
+    "val_reward": "val reward",
+    "greedy_score": "greedy score",
+    "sampled_score": "sampled score",
+}
+
+
+def result(outcome: Outcome, request: Request) -> dict[str, Any]:
+    """The result of `slurm_job` and `ray_job`."""
+    attempt, record = outcome.attempt, outcome.record
+    answer: dict[str, Any] = {
+        "changed": outcome.action.changes,
+        "action": outcome.action.value,
+        "msg": outcome.problem or " ".join([*_submitted(outcome), outcome.why, *outcome.notes]),
+        "stage": request.stage,
+        "output": outcome.output,
+        "diff": outcome.diff,
+        **described(record, attempt, outcome.folder),
+        "fingerprint": record.fingerprint if record else fingerprint(request.spec),
+    }
+    if outcome.telling:
+        answer["log_tail"] = outcome.telling.lines
+        answer["log_path"] = str(outcome.telling.path)
+    if outcome.cause:
+        cause = outcome.cause
+        answer["cause"] = {"word": cause.word, "title": cause.title, "advice": cause.advice}
+        answer["goes_on"] = outcome.goes_on
+    return answer
+
+
+def _submitted(outcome: Outcome) -> list[str]:
+    attempt = outcome.attempt
+    if attempt is None or not outcome.action.submits:
+        return []
+    return [f"Job {attempt.job_id} was submitted (attempt {attempt.number})."]
+
+
+def described(
+    record: Record | None, attempt: Attempt | None, folder: Path | None
+) -> dict[str, Any]:
+    """What each answer about an attempt holds."""
+    progress = read_progress(attempt.log_paths) if attempt else Progress()
+    return {
+        "fingerprint": record.fingerprint if record else None,
+        "labels": record.labels if record else {},
+        "record": str(folder) if folder else None,
+        "attempt": attempt.number if attempt else None,
+        "job": _job(attempt) if attempt else None,
+        "progress": progress.as_dict(),
+    }
+
+
+def _job(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": attempt.job_id,
+        "name": attempt.name,
+        "phase": attempt.phase.value,
+        "state": attempt.state,
+        "reason": attempt.reason,
+        "exit_code": attempt.exit_code,
+        "start": attempt.start,
+        "end": attempt.end,
+        "nodes": attempt.nodes,
+        "stdout": attempt.stdout,
+        "stderr": attempt.stderr,
+    }
+
+
+def state_digest(attempt: Attempt, known: bool) -> str:
+    """Differs whenever the state of an attempt, or what is known of it, does."""
+    told = [attempt.number, known, attempt.job_id, attempt.phase.value, attempt.state]
+    told += [attempt.reason, attempt.end]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def line(entry: dict[str, Any]) -> str:
+    """One stage of a `*_info` module as one line of text, without the stage's name."""
+    job, progress = entry.get("job") or {}, entry.get("progress") or {}
+    parts = [_state(entry, job)]
+    if progress.get("doing"):
+        parts.append(f"{progress['doing']} ({progress['step']}/{progress['total']})")
+    elif progress.get("step") is not None:
+        total = f"/{progress['total']}" if progress.get("total") else ""
+        parts.append(f"step {progress['step']}{total}")
+    metrics = progress.get("metrics") or {}
+    parts += [f"{words} {metrics[name]:.4g}" for name, words in _SHOWN.items() if name in metrics]
+    if entry.get("seconds") is not None:
+        parts.append(duration(entry["seconds"]))
+    return " · ".join(parts)
+
+
+def _state(entry: dict[str, Any], job: dict[str, Any]) -> str:
+    text = f"job {job.get('id') or job.get('name')} {job.get('state')}"
+    if not entry.get("known", True):
+        return f"{text}, as far as is known ({entry.get('detail')})"
+    if job.get("reason") and job.get("phase") != Phase.RUNNING.value:
+        text += f" ({job['reason']})"
+    return f"{text} on {job['nodes']}" if job.get("nodes") else text
+
+
+def duration(seconds: float) -> str:
+    """`42s`, `2m10s`, `3h05m`."""
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    if not minutes:
+        return f"{rest}s"
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours}h{minutes_left:02d}m" if hours else f"{minutes}m{rest:02d}s"

@@ -1,0 +1,164 @@
+"""The edge that slurm_job and ray_job share: options in, one call, a result or a failure out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from ..base.clock import Clock
+from ..base.files import expand
+from ..base.module_exit import with_edge
+from ..base.safe_name import check_name
+from ..record.contract import Backend, CheckpointRule, ManifestRule, Request
+from ..record.ledger import Ledger
+from .absent import absent
+from .conclude import conclude
+from .context import Stage
+from .decide import Action
+from .describe import result
+from .outcome import Outcome
+from .present import plan, present
+from .scope import Only
+from .status import BackendOf, Question, answer
+from .stop import StopRule
+
+STAGE_OPTIONS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "run_dir": {"type": "str", "required": True},
+    "stage": {"type": "str", "required": True},
+    "spec": {"type": "dict", "default": {}},
+    "labels": {"type": "dict", "default": {}},
+    "only_labels": {"type": "dict", "default": {}},
+    "files": {"type": "dict", "default": {}},
+    "directories": {"type": "list", "elements": "str", "default": []},
+    "checkpoints": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "parts": {"type": "list", "elements": "str", "default": []},
+            "hf": {"type": "bool", "default": False},
+            "step_bytes": {"type": "int", "default": 0},
+            "kept": {"type": "int", "default": 1},
+            "last_step": {"type": "int", "default": 0},
+        },
+    },
+    "manifest": {"type": "dict", "options": {"path": {"type": "str", "required": True}}},
+    "replace": {"type": "bool", "default": False},
+    "max_attempts": {"type": "int", "default": 3},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 604800},
+    "attempt": {"type": "int"},
+    "stop_signal": {"type": "str", "default": ""},
+    "stop_timeout": {"type": "int", "default": 60},
+    "cancelled_by": {"type": "str", "default": ""},
+}
+
+INFO_OPTIONS: dict[str, Any] = {
+    "run_dir": {"type": "str", "required": True},
+    "stage": {"type": "str", "default": ""},
+    "fingerprint": {"type": "str", "default": ""},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 30},
+    "pace": {"type": "float", "default": 0.0},
+    "seen": {"type": "str", "default": ""},
+    "log_lines": {"type": "int", "default": 0},
+    "log_offset": {"type": "dict", "default": {}},
+}
+
+
+def make_request(params: dict[str, Any], kind: str, name: str, service: bool = False) -> Request:
+    """A module's options as a request. `name` is the checked base of the job's name. Raises Invalid
+    for what could not be used in a name, on a command line or in a path."""
+    rule, result = params["checkpoints"], params["manifest"]
+    return Request(
+        run_dir=expand(params["run_dir"]),
+        stage=check_name("stage", params["stage"]),
+        kind=kind,
+        name=name,
+        spec=params["spec"],
+        labels=_texts(params["labels"]),
+        directories=[expand(path) for path in params["directories"]],
+        checkpoints=CheckpointRule(**{**rule, "path": expand(rule["path"])}) if rule else None,
+        manifest=ManifestRule(expand(result["path"])) if result else None,
+        service=service,
+        replace=params["replace"],
+        max_attempts=params["max_attempts"],
+    )
+
+
+def run_stage(
+    module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock | None = None
+) -> None:
+    """Do what a module's options say, and end the module. `make` turns them into a request and a
+    backend; an error that it raises becomes the module's failure."""
+    clock = clock or Clock()
+    with_edge(module, lambda: _run(module, make, clock))
+
+
+def _run(module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock) -> dict[str, Any]:
+    request, backend = make()
+    ledger = Ledger(request.run_dir, request.stage, clock)
+    stage = Stage(request, backend, ledger, clock)
+    outcome = _act(stage, module.params, module.check_mode)
+    answer = result(outcome, request)
+    if not module._diff:
+        del answer["diff"]
+    return {**answer, "failed": True} if outcome.problem else answer
+
+
+def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
+    if params["state"] == "absent":
+        rule = StopRule(params["stop_signal"], params["stop_timeout"])
+        return absent(stage, _only(stage, params), rule, check, params["cancelled_by"])
+    if check:
+        return plan(stage)
+    if params["attempt"] is not None:
+        return conclude(stage, params["attempt"], params["wait_timeout"])
+    outcome = present(stage)
+    if not params["wait"] or outcome.attempt is None or outcome.action is Action.NOTHING:
+        return outcome
+    ended = conclude(stage, outcome.attempt.number, params["wait_timeout"])
+    if ended.goes_on:
+        return _act(stage, params, check)
+    ended.action, ended.notes, ended.diff = outcome.action, outcome.notes, outcome.diff
+    return ended
+
+
+def _only(stage: Stage, params: dict[str, Any]) -> Only:
+    users = params.get("unless_used_by")
+    ledger = None
+    if users:
+        name = check_name("unless_used_by", users)
+        ledger = Ledger(stage.request.run_dir, name, stage.clock)
+    return Only(
+        labels=_texts(params["only_labels"]),
+        users=ledger,
+        once_used=bool(params.get("only_once_used")),
+    )
+
+
+def run_info(module: Any, backend_of: Callable[[Path, Clock], BackendOf]) -> None:
+    """Answer an `*_info` module's question, and end the module."""
+    with_edge(module, lambda: _info(module.params, backend_of))
+
+
+def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]) -> dict[str, Any]:
+    clock = Clock()
+    run_dir = expand(params["run_dir"])
+    question = Question(
+        run_dir=run_dir,
+        stage=check_name("stage", params["stage"]) if params["stage"] else "",
+        fingerprint=params["fingerprint"],
+        seen=params["seen"] if params["wait"] else "",
+        wait=params["wait_timeout"],
+        pace=params["pace"],
+        log_lines=params["log_lines"],
+        log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
+    )
+    told = answer(question, backend_of(run_dir, clock), clock)
+    warnings = [one["msg"] for one in told.damaged]
+    return {"changed": False, **told._asdict(), "warnings": warnings}
+
+
+def _texts(labels: dict[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in labels.items()}

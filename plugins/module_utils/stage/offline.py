@@ -1,0 +1,64 @@
+"""A backend that asks nobody: what the ledger and the job's own files say.
+
+For `*_info` about jobs of the other scheduler, and for a Ray job while no head is known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..base.errors import Unknown
+from ..record.contract import Attempt, Found, JobRef, Observation, Phase
+from ..record.job_report import read_end, read_start
+
+
+class RecordedBackend:
+    """Reads, and cannot submit or stop; see `job.Backend`."""
+
+    noun = "job"
+    quiet_window = 0.0
+
+    def attempt_name(self, base: str, fingerprint: str, number: int) -> str:
+        """A name for a plan; nothing is submitted under it."""
+        return f"{base}-{fingerprint[:8]}-{number}"
+
+    def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:  # noqa: ARG002
+        """None: nothing is submitted."""
+        return {}
+
+    def check(self, folder: Path, attempt: Attempt) -> None:
+        """Nothing to check against."""
+
+    def submit(self, folder: Path, attempt: Attempt) -> JobRef:
+        """Refuse."""
+        raise Unknown(f"{attempt.name} cannot be submitted from {folder}: no scheduler is known.")
+
+    def find(self, folder: Path, attempt: Attempt) -> Found:
+        """The job that wrote down its start."""
+        started = read_start(folder, attempt)
+        return Found(True, started) if started else Found(False, None, "nobody was asked")
+
+    def observe(self, folder: Path, attempt: Attempt) -> Observation:
+        """How it ended by its own word; else as last recorded, which proves nothing."""
+        ended = read_end(folder, attempt)
+        if ended:
+            return ended
+        return Observation(Phase.UNKNOWN, attempt.state, detail="as last recorded")
+
+    def host(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
+        """Nobody is asked."""
+        return None
+
+    def lost_nodes(self, attempt: Attempt) -> list[str]:  # noqa: ARG002
+        """Nobody is asked."""
+        return []
+
+    def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002
+        """None."""
+        return []
+
+    def stop(self, attempt: Attempt, signal: str) -> None:
+        """Refuse."""
+        raise Unknown(
+            f"{attempt.name} cannot be sent {signal or 'its end'}: no scheduler is known."
+        )

@@ -1,0 +1,30 @@
+"""What a call has done or found, for report.py to put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..record.contract import Attempt, Record
+from ..trainer.telling import Telling
+from .cause import Cause
+from .decide import Action
+
+
+@dataclass
+class Outcome:
+    """The answer of `present`, `absent` or `conclude`."""
+
+    action: Action
+    why: str
+    record: Record | None = None
+    folder: Path | None = None
+    attempt: Attempt | None = None
+    output: dict[str, Any] | None = None  # the stage's result, if it is done and whole
+    problem: str = ""  # not empty: the call has failed, for this reason
+    cause: Cause | None = None  # why the attempt ended without its work being done
+    telling: Telling | None = None  # the log's lines about that
+    goes_on: bool = False  # another attempt is to be made by itself
+    notes: list[str] = field(default_factory=list)
+    diff: list[dict[str, Any]] = field(default_factory=list)

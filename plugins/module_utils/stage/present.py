@@ -1,0 +1,198 @@
+"""Carrying out what stage.py decides, under the stage's lock.
+
+The order of the steps is what makes a crash harmless: the checkpoint folder first (nothing is
+alive then), the intent on the disk, the submission, the job's id on the disk.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from ..base.errors import Invalid, Refused, Rejected, Uncertain, Unknown
+from ..base.files import make_directory, write_atomic
+from ..record.contract import NOT_SUBMITTED, Attempt, Phase, Record
+from ..record.job_report import give_up
+from ..result.ownership import take_over
+from ..result.space import require_space
+from ..result.verify import as_result, newest_step, settle, stuck
+from ..trainer.resume_point import make_resumable
+from .context import Stage
+from .decide import Action, Decision, abandoned, decide
+from .diff import difference
+from .outcome import Outcome
+from .rebuild import keep_request, mend
+from .snapshot import Facts, Look, gather
+from .stop import BY_US, StopRule, stop_job
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two looks while we wait for an answer
+
+
+def plan(stage: Stage) -> Outcome:
+    """What `present` would do, with nothing written. Raises what `present` would."""
+    facts, decision = _decided(stage, stage.clock.monotonic(), keep=False)
+    outcome = _outcome(stage, facts, decision)
+    if decision.action.submits:
+        require_space(stage.request.checkpoints, _record(stage, facts))
+        attempt = _new_attempt(stage, facts)
+        outcome.attempt = None
+        outcome.diff = difference(stage.request, stage.backend, stage.ledger, attempt)
+        stage.backend.check(stage.ledger.folder(facts.key), attempt)
+    return outcome
+
+
+def present(stage: Stage) -> Outcome:
+    """Make sure that the stage is done, or being done, once.
+
+    Raises Refused, Rejected, Unknown, Damaged, Busy.
+    """
+    with stage.ledger.lock():
+        notes = mend(stage.request, stage.backend, stage.ledger, stage.clock)
+        begun = stage.clock.monotonic()
+        while True:
+            facts, decision = _decided(stage, begun, keep=True)
+            try:
+                outcome = _carry_out(stage, facts, decision)
+                return replace(outcome, notes=[*notes, *outcome.notes])
+            except Uncertain:
+                continue  # the intent is on the disk: look for its job
+
+
+def save(stage: Stage, facts: Facts) -> bool:
+    """Write what was seen of open attempts; an intent that came to nothing is closed.
+
+    False: the job of such an intent has just begun, so that the facts are out of date.
+    """
+    for look in [facts.mine, *facts.others]:
+        if look and abandoned(look, facts):
+            if not give_up(stage.ledger.folder(look.record.fingerprint), look.attempt, facts.now):
+                return False
+            look.attempt.phase, look.attempt.state = Phase.GONE, NOT_SUBMITTED
+    for record in facts.touched:
+        stage.ledger.save(record)
+    return True
+
+
+def _decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
+    """What to do, once that can be said. `keep`: what was seen goes into the ledger."""
+    pause = FIRST_PAUSE
+    while True:
+        facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
+        decision = decide(stage.request, facts)
+        if keep and not save(stage, facts):
+            continue
+        if decision.action is Action.REFUSE:
+            raise Refused(decision.why)
+        if decision.action is not Action.WAIT:
+            return facts, decision
+        if stage.clock.monotonic() - begun > decision.patience:
+            raise Unknown(decision.why)
+        stage.clock.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _outcome(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
+    record, done = facts.record, decision.action is Action.NOTHING
+    return Outcome(
+        decision.action,
+        decision.why,
+        record=record,
+        folder=stage.ledger.folder(facts.key),
+        attempt=record.last if record else None,
+        output=as_result(record, facts.output) if done and record and facts.output else None,
+    )
+
+
+def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
+    if not decision.action.submits:
+        return _outcome(stage, facts, decision)
+    request = stage.request
+    record = _record(stage, facts)
+    require_space(request.checkpoints, record)
+    for look in decision.stop:
+        _end(stage, look)
+    record.labels = dict(request.labels)
+    attempt = _new_attempt(stage, facts)
+    diff = difference(request, stage.backend, stage.ledger, attempt)
+    notes = _make_ready(stage, record, _useless_step(facts))
+    if attempt.exclude:
+        notes.append(f"It leaves out {attempt.exclude}, which failed.")
+    attempt.first_step = newest_step(request.rule, record)
+    _submit(stage, record, attempt)
+    facts = replace(facts, record=record)
+    return replace(_outcome(stage, facts, decision), notes=notes, diff=diff)
+
+
+def _record(stage: Stage, facts: Facts) -> Record:
+    request = stage.request
+    return facts.record or Record(request.stage, request.kind, facts.key, request.spec)
+
+
+def _end(stage: Stage, look: Look) -> None:
+    """End the job of another spec, which this one replaces."""
+    folder = stage.ledger.folder(look.record.fingerprint)
+    seen = stop_job(stage.backend, folder, look.attempt, StopRule(), stage.clock)
+    settle(look.record, replace(seen, reason=f"{BY_US} for another spec"), stage.request.rule)
+    stage.ledger.save(look.record)
+
+
+def _new_attempt(stage: Stage, facts: Facts) -> Attempt:
+    last = facts.record.last if facts.record else None
+    number = last.number + 1 if last else 1
+    name = stage.backend.attempt_name(stage.request.name, facts.key, number)
+    return Attempt(
+        number,
+        secrets.token_hex(8),
+        name,
+        intent_time=stage.clock.now(),
+        exclude=",".join(_do_without(stage, last)) if last else "",
+    )
+
+
+def _do_without(stage: Stage, last: Attempt) -> list[str]:
+    """The nodes that failed under the last attempt, or before, if others are free."""
+    lost = last.lost_nodes or ",".join(
+        stage.backend.lost_nodes(last) if last.phase in (Phase.FAILED, Phase.GONE) else []
+    )
+    nodes = dict.fromkeys(name for name in f"{lost},{last.exclude}".split(",") if name)
+    return stage.backend.spare(list(nodes)) if nodes else []
+
+
+def _make_ready(stage: Stage, record: Record, skip: int) -> list[str]:
+    """The folders that the job will write to; returns what there is to say about them."""
+    request = stage.request
+    said = []
+    if request.checkpoints:
+        said = [
+            take_over(request.checkpoints, record, stage.clock.now()),
+            make_resumable(request.checkpoints, skip),
+        ]
+    for path in request.directories:
+        make_directory(path)
+    return [text for text in said if text]
+
+
+def _useless_step(facts: Facts) -> int:
+    """The step from which a resume made no step and ended well all the same; 0 if there is none."""
+    last = facts.record.last if facts.record else None
+    return last.last_step or 0 if last and stuck(last, facts.output) else 0
+
+
+def _submit(stage: Stage, record: Record, attempt: Attempt) -> None:
+    """Intent first. A refused one is taken back, as surely no job has come of it; after any other
+    end the intent stays, and the job is looked for."""
+    folder = stage.ledger.folder(record.fingerprint)
+    make_directory(folder)
+    for name, text in stage.backend.files(folder, attempt).items():
+        write_atomic(folder / name, text)
+    keep_request(folder, stage.request)
+    record.attempts.append(attempt)
+    stage.ledger.save(record)
+    try:
+        attempt.job_id, attempt.cluster = stage.backend.submit(folder, attempt)
+    except (Rejected, Invalid):
+        record.attempts.pop()
+        stage.ledger.save(record)
+        raise
+    attempt.phase, attempt.state = Phase.QUEUED, "PENDING"
+    stage.ledger.save(record)

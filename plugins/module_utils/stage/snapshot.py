@@ -1,0 +1,91 @@
+"""What is there now: records, live jobs, results. Gathered afresh for every decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..base.fingerprint import fingerprint
+from ..record.contract import Attempt, Backend, Found, Observation, Phase, Record, Request
+from ..record.job_report import claimed_by_another, given_up
+from ..record.ledger import Ledger
+from ..result.verify import Output, settle, verify
+
+
+@dataclass(frozen=True)
+class Look:
+    """An attempt whose end is not in the ledger, as it is now."""
+
+    record: Record
+    attempt: Attempt
+    observation: Observation
+    adopted: bool = False  # only now found by its name and token
+    absent: bool = False  # an intent, and surely no job of it is there (yet)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a decision depends on."""
+
+    now: float  # epoch seconds
+    key: str  # the fingerprint of the request's spec
+    quiet_window: float  # seconds in which the job of an intent may still turn up
+    record: Record | None = None
+    mine: Look | None = None
+    others: list[Look] = field(default_factory=list)  # of other specs of the stage
+    output: Output | None = None  # only if the last attempt ended well
+    touched: list[Record] = field(default_factory=list)  # had an open attempt in the ledger
+
+
+def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Facts:
+    """Look at everything. What is seen of open attempts is noted in the returned records; who
+    holds the lock saves those that are `touched`."""
+    key = fingerprint(request.spec)
+    records = ledger.records()
+    touched = [record for record in records if record.open_attempt]
+    looks = [look for record in touched for look in _look(request, backend, ledger, record)]
+    record = next((record for record in records if record.fingerprint == key), None)
+    return Facts(
+        now=now,
+        key=key,
+        quiet_window=backend.quiet_window,
+        record=record,
+        mine=next((look for look in looks if look.record is record), None),
+        others=[look for look in looks if look.record is not record],
+        output=_output(request, record),
+        touched=touched,
+    )
+
+
+def _look(request: Request, backend: Backend, ledger: Ledger, record: Record) -> list[Look]:
+    """Nothing or one: the open attempt of a record, unless it turns out to have ended."""
+    attempt = record.open_attempt
+    if attempt is None:
+        return []
+    look = look_at(backend, ledger, record, attempt)
+    if not look.observation.phase.ended:
+        return [look]
+    settle(record, look.observation, request.rule)
+    return []
+
+
+def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) -> Look:
+    """Ask the scheduler about one attempt; an intent's job is looked for by name and token."""
+    folder = ledger.folder(record.fingerprint)
+    adopted = not attempt.job_id or claimed_by_another(folder, attempt)
+    if adopted:
+        gone = given_up(folder, attempt)
+        found = Found(True) if gone else backend.find(folder, attempt)
+        if found.job is None:
+            unknown = Observation(Phase.UNKNOWN, detail=found.detail)
+            return Look(record, attempt, unknown, absent=found.sure)
+        attempt.job_id, attempt.cluster = found.job
+    observation = backend.observe(folder, attempt)
+    record.attempts[-1] = attempt.seen(observation)
+    return Look(record, record.attempts[-1], observation, adopted=adopted)
+
+
+def _output(request: Request, record: Record | None) -> Output | None:
+    last = record.last if record else None
+    if record is None or last is None or last.phase is not Phase.SUCCEEDED or request.service:
+        return None
+    return verify(request.rule, record)

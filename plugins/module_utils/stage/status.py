@@ -1,0 +1,134 @@
+"""The read-only twins: how each stage of a run is, and what is new in its logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+from ..base.clock import Clock, Deadline
+from ..base.logfile import last_lines, news, size_of
+from ..record.contract import Attempt, Backend, Observation, Phase, Record
+from ..record.ledger import Ledger, stages
+from .describe import described, state_digest
+from .snapshot import look_at
+from .watch import TICK, Watch
+
+BackendOf = Callable[[Record], Backend]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about the stages of a run."""
+
+    run_dir: Path
+    stage: str = ""  # empty: all
+    fingerprint: str = ""  # empty: the spec that was worked on last
+    seen: str = ""  # the digest of the last answer; empty: answer at once
+    wait: float = 0.0  # seconds for something else to come than what was seen
+    pace: float = 0.0  # seconds in which a new step alone is not worth an answer
+    log_lines: int = 0
+    log_offset: dict[str, int] = field(default_factory=dict)
+
+
+class Told(NamedTuple):
+    """What is known of a run."""
+
+    stages: list[dict[str, Any]]  # one entry for each stage that has been worked on
+    damaged: list[dict[str, str]]  # records that cannot be trusted: `stage`, and `msg` in words
+
+
+def answer(question: Question, backend_of: BackendOf, clock: Clock) -> Told:
+    """Tell of each stage. A damaged record keeps nobody from hearing of the others."""
+    wanted = [question.stage] if question.stage else stages(question.run_dir)
+    told = Told([], [])
+    for stage in wanted:
+        ledger = Ledger(question.run_dir, stage, clock)
+        records, damaged = ledger.readable()
+        told.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)
+        record = _newest(records, question.fingerprint)
+        if record and record.last:
+            source = _Source(ledger, record, record.last, backend_of(record), clock)
+            told.stages.append(source.when_new(question) if question.seen else source.now(question))
+    return told
+
+
+def _newest(records: list[Record], key: str) -> Record | None:
+    fitting = [one for one in records if one.last and one.fingerprint.startswith(key)]
+    return max(fitting, key=lambda record: record.attempts[-1].intent_time, default=None)
+
+
+@dataclass
+class _Source:
+    """One stage's newest attempt, and whom to ask about it."""
+
+    ledger: Ledger
+    record: Record
+    attempt: Attempt
+    backend: Backend
+    clock: Clock
+
+    def now(self, question: Question) -> dict[str, Any]:
+        if self.attempt.settled:
+            return self._entry(question, None)
+        look = look_at(self.backend, self.ledger, self.record, self.attempt)
+        self.attempt = look.attempt
+        return self._entry(question, look.observation)
+
+    def when_new(self, question: Question) -> dict[str, Any]:
+        """Wait for another state, for a step after `pace`, or for new lines of a followed log."""
+        if self.attempt.settled or not self.attempt.job_id:
+            return self.now(question)
+        deadline = Deadline(self.clock, question.wait)
+        patience = Deadline(self.clock, question.pace)
+        folder = self.ledger.folder(self.record.fingerprint)
+        watch = Watch(self.backend, folder, self.attempt, self.clock)
+        read = -1  # bytes of log at the last look into them
+        while not deadline.over():
+            seen = watch.look()
+            size = sum(map(size_of, self.attempt.log_paths)) if patience.over() else read
+            if size != read or self._state(seen) != question.seen.partition("-")[0]:
+                read = size
+                entry = self._entry(question, seen)
+                if entry["digest"] != question.seen or entry["log"]["lines"]:
+                    return entry
+            deadline.pause(TICK)
+        return self._entry(question, watch.observation)
+
+    def _state(self, seen: Observation) -> str:
+        return state_digest(self.attempt.seen(seen), seen.known)
+
+    def _entry(self, question: Question, seen: Observation | None) -> dict[str, Any]:
+        attempt = self.attempt.seen(seen) if seen else self.attempt
+        entry: dict[str, Any] = {
+            "stage": self.record.stage,
+            "kind": self.record.kind,
+            "spec": self.record.spec,
+            "output": self.record.output,
+            "known": seen.known if seen else True,
+            "detail": seen.detail if seen else "",
+            "seconds": self._seconds(attempt),
+            "log": _log(question, attempt),
+            **described(self.record, attempt, self.ledger.folder(self.record.fingerprint)),
+        }
+        state = state_digest(attempt, seen.known if seen else True)
+        return {**entry, "digest": f"{state}-{entry['progress']['step']}"}
+
+    def _seconds(self, attempt: Attempt) -> float:
+        """How long it has been running, or waiting, or ran."""
+        begin = attempt.intent_time if attempt.phase is Phase.QUEUED else attempt.start
+        return (attempt.end or self.clock.now()) - (begin or attempt.intent_time)
+
+
+def _log(question: Question, attempt: Attempt) -> dict[str, Any]:
+    """New lines of the logs, and the offsets for the next question."""
+    lines: list[dict[str, str]] = []
+    offsets: dict[str, int] = {}
+    for path in reversed(attempt.log_paths) if question.log_lines else ():
+        name = str(path)
+        if name in question.log_offset:
+            fresh, offsets[name] = news(path, question.log_offset[name])
+        else:
+            fresh, offsets[name] = last_lines(path, question.log_lines)
+        lines += [{"path": name, "line": text} for text in fresh]
+    return {"lines": lines, "offset": offsets}

@@ -1,0 +1,43 @@
+"""Whether an attempt that ended gets a successor by itself, while its user waits. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..record.contract import Attempt, Phase, Record, Request
+from .cause import Cause
+from .decide import fruitless
+
+
+class Verdict(NamedTuple):
+    """Whether it goes on by itself; if it could have, but does not, why."""
+
+    goes_on: bool
+    why_not: str = ""
+
+
+def verdict(request: Request, record: Record, attempt: Attempt, cause: Cause) -> Verdict:
+    """A successor comes by itself for what was not the training's fault: time limit, preemption, a
+    node or a Ray cluster that was lost. It is bounded by progress and by the number of attempts."""
+    if not cause.passing or request.service:
+        return Verdict(False)
+    if record.last and record.last.number > attempt.number:
+        return Verdict(True)  # somebody else went on already: join in
+    fruitful = (attempt.last_step or 0) > attempt.first_step
+    if cause is Cause.SHORT:
+        # Once, from an earlier checkpoint: if that ends short too, our expectation may be wrong.
+        ended_well = [one for one in record.attempts if one.phase is Phase.SUCCEEDED]
+        return Verdict(not fruitful and attempt.first_step > 0 and len(ended_well) == 1)
+    if cause is Cause.TIME_LIMIT and not fruitful:
+        return Verdict(
+            False,
+            "No new checkpoint came of it, and another attempt would end the same way, so none is "
+            "made by itself.",
+        )
+    tried = fruitless(record)
+    if tried >= request.max_attempts:
+        return Verdict(
+            False,
+            f"{tried} attempts in a row brought no new checkpoint, so no other is made by itself.",
+        )
+    return Verdict(True)

@@ -1,0 +1,138 @@
+"""How much a training will write: what one checkpoint takes, and how many are kept.
+
+Estimated from the model's number of weights and the trainer's options. verl keeps weights and what
+the Hugging Face form holds in float32, and two numbers of the optimizer for each weight.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..model.weights import INDEX, read_json
+
+BYTES = {"model": 4, "optimizer": 8, "hf_model": 4}  # for each weight
+NEWEST = 2  # checkpoints that stay, if a stage's variable for them does not say how many
+_PARTS = ("actor", "critic")
+_LONGEST_HEADER = 100_000_000  # bytes
+
+
+class Saves(NamedTuple):
+    """What a trainer's options say of its checkpoints."""
+
+    bytes_per_weight: int
+    every: int  # steps; 0 or less: only the last one
+    keep: int  # the newest so many; 0: all
+    epochs: int
+    steps: int  # 0: as many as the data give
+    validates: int = 0  # steps between two validations; 0 or less: none before the end
+
+
+def saves(config_name: str, config: Any) -> Saves:
+    """Read a trainer's whole configuration. Raises ValueError for a value that is no number."""
+    trainer = config.get("trainer") or {}
+    ppo = "ppo" in config_name
+    return Saves(
+        bytes_per_weight=_ppo_bytes(config) if ppo else _contents(trainer.get("checkpoint")),
+        every=int(trainer.get("save_freq") or 0),
+        keep=_keep(trainer, [f"max_{part}_ckpt_to_keep" for part in _PARTS])
+        if ppo
+        else _keep(trainer, ["max_ckpt_to_keep"]),
+        epochs=int(trainer.get("total_epochs") or 1),
+        steps=int(trainer.get("total_training_steps") or 0),
+        validates=int(trainer.get("test_freq") or 0),
+    )
+
+
+def _ppo_bytes(config: Any) -> int:
+    actor = (config.get("actor_rollout_ref") or {}).get("actor") or {}
+    estimator = (config.get("algorithm") or {}).get("adv_estimator")
+    critic = (config.get("critic") or {}).get("checkpoint") if estimator == "gae" else None
+    return _contents(actor.get("checkpoint")) + (_contents(critic) if critic else 0)
+
+
+def _contents(checkpoint: Any) -> int:
+    wanted = (checkpoint or {}).get("save_contents") or ["model", "optimizer", "extra"]
+    return sum(BYTES.get(str(name), 0) for name in wanted)
+
+
+def _keep(trainer: Any, names: list[str]) -> int:
+    """0 if one of the parts keeps all."""
+    numbers = [int(trainer.get(name) or 0) for name in names]
+    return 0 if 0 in numbers else max(numbers)
+
+
+def too_few_kept(stage: str, found: Saves) -> list[str]:
+    """verl deletes the oldest checkpoint before it writes the next one."""
+    if found.keep != 1:
+        return []
+    why = "the trainer deletes it before it writes the next, and an end in between loses all"
+    return [f"{stage}: with one checkpoint to keep, {why}; keep 2 or more (max_…ckpt_to_keep)"]
+
+
+def keep_faults(stage: str, keep: dict[str, Any], found: Saves) -> list[str]:
+    """What of `<stage>_keep` cannot be done."""
+    if not keep:
+        return []
+    name, faults = f"{stage}: {stage}_keep", []
+    if int(keep.get("newest", NEWEST)) < 1:
+        faults.append(f"{name}: newest must be 1 or more; a training goes on from the newest one")
+    if int(keep.get("every") or 0) < 0:
+        faults.append(f"{name}: every must be 0 or more")
+    if keep.get("best") and found.validates <= 0:
+        faults.append(
+            f"{name}: nothing is validated while it trains, so there is no best checkpoint; set "
+            "trainer.test_freq, best to trainer.save_freq"
+        )
+    return faults
+
+
+def kept_by(keep: dict[str, Any], found: Saves, rows: int, batch: int) -> int:
+    """The same as `kept`, with the stage's variable for what stays. One more lies there for a
+    while: nothing goes before a newer one is finished."""
+    every = int(keep.get("every") or 0)
+    wanted = int(keep.get("newest", NEWEST)) + bool(keep.get("best")) + 1
+    if every and found.every > 0:
+        both = every * found.every // math.gcd(every, found.every)
+        wanted += steps(found, rows, batch) // both
+    return min(kept(found._replace(keep=0), rows, batch), wanted)
+
+
+def steps(found: Saves, rows: int, batch: int) -> int:
+    """How many steps the trainer will make in all."""
+    return found.steps or (rows // max(1, batch)) * found.epochs
+
+
+def kept(found: Saves, rows: int, batch: int) -> int:
+    """How many checkpoints will lie there at the most."""
+    written = math.ceil(steps(found, rows, batch) / found.every) if found.every > 0 else 1
+    return max(1, min(written, found.keep) if found.keep else written)
+
+
+def weights(folder: Path) -> int:
+    """The number of weights of a model in safetensors; 0 if that cannot be told."""
+    index = read_json(folder / INDEX)
+    names = index.get("weight_map") if isinstance(index, dict) else None
+    files = sorted(set(names.values())) if isinstance(names, dict) else ["model.safetensors"]
+    try:
+        return sum(_in_file(folder / Path(str(name)).name) for name in files)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
+        return 0
+
+
+def _in_file(path: Path) -> int:
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+    tensors = (tensor for name, tensor in header.items() if name != "__metadata__")
+    return sum(_product(tensor["shape"]) for tensor in tensors)
+
+
+def _product(shape: list[int]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product

@@ -1,0 +1,183 @@
+"""The trainer's options, checked by the trainer's own configuration, without importing it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+from ..base.errors import Invalid
+from .estimate import Saves, saves
+
+CHAT = "chat"  # a list of {role, content}
+TEXT = "text"
+ANY = "any"
+
+
+class Field(NamedTuple):
+    """What a trainer reads of each row: a dotted path, and CHAT, TEXT or ANY."""
+
+    path: str
+    kind: str
+
+
+class Reads(NamedTuple):
+    """What a trainer reads. `batch` is in rows; fewer rows than one batch give no step at all."""
+
+    stage: str
+    train_files: list[Path]
+    test_files: list[Path]
+    fields: list[Field]
+    batch: int
+    saves: Saves
+
+
+def reads(stage: str, config_name: str, overrides: list[str]) -> Reads:
+    """Put the trainer's configuration together as the trainer does, and see what it reads.
+
+    Raises Invalid if the configuration or an option does not exist, or a value has no form.
+    """
+    folder = _config_folder()
+    if not (folder / f"{config_name}.yaml").is_file():
+        there = ", ".join(sorted(path.stem for path in folder.glob("*trainer*.yaml")))
+        raise Invalid(
+            f"{stage}: verl has no configuration {config_name} in {folder}; there are: {there}."
+            f" Set {stage}_config_name."
+        )
+    config = _compose(stage, folder, config_name, overrides)
+    data = config.get("data") or {}
+    return Reads(
+        stage,
+        _files(data.get("train_files")),
+        _files(data.get("val_files")),
+        _fields(config_name, config, data),
+        _batch(stage, data),
+        _saves(stage, config_name, config),
+    )
+
+
+def _saves(stage: str, config_name: str, config: Any) -> Saves:
+    try:
+        return saves(config_name, config)
+    except (TypeError, ValueError) as error:
+        raise Invalid(
+            f"{stage}: trainer.save_freq, total_epochs and the like are numbers ({error})"
+        ) from None
+
+
+def _batch(stage: str, data: Any) -> int:
+    value = data.get("train_batch_size")
+    try:
+        return int(value or 1)
+    except ValueError:
+        raise Invalid(f"{stage}: data.train_batch_size is {value!r}, not a number") from None
+
+
+def _config_folder() -> Path:
+    found = importlib.util.find_spec("verl")
+    if found is None or not found.origin:
+        raise Invalid(f"there is no verl in {sys.prefix}; set environment_conda_prefix")
+    return Path(found.origin).parent / "trainer" / "config"
+
+
+def _compose(stage: str, folder: Path, name: str, overrides: list[str]) -> Any:
+    try:
+        from hydra import compose, initialize_config_dir  # noqa: PLC0415 - only in the environment
+        from hydra.errors import HydraException  # noqa: PLC0415
+        from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
+    except ImportError as error:
+        raise Invalid(f"{sys.executable} cannot check trainer options: {error}") from error
+    with initialize_config_dir(str(folder), version_base=None):
+        try:
+            config = compose(name, overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            faults = _unknown(compose(name), overrides) or [" ".join(str(error).split())]
+        else:
+            faults = _other_kinds(compose(name), config, overrides)
+    if faults:
+        raise Invalid("\n".join(f"{stage}: {fault}" for fault in faults))
+    return config
+
+
+def _other_kinds(default: Any, config: Any, overrides: list[str]) -> list[str]:
+    """Options whose value cannot be what the trainer expects: a text in place of a number."""
+    faults = []
+    for name in (override.partition("=")[0] for override in overrides):
+        if not re.fullmatch(r"[\w.]+", name):  # added, removed, or of a group
+            continue
+        was, now = _value(default, name), _value(config, name)
+        if _kind(was) and now is not None and _kind(now) != _kind(was):
+            faults.append(f"{name} is {now!r}, but the trainer expects {_kind(was)}, as {was!r}")
+    return faults
+
+
+def _value(config: Any, name: str) -> Any:
+    """None for what is not there, or depends on something that is not."""
+    from omegaconf import OmegaConf  # noqa: PLC0415 - only in the environment
+    from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
+
+    try:
+        return OmegaConf.select(config, name)
+    except OmegaConfBaseException:
+        return None
+
+
+def _kind(value: Any) -> str:
+    """`a number`, `true or false`, or nothing for what may be anything."""
+    if isinstance(value, bool):
+        return "true or false"
+    return "a number" if isinstance(value, (int, float)) else ""
+
+
+def _unknown(config: Any, overrides: list[str]) -> list[str]:
+    """The options which the configuration does not have, each with those that come close."""
+    from omegaconf import OmegaConf  # noqa: PLC0415 - only in the environment
+
+    known = list(_names(OmegaConf.to_container(config, resolve=False)))
+    faults = []
+    for override in overrides:
+        name = override.partition("=")[0]
+        if name[:1] in ("+", "~") or "/" in name or "@" in name or name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"to add it, write +{name}."
+        faults.append(f"the trainer has no option {name}; {hint}")
+    return faults
+
+
+def _names(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            yield from _names(value, f"{prefix}{key}.")
+
+
+def _files(value: Any) -> list[Path]:
+    names = [value] if isinstance(value, str) else list(value or [])
+    return [Path(name).expanduser() for name in names]
+
+
+def _fields(config_name: str, config: Any, data: Any) -> list[Field]:
+    if (data.get("custom_cls") or {}).get("path"):
+        return []  # a reader of the user's own: only it knows what it reads
+    if "ppo" in config_name:
+        return _ppo_fields(config, data)
+    if data.get("prompt_key") is None or (data.get("multiturn") or {}).get("enable"):
+        turns = data.get("multiturn") or data
+        return [Field(str(turns.get("messages_key", "messages")), CHAT)]
+    pairs = (("prompt_key", "prompt_dict_keys"), ("response_key", "response_dict_keys"))
+    return [
+        Field(".".join([str(data.get(key)), *map(str, data.get(inner) or [])]), TEXT)
+        for key, inner in pairs
+    ]
+
+
+def _ppo_fields(config: Any, data: Any) -> list[Field]:
+    fields = [Field(str(data.get("prompt_key", "prompt")), CHAT)]
+    if not (config.get("reward_model") or {}).get("enable"):
+        fields.append(Field(str(data.get("reward_fn_key", "data_source")), TEXT))
+        fields.append(Field("reward_model.ground_truth", ANY))
+    return fields

@@ -1,0 +1,49 @@
+"""From which checkpoint the trainer will go on: the newest whole one, whatever it finds else.
+
+verl resumes from the step that its tracker names, breaks off if that one is damaged, and begins
+anew without a word if it is not there. So before a submission the tracker is made to name the
+newest whole step. What is passed over is renamed, never deleted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..base.files import names, write_atomic
+from ..record.contract import CheckpointRule
+from .checkpoint import TRACKER, steps, survey, tracked
+
+PASSED_OVER = "passed_over"
+
+
+def newest_whole(rule: CheckpointRule, skip: int = 0) -> int:
+    """The newest whole step; 0 if there is none. `skip`: a step that is not to be used."""
+    found = survey(rule, hf=False, below=skip)
+    return found.step
+
+
+def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
+    """Make the trainer resume from the newest whole step. Returns what was passed over, if
+    anything. Call it only while no job writes there."""
+    target, named = newest_whole(rule, skip), tracked(rule.path)
+    if named == target or (named is None and not target):
+        return ""
+    # What is newer than the tracker was being written at the end; the trainer writes it again.
+    passed = [step for step in steps(rule.path) if target < step <= (named or 0)]
+    for step in passed:
+        folder = rule.path / f"global_step_{step}"
+        folder.rename(_free(rule.path, f"{PASSED_OVER}.{folder.name}"))
+    if target:
+        write_atomic(rule.path / TRACKER, str(target))
+    else:
+        (rule.path / TRACKER).unlink()
+    if not passed:
+        return ""
+    which = ", ".join(map(str, sorted(passed)))
+    return f"The checkpoint of step {which} was passed over (kept as {PASSED_OVER}.global_step_N)."
+
+
+def _free(folder: Path, name: str) -> Path:
+    taken = names(folder)
+    numbered = (name if n == 1 else f"{name}-{n}" for n in range(1, 1000))
+    return folder / next(free for free in numbered if free not in taken)

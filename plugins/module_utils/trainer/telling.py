@@ -1,0 +1,76 @@
+"""The lines of a training's logs that say why it failed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ..base.logfile import clean_lines, tail
+
+TAIL = 25  # lines that a failure shows
+_ERROR = re.compile(
+    r"(?:^|\s)(?:[\w.]+\.)?\w*(?:Error|Exception)(?:\([\w.]+\))?(?::|$)"
+    r"|^Could not override |^Error executing job|: command not found$|^(?:srun|slurmstepd): error"
+)
+_TRACEBACK = "Traceback (most recent call last):"
+# What other ranks, launchers and Ray say because the first one failed; Ray's own line stands before
+# the error that it wraps.
+_SECONDARY = re.compile(
+    r"ChildFailedError|SignalException|Rendezvous\w*Error|DistBackendError|BrokenPipe"
+    r"|^ray\.exceptions\.|closed by peer|Broken pipe|^(?:srun|slurmstepd): error"
+)
+_STEP_LINE = re.compile(r"\bstep:\d+ - ")
+
+
+class Telling(NamedTuple):
+    """The lines that show why a job failed; `line` is the most telling one."""
+
+    path: Path
+    line: str
+    lines: list[str]
+
+
+def find_telling(paths: list[Path]) -> Telling | None:
+    """Why a job failed, by its logs: the first error of the last burst, with what led to it.
+
+    The error log comes first in `paths`. None if all logs are empty or missing.
+    """
+    logs = [(path, clean_lines(tail(path))) for path in dict.fromkeys(paths)]
+    logs = [(path, lines) for path, lines in logs if lines]
+    for path, lines in logs:
+        at = _error_at(lines)
+        if at is not None:
+            return Telling(path, lines[at].strip(), _around(lines, at))
+    for path, lines in logs:
+        return Telling(path, "", lines[-TAIL:])
+    return None
+
+
+def behind_last_step(paths: list[Path]) -> list[str]:
+    """All lines of the logs' ends that come after the last step that was trained."""
+    found: list[str] = []
+    for path in dict.fromkeys(paths):
+        lines = clean_lines(tail(path))
+        found += lines[_after_last_step(lines) :]
+    return found
+
+
+def _after_last_step(lines: list[str]) -> int:
+    return max((n for n, line in enumerate(lines) if _STEP_LINE.search(line)), default=-1) + 1
+
+
+def _error_at(lines: list[str]) -> int | None:
+    """Where the telling line is. After the last step that was trained, the first error is the
+    cause; those behind it are what other ranks and launchers made of it."""
+    begin = _after_last_step(lines)
+    errors = [n for n in range(begin, len(lines)) if _ERROR.search(lines[n])]
+    telling = [n for n in errors if not _SECONDARY.search(lines[n])]
+    raised = [n for n in telling if any(_TRACEBACK in line for line in lines[max(0, n - 200) : n])]
+    return next(iter(raised or telling or errors), None)
+
+
+def _around(lines: list[str], at: int) -> list[str]:
+    """The error's line, a few behind it, and before it as much as there is room for."""
+    end = min(len(lines), at + 6)
+    return lines[max(0, end - TAIL) : end]
