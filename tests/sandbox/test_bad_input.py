@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.mnrun.train.plugins.filter.hydra_overrides import hydra_overrides
 
-from tests.unit.test_filters import OVERRIDES
+from tests.helpers.overrides import OVERRIDES
 
 from .conftest import Cluster
 from .plays import in_environment, message, play

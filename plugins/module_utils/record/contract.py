@@ -1,7 +1,7 @@
 """What the stage logic and the schedulers' backends say to each other.
 
 A stage is worked on in attempts; each attempt is one job of a scheduler (a Slurm job, a Ray job).
-The ledger keeps a `Record` for each spec of a stage. `stage.py` decides and acts; a `Backend`
+The ledger keeps a `Record` for each spec of a stage. The room `stage` decides and acts; a `Backend`
 (`slurm_backend.py`, `ray_backend.py`) only carries out and reports.
 """
 

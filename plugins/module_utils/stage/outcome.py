@@ -1,4 +1,4 @@
-"""What a call has done or found, for report.py to put into words."""
+"""What a call has done or found, for describe.py to put into words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carrying out what stage.py decides, under the stage's lock.
+"""Carrying out what decide.py decides, under the stage's lock.
 
 The order of the steps is what makes a crash harmless: the checkpoint folder first (nothing is
 alive then), the intent on the disk, the submission, the job's id on the disk.

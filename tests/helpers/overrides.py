@@ -1,0 +1,40 @@
+"""Values of options, and hydra's way to write them."""
+
+from __future__ import annotations
+
+# What hydra's own parser makes of each right-hand side: tests/sandbox/test_bad_input.py.
+OVERRIDES = [
+    ("gsm8k", "gsm8k"),
+    ("", "''"),
+    ("two words", "'two words'"),
+    ("it's", "'it\\'s'"),
+    ('say "hi"', "'say \"hi\"'"),
+    ("a,b", "'a,b'"),
+    ("[x]", "'[x]'"),
+    ("{x}", "'{x}'"),
+    ("cost: $5", "'cost: $5'"),
+    ("${trainer.project_name}", "'${trainer.project_name}'"),
+    ("C:\\dir", "'C:\\dir'"),
+    ("ends in \\", "'ends in \\\\'"),
+    ("\\'", "'\\\\\\''"),
+    ("two\nlines", "'two\nlines'"),
+    ("~/x", "'~/x'"),
+    ("数学", "'数学'"),
+    ("/data/train-1.parquet", "/data/train-1.parquet"),
+    ("true", "'true'"),
+    ("Null", "'Null'"),
+    ("12", "'12'"),
+    ("1e-6", "1e-06"),
+    ("1.0e6", "1000000.0"),
+    (1e-6, "1e-06"),
+    (12, "12"),
+    (0.9, "0.9"),
+    (float("inf"), "inf"),
+    (True, "true"),
+    (False, "false"),
+    (None, "null"),
+    ([], "[]"),
+    (["console", "a b", 1, None], "[console,'a b',1,null]"),
+    ({"a": {"b": [1.5]}, "c.d": "x,y", 3: "z"}, "{a:{b:[1.5]},c.d:'x,y',3:z}"),
+    ({}, "{}"),
+]

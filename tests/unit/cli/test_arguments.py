@@ -1,0 +1,227 @@
+"""The command line: what parses, what is refused and with which words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mnrun.arguments import help_text, parse
+from mnrun.cli import extra_vars, main
+from mnrun.commands import ALIASES, COMMANDS, GROUPS
+from mnrun.errors import UsageError
+from mnrun.variables import refuse_unreadable
+
+ROOT = Path(__file__).parents[3]
+NEEDS_MORE = {"logs": ["sft"], "prune": ["first"]}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_parses_and_takes_the_shared_options(name: str) -> None:
+    words = [*name.split(), *NEEDS_MORE.get(name, [])]
+    options = parse([*words, "-i", "here", "-e", "a=1", "--check", "--diff", "-vv", "-e", "@b"])
+    assert options.command == name
+    assert options.inventory == "here"
+    assert options.extra_vars == ["a=1", "@b"]
+    assert options.check
+    assert options.diff
+    assert options.verbose == 2
+
+
+def test_shared_options_may_stand_before_between_and_behind() -> None:
+    options = parse(["-v", "-e", "a=1", "ray", "-i", "x", "start", "-e", "b=2", "-v"])
+    assert (options.command, options.inventory) == ("ray start", "x")
+    assert options.extra_vars == ["a=1", "b=2"]
+    assert options.verbose == 2
+
+
+def test_a_run_of_its_own_is_a_variable_that_hints_repeat() -> None:
+    options = parse(["--run", "larger-lr", "ppo", "-e", "a=1"])
+    assert options.extra_vars == ["a=1", "mnrun_run_name=larger-lr"]
+
+
+def test_without_options_nothing_is_set() -> None:
+    options = parse(["ppo"])
+    assert (options.inventory, options.extra_vars) == (None, [])
+    assert (options.check, options.diff, options.verbose) == (False, False, 0)
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_an_old_name_is_the_command_that_it_became(alias: str) -> None:
+    options = parse(["-i", "x", alias, "-v"])
+    meant = parse([*ALIASES[alias], "-i", "x", "-v"])
+    assert options.alias == alias
+    assert {**vars(options), "alias": None} == vars(meant)
+
+
+def test_a_command_is_known_as_it_was_typed() -> None:
+    options = parse(["-e", "a=1", "publish", "--check", "sft", "-i", "x", "--run", "y"])
+    assert options.words == ["publish", "sft"]
+
+
+def test_old_names_are_those_of_the_script() -> None:
+    setup = ["step_2_0", "step_2_1", "step_2_2_setup", "submit_sft"]
+    ray = ["step_3_0_setup", "start_ray", "setup_ppo", "run_ppo", "stop_ray"]
+    assert list(ALIASES) == [*setup, *ray, "step_3_3", "step_3_4"]
+
+
+def test_the_help_names_every_command_and_every_old_name() -> None:
+    text = help_text()
+    first_words = {name.split()[0] for name in COMMANDS}
+    for word in (*first_words, *GROUPS, *ALIASES):
+        assert f"\n    {word}" in text or f"\n  {word}" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse([*name.split(), "--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    assert f"usage: mnrun {name} [-h]" in text or f"usage: mnrun {name} [NODE]" in text
+    assert "--inventory" in text
+
+
+@pytest.mark.parametrize("words", [[], ["sft"], ["ray"], ["ray", "start"], ["submit_sft"]])
+def test_help_is_a_word_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for line in (["help", *words], [*words, "--help"]):
+        with pytest.raises(SystemExit) as exit_:
+            parse(line)
+        assert exit_.value.code == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+
+
+def test_only_what_is_about_a_run_offers_to_name_one(capsys: pytest.CaptureFixture[str]) -> None:
+    offers = {}
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            parse([*name.split(), "--help"])
+        offers[name] = "--run NAME" in capsys.readouterr().out
+    without = [name for name, offered in offers.items() if not offered]
+    assert without == ["runs", "prune"] + [name for name in COMMANDS if "sandbox" in name]
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.playbook])
+def test_every_command_has_its_playbook(name: str) -> None:
+    assert (ROOT / "playbooks" / f"{COMMANDS[name].playbook}.yml").is_file()
+
+
+def test_options_of_the_sandbox_are_variables_of_its_role() -> None:
+    defaults = yaml.safe_load((ROOT / "roles/sandbox/defaults/main.yml").read_text())
+    for name in ("sandbox up", "sandbox down"):
+        assert set(COMMANDS[name].variables) <= set(defaults)
+
+
+@pytest.mark.parametrize(
+    ("line", "variables"),
+    [
+        ("ppo", {}),
+        ("sandbox up", {}),
+        ("sandbox up --nodes 3", {"sandbox_nodes": 3}),
+        ("sandbox up --gpus=4", {"sandbox_gpus_per_node": 4}),
+        ("sandbox up --no-accounting", {"sandbox_accounting": False}),
+        ("sandbox down", {}),
+        ("sandbox down --wipe", {"sandbox_wipe": True}),
+        ("logs ppo", {"mnrun_logs_stage": "ppo"}),
+        ("convert", {"convert_stages": []}),
+        ("convert sft ppo", {"convert_stages": ["sft", "ppo"]}),
+        ("runs", {"mnrun_runs_names": []}),
+        ("runs default b", {"mnrun_runs_names": ["default", "b"]}),
+        ("prune a", {"mnrun_prune_names": ["a"]}),
+        ("prune a b --yes", {"mnrun_prune_names": ["a", "b"], "mnrun_prune_confirmed": True}),
+        ("logs -f sft", {"mnrun_logs_stage": "sft", "mnrun_logs_follow": True}),
+    ],
+)
+def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) -> None:
+    options = parse(line.split())
+    assert extra_vars(options, COMMANDS[options.command]) == variables
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["pppo"], "There is no command 'pppo'. Did you mean: mnrun ppo"),
+        (
+            ["sandbox", "dwon"],
+            "There is no command 'sandbox dwon'. Did you mean: mnrun sandbox down",
+        ),
+        (["submit_sfft"], "Did you mean: mnrun submit_sft"),
+        (["xyzzy"], "There is no command 'xyzzy'. See: mnrun --help"),
+        (["ray"], "required: COMMAND\nSee: mnrun ray --help"),
+        (["logs"], "required: STAGE\nSee: mnrun logs --help"),
+        (["logs", "sfft"], "invalid choice: 'sfft'"),
+        (["convert", "ray"], "'ray' is none of sft, ppo"),
+        (["ppo", "--chekc"], "unrecognized arguments: --chekc"),
+        (["ppo", "sft"], "unrecognized arguments: sft"),
+        (["sandbox", "up", "--nodes", "0"], "'0' is not a number from 1 up"),
+        (["sandbox", "up", "--gpus", "eight"], "'eight' is not a number from 1 up"),
+        (["ppo", "--run", "../x"], "'../x' is no name of a run"),
+        (["ppo", "--run", "default"], "'default' is what the site's own run is called"),
+        (["prune", "default"], "'default' is what the site's own run is called"),
+        (["sandbox", "up", "--run", "x"], "mnrun sandbox up is not about one run"),
+        (["runs", "--run", "x"], "mnrun runs is not about one run"),
+        (["help", "sfft"], "There is no command 'sfft'. Did you mean: mnrun sft"),
+        (["prune"], "required: NAME"),
+        (["ppo", "--", "ls"], "for sandbox shell only"),
+        (["-i"], "expected one argument\nSee: mnrun --help"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_wrong(words: list[str], answer: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(words)
+    assert answer in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("mnrun_nodes", "-e mnrun_nodes: write NAME=VALUE"),
+        ('{"a": [1}', "it is neither JSON nor YAML"),
+        ("[1, 2]", "variables are a mapping"),
+        ("@/no/such.yml", "-e @/no/such.yml: there is no such file."),
+    ],
+)
+def test_variables_that_ansible_could_not_read_are_refused(value: str, answer: str) -> None:
+    with pytest.raises(UsageError) as error:
+        refuse_unreadable(["a=1", "{b: 2}", value])
+    assert answer in str(error.value)
+
+
+def test_what_follows_the_dashes_is_the_shell_command() -> None:
+    options = parse(["sandbox", "shell", "osk-gpu94", "--", "ls", "-v", "--", "x"])
+    assert options.node == "osk-gpu94"
+    assert options.shell_command == ["ls", "-v", "--", "x"]
+    assert options.verbose == 0
+    assert parse(["sandbox", "shell"]).node == "login"
+
+
+def test_usage_errors_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pppo"]) == 2
+    assert capsys.readouterr().err == "mnrun: There is no command 'pppo'. Did you mean: mnrun ppo\n"
+    assert main([]) == 2
+    assert capsys.readouterr().err == help_text()
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    def once() -> float:
+        before = os.times()
+        subprocess.run(
+            [sys.executable, "-m", "mnrun", "--help"], cwd=ROOT, check=True, capture_output=True
+        )
+        after = os.times()  # of the processor: this machine may have other work
+        return sum(after[2:4]) - sum(before[2:4])
+
+    assert min(once() for _ in range(5)) < 0.3
+    code = (
+        "import sys, mnrun.cli\n"
+        "from mnrun.arguments import help_text; help_text()\n"
+        "print([m for m in ('ansible_runner', 'yaml', 'importlib.metadata') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout == b"[]\n"

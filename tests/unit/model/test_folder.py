@@ -1,0 +1,134 @@
+"""Model folders and the identity of their content."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.model import identity
+from ansible_collections.mnrun.train.plugins.module_utils.model.folder import model_faults, nearest
+
+from tests.helpers.models import safetensors
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+def sharded(model: Path, index: str, *names: str) -> None:
+    weights = {f"w{number}": name for number, name in enumerate(names)}
+    (model / index).write_text(json.dumps({"weight_map": weights}))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "models" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
+    safetensors(folder / "model.safetensors")
+    return folder
+
+
+def test_a_whole_model_has_no_faults(model: Path) -> None:
+    assert model_faults(model) == []
+
+
+def test_whole_shards_of_either_kind_have_no_faults(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "a.safetensors")
+    safetensors(model / "b.safetensors")
+    sharded(model, "model.safetensors.index.json", "a.safetensors", "b.safetensors")
+    assert model_faults(model) == []
+    for path in model.glob("*safetensors*"):
+        path.unlink()
+    with zipfile.ZipFile(model / "a.bin", "w") as archive:
+        archive.writestr("data.pkl", "x")
+    (model / "b.bin").write_bytes(b"\x80\x02 a pickle of torch before 1.6")
+    sharded(model, "pytorch_model.bin.index.json", "a.bin", "b.bin")
+    assert model_faults(model) == []
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def missing_shard(model: Path) -> None:
+    sharded(model, "model.safetensors.index.json", "model.safetensors", "no.safetensors")
+
+
+def half_a_zip(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    (model / "pytorch_model.bin").write_bytes(b"PK\3\4 cut off")
+
+
+def pointers(model: Path) -> None:
+    (model / "model.safetensors").write_text(POINTER)
+    (model / "tokenizer.json").write_text(POINTER)
+
+
+def nothing_but_config(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+    (model / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "faults"),
+    [
+        (lambda m: truncate(m / "model.safetensors"), [["model.safetensors", "copy or download"]]),
+        (missing_shard, [["no.safetensors is missing"]]),
+        (half_a_zip, [["pytorch_model.bin", "cut off"]]),
+        (pointers, [["model.safetensors, tokenizer.json only point", "git lfs pull"]]),
+        (lambda m: (m / "config.json").write_text("{"), [["config.json", "no JSON"]]),
+        (nothing_but_config, [["no tokenizer"], ["no weights"]]),
+        (lambda m: sharded(m, "model.safetensors.index.json"), [["names no weights"]]),
+    ],
+)
+def test_every_fault_names_its_file(
+    model: Path, spoil: Callable[[Path], None], faults: list[list[str]]
+) -> None:
+    spoil(model)
+    found = model_faults(model)
+    assert len(found) == len(faults)
+    for fault, words in zip(found, faults, strict=True):
+        assert str(model) in fault
+        assert all(word in fault for word in words), fault
+
+
+def test_a_missing_folder_shows_what_is_there_instead(model: Path) -> None:
+    wanted = model.with_name("small") / "x"
+    assert model_faults(wanted) == [
+        f"there is no model folder {wanted}; {model.parent} holds: tiny"
+    ]
+    assert nearest(model / "a" / "b").startswith(f"{model} holds: config.json, ")
+
+
+def test_an_identity_follows_from_names_and_content_alone(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in model.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / ".cache").write_text("hidden files do not count")
+    (copy / "sub").mkdir()
+    before = identity.folder_identity(model)
+    assert identity.folder_identity(copy) == before
+    safetensors(copy / "model.safetensors", fill=b"\1")
+    changed = identity.folder_identity(copy)
+    (model / "config.json").rename(model / "other.json")
+    assert len({before, changed, identity.folder_identity(model)}) == 3
+
+
+def test_large_files_count_by_blocks_to_their_very_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "WHOLE", 1000)
+    monkeypatch.setattr(identity, "BLOCKS", 8)
+    monkeypatch.setattr(identity, "BLOCK", 16)
+    path = tmp_path / "weights"
+    data = bytes(range(256)) * 16
+    path.write_bytes(data)
+    before = identity.file_identity(path)
+    assert identity.file_identity(path) == before
+    for changed in (b"x" + data[1:], data[:-1] + b"x", data + b"x"):
+        path.write_bytes(changed)
+        assert identity.file_identity(path) != before

@@ -1,0 +1,132 @@
+"""The filters: what they give, and what they refuse."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.mnrun.train.plugins.filter.expand_home import expand_home
+from ansible_collections.mnrun.train.plugins.filter.hydra_overrides import hydra_overrides
+from ansible_collections.mnrun.train.plugins.filter.sbatch_directives import sbatch_directives
+from ansible_collections.mnrun.train.plugins.filter.shell_join import shell_join
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.overrides import OVERRIDES
+
+
+@pytest.mark.parametrize(("value", "text"), OVERRIDES)
+def test_a_value_is_quoted_by_hydras_grammar(value: Any, text: str) -> None:
+    assert hydra_overrides({"a.b": value}) == [f"a.b={text}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a", "+a.b", "++a.b", "~a.b", "a/b", "db/x@pkg.y", "a.0.b", "$a", "optim.lr-scale", "_a"],
+)
+def test_hydras_forms_of_a_name_pass(name: str) -> None:
+    assert hydra_overrides({name: 1}) == [f"{name}=1"]
+
+
+def test_a_removal_needs_no_value() -> None:
+    assert hydra_overrides({"~trainer.logger": None}) == ["~trainer.logger"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "-a", "+++a", "a..b", "a.b.", "é", "a\n", 1.5])
+def test_a_bad_name_is_an_error_that_shows_it(name: Any) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        hydra_overrides({name: 1})
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"a.b": {"x y": 1}}, ["a.b", "'x y'"]),
+        ({"a.b": {"true": 1}}, ["a.b", "'true'"]),
+        ({"a.b": {True: 1}}, ["a.b", "True"]),
+        ({"a.b": {1, 2}}, ["a.b", "set", "as text"]),
+        (["a=b"], ["mapping", "list"]),
+    ],
+)
+def test_a_value_without_a_form_is_an_error(options: Any, words: list[str]) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        hydra_overrides(options)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_home_is_put_in_at_the_start_only_and_everywhere_inside() -> None:
+    value = {"a": ["~/x", "~", "~bob/x", "x/~/y", 3, None], "~/k": {"b": "~/y"}}
+    assert expand_home(value, "/home/alice/") == {
+        "a": ["/home/alice/x", "/home/alice", "~bob/x", "x/~/y", 3, None],
+        "~/k": {"b": "/home/alice/y"},
+    }
+
+
+@pytest.mark.parametrize("home", ["", "~", "home", None])
+def test_a_home_that_is_none_is_refused(home: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="home"):
+        expand_home("~/x", home)
+
+
+def test_the_directives_of_the_real_site() -> None:
+    options = {
+        "partition": "team-a", "nodes": 2, "nodelist": "osk-gpu[94-95]", "gpus-per-node": 8,
+        "time": "6-00:00:00", "mem": 0, "exclusive": True, "account": "", "qos": None,
+        "overcommit": False, "chdir": "/a b/it's",
+    }  # fmt: skip
+    assert sbatch_directives(options) == [
+        "#SBATCH --partition=team-a",
+        "#SBATCH --nodes=2",
+        "#SBATCH --nodelist=osk-gpu[94-95]",
+        "#SBATCH --gpus-per-node=8",
+        "#SBATCH --time=6-00:00:00",
+        "#SBATCH --mem=0",
+        "#SBATCH --exclusive",
+        "#SBATCH --chdir='/a b/it'\"'\"'s'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gpus_per_node": 8}, ["'gpus_per_node'", "write 'gpus-per-node'"]),
+        ({"--nodes": 2}, ["'--nodes'", "write 'nodes'"]),
+        ({"p": "x"}, ["'p'", "write 'partition'"]),
+        ({"a b": "x"}, ["'a b'", "gpus-per-node"]),
+        ({"job-name": "x"}, ["job-name", "not yours"]),
+        ({"output": "x"}, ["output", "folder"]),
+        ({"error": ""}, ["error", "not yours"]),
+        ({"comment": "x"}, ["comment", "not yours"]),
+        ({"parsable": True}, ["parsable", "not yours"]),
+        ({"requeue": True}, ["requeue", "successor"]),
+        ({"account": "x\n#SBATCH --nodes=9"}, ["account", "line"]),
+        ({"nodelist": ["a", "b"]}, ["nodelist", "a,b,c"]),
+        ("--nodes=2", ["mapping", "str"]),
+    ],
+)
+def test_a_bad_sbatch_option_is_an_error(options: Any, words: list[str]) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        sbatch_directives(options)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
+def test_joined_words_come_out_of_a_shell_as_they_went_in(words: list[str]) -> None:
+    assert shlex.split(shell_join(words)) == words
+
+
+def test_joined_words_survive_a_real_shell() -> None:
+    words = ["printf", "%s|", "it's", "$HOME", "a b", "", "; echo foo", 1]
+    done = subprocess.run(
+        ["sh", "-c", shell_join(words)], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert done.stdout == "it's|$HOME|a b||; echo foo|1|"
+
+
+def test_one_text_is_not_a_list_of_words() -> None:
+    with pytest.raises(AnsibleFilterError, match="list"):
+        shell_join("ls -l")

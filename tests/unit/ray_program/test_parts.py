@@ -1,0 +1,284 @@
+"""The parts of the Ray cluster's programs: ports, files, processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import cluster
+import cluster_bandwidth
+import cluster_files
+import cluster_interface
+import cluster_leftovers
+import cluster_net
+import cluster_node
+import pytest
+from cluster_errors import ClusterError
+
+from tests.helpers.cluster_plan import make_plan
+
+# ports and addresses
+
+
+def test_two_clusters_never_reserve_one_port() -> None:
+    with cluster_net.reserve_port() as first:
+        wanted = first.getsockname()[1]
+        with cluster_net.reserve_port(wanted) as second:
+            assert second.getsockname()[1] != wanted
+    with cluster_net.reserve_port(wanted) as again:
+        assert again.getsockname()[1] == wanted
+
+
+def test_a_server_can_take_the_port_that_is_reserved_for_it() -> None:
+    with cluster_net.reserve_port() as holder:
+        port = holder.getsockname()[1]
+        for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104
+            with socket.socket() as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Ray's do
+                server.bind((address, port))
+                server.listen()
+
+
+def test_a_port_somebody_listens_on_is_passed_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        with cluster_net.reserve_port(taken) as holder:
+            assert holder.getsockname()[1] not in {0, taken}
+
+
+def test_a_reserved_port_is_not_handed_to_children() -> None:
+    with cluster_net.reserve_port() as holder:
+        assert not holder.get_inheritable()
+
+
+def test_the_address_is_the_one_that_the_peer_is_reached_from() -> None:
+    assert cluster_net.address_towards("127.0.0.1") == "127.0.0.1"
+
+
+def test_a_dashboard_that_does_not_answer(tmp_path: Path) -> None:
+    dashboard = cluster_net.Dashboard(9, tmp_path / "token")
+    with pytest.raises(cluster_net.NoAnswerError, match="token"):
+        dashboard.jobs()
+    (tmp_path / "token").write_text("t0ken")
+    with pytest.raises(cluster_net.NoAnswerError) as error:
+        dashboard.jobs()
+    assert "GET /api/jobs/" in str(error.value)
+    assert "t0ken" not in str(error.value)
+
+
+@pytest.mark.parametrize(("code", "is_open"), [(200, True), (401, False), (403, False)])
+def test_whether_a_dashboard_is_open_to_everybody(tmp_path: Path, code: int, is_open: bool) -> None:
+    with _answering(code) as port:
+        assert cluster_net.Dashboard(port, tmp_path / "token").is_open() is is_open
+
+
+def test_a_dashboard_that_fails_does_not_pass_for_closed(tmp_path: Path) -> None:
+    with _answering(503) as port, pytest.raises(cluster_net.NoAnswerError, match="503"):
+        cluster_net.Dashboard(port, tmp_path / "token").is_open()
+
+
+@contextmanager
+def _answering(code: int) -> Iterator[int]:
+    """The port of a server that gives every request this answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert "Authorization" not in self.headers
+            self.send_response(code)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Keep quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        yield server.server_address[1]
+        thread.join(5)
+
+
+# the network
+
+THERE = {"lo": "127.0.0.1", "eth0": "10.0.0.1", "ib0": "10.1.0.1", "ib1": "10.1.1.1"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hint", "name", "why"),
+    [
+        ("ib1", "ib0", "ib1", "ray_cluster_interface"),
+        ("", "ib0", "ib0", "NCCL_SOCKET_IFNAME"),
+        ("", "=ib0", "ib0", "NCCL_SOCKET_IFNAME"),
+        ("", "eth", "eth0", "NCCL_SOCKET_IFNAME"),
+        ("", "ib", "lo", "the route to 127.0.0.1"),  # two: not clear
+        ("", "=ib", "lo", "the route to 127.0.0.1"),
+        ("", "^eth0", "lo", "the route to 127.0.0.1"),
+        ("", "lo", "lo", "the route to 127.0.0.1"),
+        ("", "bond0", "lo", "the route to 127.0.0.1"),
+        ("", "", "lo", "the route to 127.0.0.1"),
+    ],
+)
+def test_the_interface_is_named_or_found_by_rule(
+    wanted: str, hint: str, name: str, why: str
+) -> None:
+    chosen = cluster_interface.choose(wanted, hint, "127.0.0.1", THERE)
+    assert (chosen.name, chosen.address, chosen.why) == (name, THERE[name], why)
+
+
+def test_this_machines_interfaces() -> None:
+    assert cluster_interface.interfaces()["lo"] == "127.0.0.1"
+
+
+def test_nodes_with_a_slow_network_are_named() -> None:
+    rates = {"all": 9.5, "nodes": {"a": 180.5, "b": 9.5, "c": 180}}
+    assert list(cluster_bandwidth.slow_nodes(rates, 100)) == ["b"]
+    assert cluster_bandwidth.slow_nodes(rates, 0) == {}
+    assert "9.5 GB/s over all ranks; by node: a 180.5, b 9.5, c 180" in cluster_bandwidth.told(
+        rates
+    )
+
+
+# folders on a node's disk
+
+
+def test_folders_of_dead_clusters_are_swept_and_those_of_living_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("mnrun-1-0a1b2c", "mnrun-2-0a1b2c", "mnrun-3-0a1b2c", "mnrun-x", "other")
+    dead, alive, young, *others = (tmp_path / name for name in names)
+    for folder in (dead, alive, young, *others):
+        (folder / "ray").mkdir(parents=True)
+    (tmp_path / "mnrun-4-0a1b2c").symlink_to(others[-1])
+    for folder in (dead, alive, *others):
+        os.utime(folder, (1, 1))
+    with cluster_leftovers.hold(alive):
+        os.utime(alive, (1, 1))
+        assert cluster_leftovers.sweep(tmp_path) == [dead]
+    assert not dead.exists()
+    assert all(folder.exists() for folder in (alive, young, *others))
+    os.utime(alive, (1, 1))
+    assert cluster_leftovers.stale(tmp_path) == [alive]
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert cluster_leftovers.stale(tmp_path) == []  # somebody else's
+
+
+def test_whether_a_node_has_real_gpus(tmp_path: Path) -> None:
+    assert not cluster_node.has_real_gpus(tmp_path)
+    (tmp_path / "nvidiactl").touch()
+    assert not cluster_node.has_real_gpus(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert cluster_node.has_real_gpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("version", "knows"),
+    [("2.52.0", True), ("2.60.0", True), ("3.0", True), ("2.51.1", False), ("1.13", False),
+     ("", True)],
+)  # fmt: skip
+def test_which_ray_knows_tokens(version: str, knows: bool) -> None:
+    assert cluster.knows_tokens(version) is knows
+
+
+# the command of each node
+
+
+def test_the_head_listens_no_wider_than_needed() -> None:
+    command = cluster_node.ray_command(make_plan(), "osk-gpu94", {"SLURM_CPUS_ON_NODE": "64"})
+    assert {"--head", "--dashboard-host=127.0.0.1", "--port=37173", "--num-gpus=8"} <= set(command)
+    assert {"--object-store-memory=100", "--no-monitor", "--num-cpus=64"} <= set(command)
+    assert "/shared/token-12" not in " ".join(command)
+
+
+def test_a_worker_knows_the_head_and_has_what_slurm_gave_it() -> None:
+    env = {"SLURM_CPUS_ON_NODE": "64", "SLURM_GPUS_ON_NODE": "4"}
+    command = cluster_node.ray_command(make_plan(), "osk-gpu95", env)
+    assert {"--address=127.0.0.1:37173", "--node-name=osk-gpu95", "--num-gpus=4"} <= set(command)
+    assert not any("dashboard-port" in part or "--head" in part for part in command)
+
+
+def test_the_path_that_ray_gets_is_short_enough() -> None:
+    assert len(_ray_folder(cluster.temp_dir("/local/scratch0", "1234567890"))) <= 43
+    with pytest.raises(ClusterError, match="ray_cluster_temp_dir"):
+        cluster.temp_dir("/local/scratch/of/us", "1234567890")
+
+
+def _ray_folder(temp_dir: str) -> str:
+    command = cluster_node.ray_command(
+        make_plan(temp_dir=temp_dir), "n", {"SLURM_CPUS_ON_NODE": "1"}
+    )
+    (option,) = [part for part in command if part.startswith("--temp-dir=")]
+    return option.partition("=")[2]
+
+
+def test_ray_gets_the_tokens_path_and_no_other_cluster() -> None:
+    env = {"RAY_ADDRESS": "other:1", "RAY_AUTH_TOKEN": "other", "ROCR_VISIBLE_DEVICES": "0"}
+    env["PATH"] = "/bin"
+    ours = cluster_node.ray_environment(make_plan(), env)
+    assert ours["RAY_AUTH_TOKEN_PATH"] == make_plan().token_file
+    assert ours["RAY_AUTH_MODE"] == "token"
+    assert ours["PATH"] == "/bin"
+    assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "ROCR_VISIBLE_DEVICES"} & set(ours)
+
+
+# files
+
+
+def test_a_private_file_is_private_and_new(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    cluster_files.write_private(path, "secret")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        cluster_files.write_private(path, "other")
+
+
+def test_the_head_is_published_whole_and_withdrawn_by_its_own_job_only(tmp_path: Path) -> None:
+    path = tmp_path / "head.json"
+    cluster_files.withdraw(path, "12")  # never came to publish
+    cluster_files.publish(path, {"job_id": "12"})
+    assert json.loads(path.read_text()) == {"job_id": "12"}
+    assert list(tmp_path.iterdir()) == [path]
+    cluster_files.withdraw(path, "11")
+    assert path.exists()
+    cluster_files.withdraw(path, "12")
+    assert not path.exists()
+
+
+def test_the_end_of_a_log_without_what_hides_the_cause(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    dump = "[state-dump] NodeManager\n" * 5000
+    log.write_text(f"early\n{dump}raylet [exit code=1]\n\n{dump}killed\n")
+    assert cluster_files.last_lines(log, 2) == ["raylet [exit code=1]", "killed"]
+    assert cluster_files.last_lines(tmp_path / "none", 2) == []
+
+
+# processes
+
+_TREE = """
+import os, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from cluster_proc import adopt_orphans, descendants, end_descendants
+adopt_orphans()
+daemon = "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(600)"
+stubborn = "import signal as s, time; s.signal(15, s.SIG_IGN); print(flush=True); time.sleep(600)"
+subprocess.run([sys.executable, "-c", daemon], check=True)
+deaf = subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE)
+deaf.stdout.read(1)
+before = descendants(os.getpid())
+left = end_descendants(grace=0.3)
+print(len(before), len(left), *before)
+"""
+
+
+def test_daemons_and_deaf_processes_end_too() -> None:
+    command = [sys.executable, "-c", _TREE, str(Path(cluster.__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    before, left, *pids = done.stdout.split()
+    assert (before, left) == ("2", "0")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

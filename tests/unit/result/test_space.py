@@ -1,0 +1,157 @@
+"""Room for checkpoints: how many and how large they will be, and a refusal before the first."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    CheckpointRule,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.result import space
+from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import take_over
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan, present
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import (
+    Saves,
+    keep_faults,
+    kept,
+    kept_by,
+    saves,
+    too_few_kept,
+    weights,
+)
+
+from tests.helpers.stage_run import Run
+
+RECORD = Record("sft", "slurm", "a" * 64, {})
+MB = 1_000_000
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system with room for 50 MB."""
+    free = SimpleNamespace(f_bavail=50, f_frsize=MB)
+    monkeypatch.setattr(os, "statvfs", lambda path: free)
+
+
+def rule(path: Path, step_bytes: int, kept: int) -> CheckpointRule:
+    return CheckpointRule(
+        path / "deep" / "checkpoints", [], hf=True, step_bytes=step_bytes, kept=kept
+    )
+
+
+@pytest.mark.parametrize(("step_bytes", "kept"), [(0, 99), (50 * MB, 1), (10 * MB, 5)])
+def test_what_fits_may_start(tmp_path: Path, full: None, step_bytes: int, kept: int) -> None:
+    space.require_space(rule(tmp_path, step_bytes, kept), RECORD)
+    space.require_space(None, RECORD)
+
+
+def test_what_does_not_fit_is_refused_with_what_to_do(tmp_path: Path, full: None) -> None:
+    with pytest.raises(Refused) as error:
+        space.require_space(rule(tmp_path, 20 * MB, 3), RECORD)
+    for words in ("room for 50 MB", "3 x 20 MB", "Nothing was submitted", "max_ckpt_to_keep"):
+        assert words in error.value.message
+
+
+def test_checkpoints_that_are_there_have_their_room(tmp_path: Path, full: None) -> None:
+    wanted = rule(tmp_path, 20 * MB, 3)
+    take_over(wanted, RECORD, 0.0)
+    (wanted.path / "global_step_10").mkdir()
+    space.require_space(wanted, RECORD)
+    with pytest.raises(Refused):
+        space.require_space(wanted, Record("sft", "slurm", "b" * 64, {}))
+
+
+def test_a_submission_without_room_leaves_no_record(run: Run, full: None) -> None:
+    stage = run.stage(checkpoints=rule(run.folder, 60 * MB, 1))
+    for act in (present, plan):
+        with pytest.raises(Refused, match="room for 50 MB"):
+            act(stage)
+    assert not run.slurm.jobs
+    assert run.stage().ledger.records() == []
+
+
+SFT = {"trainer": {"save_freq": 20, "total_epochs": 2, "max_ckpt_to_keep": 3}}
+PPO: dict[str, Any] = {
+    "algorithm": {"adv_estimator": "gae"},
+    "actor_rollout_ref": {"actor": {"checkpoint": {"save_contents": ["model", "hf_model"]}}},
+    "critic": {"checkpoint": {"save_contents": ["model", "optimizer", "extra"]}},
+    "trainer": {"save_freq": 10, "max_actor_ckpt_to_keep": 2, "max_critic_ckpt_to_keep": None},
+}
+
+
+def test_the_trainers_options_tell_what_is_saved() -> None:
+    assert saves("sft_trainer", SFT) == Saves(12, 20, 3, 2, 0)
+    assert saves("ppo_trainer", PPO) == Saves(8 + 12, 10, 0, 1, 0)
+    alone = {**PPO, "algorithm": {"adv_estimator": "grpo"}}
+    assert saves("ppo_trainer", alone).bytes_per_weight == 8
+    with pytest.raises(ValueError, match="often"):
+        saves("sft_trainer", {"trainer": {"save_freq": "often"}})
+
+
+@pytest.mark.parametrize(
+    ("found", "number"),
+    [
+        (Saves(12, 20, 0, 2, 0), 3),  # 58 steps: 20, 40 and the last one
+        (Saves(12, 20, 2, 2, 0), 2),
+        (Saves(12, -1, 0, 2, 0), 1),
+        (Saves(12, 1, 0, 9, 5), 5),
+        (Saves(12, 10, 0, 1, 0), 3),
+    ],
+)
+def test_how_many_will_lie_there(found: Saves, number: int) -> None:
+    assert kept(found, rows=7473, batch=256) == number
+
+
+def test_one_is_too_few_to_keep() -> None:
+    (fault,) = too_few_kept("sft", Saves(12, 1, 1, 1, 0))
+    assert "keep 2 or more" in fault
+    assert too_few_kept("sft", Saves(12, 1, 2, 1, 0)) == too_few_kept("sft", Saves(12, 1, 0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("keep", "number"),
+    [
+        ({"newest": 2}, 3),  # nothing goes before a newer one is finished
+        ({"newest": 2, "best": True}, 4),
+        ({"best": True, "every": 40}, 11),  # 4, and 7 of steps 40, 80, … 280
+        ({"newest": 1, "every": 30}, 6),  # of those that are saved, each sixtieth
+        ({"newest": 99}, 15),
+    ],
+)
+def test_how_many_will_lie_there_by_our_own_variable(keep: dict[str, Any], number: int) -> None:
+    assert kept_by(keep, Saves(12, 20, 0, 10, 0, 20), rows=7473, batch=256) == number
+
+
+def test_what_cannot_be_kept_is_a_fault() -> None:
+    saves = Saves(12, 20, 0, 10, 0, 20)
+    assert keep_faults("sft", {}, saves) == []
+    assert keep_faults("sft", {"newest": 1, "best": True, "every": 3}, saves) == []
+    (fault,) = keep_faults("sft", {"newest": 0}, saves)
+    assert "sft_keep: newest must be 1 or more" in fault
+    (fault,) = keep_faults("ppo", {"best": True}, saves._replace(validates=-1))
+    assert "ppo_keep" in fault
+    assert "trainer.test_freq" in fault
+    (fault,) = keep_faults("ppo", {"every": -1}, saves)
+    assert "every" in fault
+
+
+def test_weights_are_counted_by_their_shapes(tmp_path: Path) -> None:
+    header = {
+        "__metadata__": {"format": "pt"},
+        "a": {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]},
+        "b": {"dtype": "F32", "shape": [], "data_offsets": [48, 52]},
+    }
+    text = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    assert weights(tmp_path) == 13
+    (tmp_path / "model.safetensors").write_bytes(b"none")
+    assert weights(tmp_path) == 0
+    assert weights(tmp_path / "nowhere") == 0

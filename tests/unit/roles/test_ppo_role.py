@@ -1,0 +1,142 @@
+"""The loop of the role ppo, with stand-ins for its modules: one Ray cluster for each attempt, taken
+down whatever happens, and no attempt more than the modules allow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+
+PLAN = "ray_job ppo present check"
+UP = "slurm_job ray present"
+HEAD = "ray_cluster_info ray present"
+TRAIN = "ray_job ppo present on ray-head"
+ASK = "ray_job ppo present"
+DOWN = "slurm_job ray absent"
+
+AGAIN = {"action": "resubmitted", "changed": True}
+STARTED = {"action": "submitted", "changed": True}
+A_HEAD = {
+    "head": {"host": "n1", "address": "http://127.0.0.1:1", "token_file": "/t", "job_id": "7"}
+}
+DONE = {"action": "submitted", "changed": True, "attempt": 2, "output": {"step": 20}}
+CUT_OFF = {"failed": True, "attempt": 1, "msg": "Cut off.", "output": None, "goes_on": False}
+LOST = {"failed": True, "attempt": 1, "msg": "There was no connection.", "lost": True}
+GOES_ON = {**CUT_OFF, "msg": "Job ppo-1 ended. The next one goes on.", "goes_on": True}
+FINAL = {**CUT_OFF, "msg": "Job ppo-1 ended. Cause: cancelled by hand."}
+USUAL: dict[str, list[dict[str, Any]]] = {
+    PLAN: [AGAIN], UP: [STARTED], HEAD: [A_HEAD], DOWN: [{"changed": True}],
+}  # fmt: skip
+
+
+class Role:
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        top = scratch / "ansible_collections" / "mnrun" / "train"
+        (top / "plugins").mkdir(parents=True)
+        for name in ("roles", "meta", "galaxy.yml"):
+            (top / name).symlink_to(ROOT / name)
+        for path in (ROOT / "plugins").iterdir():
+            if path.name != "action":
+                (top / "plugins" / path.name).symlink_to(path)
+        (top / "plugins" / "action").mkdir()
+        for name in ("slurm_job", "ray_job", "ray_cluster_info"):
+            (top / "plugins" / "action" / f"{name}.py").symlink_to(HERE / "stub_action.py")
+
+    def run(self, **answers: Any) -> tuple[str, list[str]]:
+        """What the play printed, and the calls in their order."""
+        (self.scratch / "answers.json").write_text(json.dumps(answers))
+        play = [sys.executable, "-m", "ansible.cli.playbook", str(HERE / "ppo_role.yml")]
+        done = subprocess.run(
+            [*play, "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}"],
+            cwd=self.scratch,
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(self.scratch),
+                 "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "MNRUN_STUB": str(self.scratch)},
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert (self.scratch / "calls.jsonl").exists(), done.stdout + done.stderr
+        calls = (self.scratch / "calls.jsonl").read_text().splitlines()
+        return done.stdout + done.stderr, [json.loads(line)["key"] for line in calls]
+
+
+@pytest.fixture
+def role(tmp_path: Path) -> Role:
+    return Role(tmp_path)
+
+
+ROUND = [PLAN, UP, HEAD, TRAIN, DOWN]
+
+
+def test_a_training_that_ends_well_needs_one_cluster(role: Role) -> None:
+    text, calls = role.run(**{**USUAL, TRAIN: [DONE]})
+    assert "step 20" in text
+    assert calls == ROUND
+
+
+def test_a_lost_cluster_is_followed_by_another_one(role: Role) -> None:
+    text, calls = role.run(**{**USUAL, TRAIN: [CUT_OFF, DONE], ASK: [GOES_ON]})
+    assert "step 20" in text
+    assert calls == [*ROUND, ASK, *ROUND]
+
+
+def test_it_goes_on_as_often_as_the_modules_say(role: Role) -> None:
+    text, calls = role.run(**{**USUAL, TRAIN: [CUT_OFF] * 5 + [DONE], ASK: [GOES_ON]})
+    assert "step 20" in text
+    assert calls == [*([*ROUND, ASK] * 5), *ROUND]
+
+
+def test_what_a_person_ended_fails_with_its_words_and_leaves_no_cluster(role: Role) -> None:
+    text, calls = role.run(**{**USUAL, TRAIN: [CUT_OFF], ASK: [FINAL]})
+    assert "Cause: cancelled by hand." in text
+    assert "failed=1" in text
+    assert calls == [*ROUND, ASK]
+
+
+def test_a_head_that_is_gone_is_followed_from_the_login_node(role: Role) -> None:
+    text, calls = role.run(**{**USUAL, TRAIN: [LOST, DONE], ASK: [CUT_OFF, GOES_ON]})
+    assert "step 20" in text
+    assert calls == [PLAN, UP, HEAD, TRAIN, ASK, DOWN, ASK, *ROUND]
+
+
+def test_a_training_that_ended_well_behind_a_lost_head_is_done(role: Role) -> None:
+    text, calls = role.run(
+        **{**USUAL, TRAIN: [LOST], ASK: [{"changed": False, "output": {"step": 20}}]}
+    )
+    assert "step 20" in text
+    assert calls == [PLAN, UP, HEAD, TRAIN, ASK, DOWN, ASK]
+
+
+@pytest.mark.parametrize(
+    "broken", [{TRAIN: [{"failed": True, "msg": "Ray refuses."}]},
+               {HEAD: [{"failed": True, "msg": "Ray refuses."}]}],
+)  # fmt: skip
+def test_a_refusal_fails_at_once_and_leaves_no_cluster(role: Role, broken: dict[str, Any]) -> None:
+    text, calls = role.run(**{**USUAL, TRAIN: [DONE], **broken})
+    assert "Ray refuses." in text
+    assert "failed=1" in text
+    assert calls[-1] == DOWN
+    assert ASK not in calls
+
+
+def test_an_unused_cluster_is_stopped_by_who_started_it_and_not_once_he_has_trained(
+    role: Role,
+) -> None:
+    refused = {"failed": True, "msg": "Ray refuses."}
+    role.run(**{**USUAL, TRAIN: [CUT_OFF, refused], ASK: [GOES_ON]})
+    calls = (role.scratch / "calls.jsonl").read_text().splitlines()
+    downs = [call for call in map(json.loads, calls) if call["key"] == DOWN]
+    assert [call["only_once_used"] for call in downs] == [True, False]
+
+
+def test_done_work_brings_up_nothing(role: Role) -> None:
+    done = {"action": "nothing", "changed": False, "output": {"step": 20}}
+    _text, calls = role.run(**{**USUAL, PLAN: [done]})
+    assert calls == [PLAN, DOWN]

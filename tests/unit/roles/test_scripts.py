@@ -1,0 +1,53 @@
+"""The scripts that inventory/osk gives, whole, against the ones kept beside this file in golden."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = Path(__file__).parent / "golden"
+SCRIPTS = [
+    "sft.sbatch", "ray_cluster.sbatch", "ppo.sh", "convert.sbatch",
+    "publish.sbatch", "fetch.sbatch",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the scripts as the roles render them for the site osk."""
+    out = tmp_path_factory.mktemp("scripts")
+    playbook = Path(__file__).parent / "render_scripts.yml"
+    run = subprocess.run(
+        [
+            sys.executable, "-m", "ansible.cli.playbook", str(playbook), "-i", "inventory/osk",
+            "-e", f"out={out}", "-e", f"roles_dir={ROOT / 'roles'}",
+            "-e", "mnrun_partition=team", "-e", "environment_wandb_entity=org",
+            "-e", f"ansible_python_interpreter={sys.executable}",
+        ],
+        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    return out
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_is_as_kept(rendered: Path, name: str) -> None:
+    # To accept a change: copy what this test rendered over the file kept, and read the difference.
+    assert (rendered / name).read_text() == (GOLDEN / name).read_text()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_bash_can_read_it(rendered: Path, name: str) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    check = subprocess.run(
+        [bash, "-n", str(rendered / name)], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert (check.returncode, check.stderr) == (0, "")

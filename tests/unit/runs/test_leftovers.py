@@ -1,0 +1,206 @@
+"""What `mnrun gc` finds and ends, with a fake Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Attempt,
+    Phase,
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.runs.leftover_folders import Folders
+from ansible_collections.mnrun.train.plugins.module_utils.runs.leftovers import end, find
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+
+HEADER = "JOBID|STATE|REASON|START_TIME|NODELIST|NAME|COMMENT"
+SPEC = {"stage": "ray"}
+KEY = fingerprint(SPEC)
+PROGRAM = (
+    Path(__file__).parents[3] / "roles" / "ray_cluster" / "files" / "cluster_leftovers.py"
+).read_text()
+
+
+DEAD = "the Ray cluster that it was of is dead"
+
+
+class Site:
+    """squeue, scancel and srun, with a table of jobs and folders on nodes."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, str] = {}  # id -> comment
+        self.folders: dict[str, list[str]] = {}  # node -> paths
+        self.stubborn: set[str] = set()
+        self.calls: list[list[str]] = []
+        self.answers = True
+
+    def __call__(self, command: list[str], seconds: float, stdin: str) -> Result:
+        assert seconds > 0
+        self.calls.append(command)
+        if command[0] == "squeue":
+            lines = [HEADER]
+            lines += [f"{job}|RUNNING|None|1|n1|x|{text}" for job, text in self.jobs.items()]
+            return (
+                Result(0, "\n".join([*lines, ""]), "")
+                if self.answers
+                else Result(1, "", "no answer")
+            )
+        if command[0] == "scancel":
+            if command[-1] not in self.stubborn:
+                del self.jobs[command[-1]]
+            return Result(0, "", "")
+        node = os.uname().nodename
+        if command[0] == "srun":
+            node = next(word[11:] for word in command if word.startswith("--nodelist="))
+            if node == "busy":
+                return Result(1, "", "srun: error: Unable to allocate resources")
+        else:
+            assert command[0] == sys.executable
+        paths = self.folders.get(node, [])
+        if command[-2] == "remove":
+            self.folders[node] = []
+        return Result(0, "\n".join(["Welcome to the cluster", *paths]), "")
+
+
+class NoTime(Clock):
+    """A clock in which waiting is all that takes time."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "a run"
+    folder.mkdir()
+    return folder
+
+
+def comment(run: Path, token: str) -> str:
+    return f"mnrun run={run} stage=ray fp={KEY[:12]} attempt=1 token={token}"
+
+
+def record(run: Path, *attempts: Attempt) -> Path:
+    """Write a ledger; returns the record's folder."""
+    ledger = Ledger(run, "ray", Clock())
+    ledger.save(Record("ray", "slurm", KEY, SPEC, attempts=list(attempts)))
+    return ledger.folder(KEY)
+
+
+def attempt(job_id: str, phase: Phase = Phase.RUNNING, nodes: str = "") -> Attempt:
+    return Attempt(
+        1, f"t{job_id}", "ray-1", 1.0, phase=phase, job_id=job_id, state="RUNNING", nodes=nodes
+    )
+
+
+def look(site: Site, run: Path) -> tuple[list[str], list[str]]:
+    clock = NoTime()
+    client = SlurmClient(site, clock)
+    found = find(run, client, Folders(site, PROGRAM, "/tmp"), clock)
+    return [item.line for item in found.leftovers], found.unsure
+
+
+def test_nothing_is_left_of_a_run_that_lives(site: Site, run_dir: Path) -> None:
+    folder = record(run_dir, attempt("7"))
+    (folder / "head.json").write_text(json.dumps({"job_id": "7"}))
+    (folder / "token-7").write_text("secret")
+    site.jobs = {"7": comment(run_dir, "t7"), "8": "somebody's own", "9": ""}
+    assert look(site, run_dir) == ([], [])
+
+
+def test_what_no_ledger_has_open_is_found(site: Site, run_dir: Path, tmp_path: Path) -> None:
+    folder = record(run_dir, attempt("7", Phase.FAILED))
+    (folder / "head.json").write_text(json.dumps({"job_id": "6"}))
+    (folder / "token-6").write_text("secret")
+    gone = tmp_path / "gone"
+    site.jobs = {
+        "7": comment(run_dir, "t7"),
+        "8": comment(gone, "t8"),
+        "9": comment(run_dir, "other"),
+    }
+    site.folders = {os.uname().nodename: ["/tmp/mnrun-3-0a1b2c"]}
+    lines, unsure = look(site, run_dir)
+    assert lines[:3] == [
+        f"job 7: its run {run_dir} has it as RUNNING",
+        f"job 8: its run {gone} has no record of it",
+        f"job 9: its run {run_dir} has no record of it",
+    ]
+    assert sorted(lines[3:]) == [
+        f"file {folder}/head.json: job 6 is over",
+        f"file {folder}/token-6: job 6 is over",
+        f"folder /tmp/mnrun-3-0a1b2c on {os.uname().nodename}: {DEAD}",
+    ]
+    assert unsure == []
+
+
+def test_the_nodes_of_the_last_clusters_are_looked_at_by_srun(site: Site, run_dir: Path) -> None:
+    folder = record(run_dir, attempt("7", Phase.FAILED, "n[1-2],busy"))
+    (folder / "script.sh").write_text("#!/bin/bash\n#SBATCH --partition=gpu\n#SBATCH --nodes=3\n")
+    site.folders = {"n2": ["/tmp/mnrun-7-0a1b2c"]}
+    lines, unsure = look(site, run_dir)
+    assert lines == ["folder /tmp/mnrun-7-0a1b2c on n2: the Ray cluster that it was of is dead"]
+    assert unsure == ["node busy could not be looked at: srun: error: Unable to allocate resources"]
+    srun = next(call for call in site.calls if call[0] == "srun")
+    assert "--partition=gpu" in srun
+    assert "--nodes=1" in srun
+
+
+def test_what_cannot_be_judged_is_told_and_left(site: Site, run_dir: Path) -> None:
+    folder = record(run_dir, attempt("7"))
+    (folder / "record.json").write_text("{")
+    site.jobs = {"7": comment(run_dir, "t7"), "8": comment(Path("/nowhere/at/all"), "t8")}
+    lines, unsure = look(site, run_dir)
+    assert lines == []
+    assert "job 7: The record" in unsure[0]
+    assert unsure[1] == "job 8: its run's place /nowhere/at is not there"
+    assert unsure[2].startswith("folders on the nodes of its Ray clusters: The record")
+
+
+def test_without_an_answer_of_slurm_nothing_is_said(site: Site, run_dir: Path) -> None:
+    site.answers = False
+    with pytest.raises(Unknown, match="no answer"):
+        look(site, run_dir)
+
+
+def test_it_ends_what_it_found_and_sees_that_it_ended(site: Site, run_dir: Path) -> None:
+    folder = record(run_dir, attempt("7", Phase.FAILED, "n1"))
+    (folder / "token-6").write_text("secret")
+    site.jobs = {"8": comment(run_dir, "other"), "9": "somebody's own"}
+    site.folders = {"n1": ["/tmp/mnrun-3-0a1b2c"]}
+    clock = NoTime()
+    client, folders = SlurmClient(site, clock), Folders(site, PROGRAM, "/tmp")
+    found = find(run_dir, client, folders, clock)
+    assert len(found.leftovers) == 3
+    assert end(found, client, folders, clock) == []
+    assert list(site.jobs) == ["9"]
+    assert not (folder / "token-6").exists()
+    assert look(site, run_dir) == ([], [])
+
+
+def test_what_does_not_end_is_reported(site: Site, run_dir: Path) -> None:
+    site.jobs, site.stubborn = {"8": comment(run_dir, "other")}, {"8"}
+    clock = NoTime()
+    client, folders = SlurmClient(site, clock), Folders(site, PROGRAM, "/tmp")
+    found = find(run_dir, client, folders, clock)
+    assert [item.name for item in end(found, client, folders, clock)] == ["8"]
+    assert clock.time >= 120

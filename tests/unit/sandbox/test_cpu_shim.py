@@ -1,0 +1,86 @@
+"""The CPU shim's hook: when it patches, and that it leaves every other Python alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHIM = Path(__file__).parents[3] / "roles" / "sandbox" / "files" / "env"
+
+# A stand-in for verl in a Python of its own; the real one is tried in tests/sandbox.
+DEVICE = "is_cuda_available = {cuda}\nis_npu_available = {npu}\npatched = False\n"
+PATCHES = "def patch(device):\n    device.patched += 1\n"
+REPORT = """
+print(json.dumps({
+    "patched": sys.modules["verl.utils.device"].patched if "verl" in sys.modules else None,
+    "loaded": sorted(name for name in sys.modules if name.startswith("mnrun_cpu")),
+    "hooks": sum(type(finder).__name__ == "DeviceImportHook" for finder in sys.meta_path),
+    "torch": "torch" in sys.modules,
+}))
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    (tmp_path / "verl" / "utils").mkdir(parents=True)
+    for name in ("verl/__init__.py", "verl/utils/__init__.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "mnrun_cpu_patches.py").write_text(PATCHES)
+    (tmp_path / "mnrun_cpu_shim.py").write_text((SHIM / "mnrun_cpu_shim.py").read_text())
+    return tmp_path
+
+
+def run(packages: Path, lines: str, *, cuda: bool = False, npu: bool = False) -> Any:
+    device = packages / "verl" / "utils" / "device.py"
+    device.write_text(DEVICE.format(cuda=cuda, npu=npu))
+    pth = (SHIM / "mnrun_cpu_shim.pth").read_text()
+    # Python runs a virtual environment's .pth files twice.
+    program = f"import json, sys\nsys.path.insert(0, {str(packages)!r})\n{pth}{pth}{lines}{REPORT}"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_verl_on_a_cpu_is_patched_once(packages: Path) -> None:
+    report = run(packages, "import verl.utils.device\nimport verl.utils.device\n")
+    assert report["patched"] == 1
+    assert report["hooks"] == 0
+
+
+@pytest.mark.parametrize("device", ["cuda", "npu"])
+def test_verl_on_a_gpu_is_left_alone(packages: Path, device: str) -> None:
+    report = run(packages, "import verl.utils.device\n", **{device: True})
+    assert report["patched"] == 0
+    assert report["loaded"] == ["mnrun_cpu_shim"]
+
+
+def test_a_python_without_verl_pays_one_list_entry(packages: Path) -> None:
+    report = run(packages, "import decimal\n")
+    assert report == {
+        "patched": None,
+        "loaded": ["mnrun_cpu_shim"],
+        "hooks": 1,
+        "torch": False,
+    }
+
+
+def test_a_verl_that_is_not_there_fails_as_usual(packages: Path) -> None:
+    lines = (
+        "import shutil\n"
+        f"shutil.rmtree({str(packages / 'verl')!r})\n"
+        "try:\n    import verl.utils.device\n"
+        "except ModuleNotFoundError as error:\n    assert error.name == 'verl', error\n"
+        "else:\n    raise SystemExit('imported')\n"
+    )
+    assert run(packages, lines)["patched"] is None

@@ -1,0 +1,219 @@
+"""What goes on by itself while its user waits, from where, on which nodes, and when it stops."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.nodes import names_in
+from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import make_resumable
+
+from tests.helpers.checkpoints import write_step
+from tests.helpers.stage_run import SCRIPT, Run
+
+
+def end(run: Run, state: str, code: str = "0:0", step: int = 0) -> Outcome:
+    """Submit, train to a step, end; what its controller is told."""
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.attempt is not None
+    run.slurm.run(run.job)
+    if step:
+        write_step(run.rule.path, step)
+    run.slurm.end(run.job, state, code)
+    return conclude(run.stage(checkpoints=run.rule), outcome.attempt.number, 100)
+
+
+@pytest.mark.parametrize("state", ["TIMEOUT", "PREEMPTED", "NODE_FAIL"])
+def test_what_was_not_its_fault_goes_on_by_itself(run: Run, state: str) -> None:
+    outcome = end(run, state, step=3)
+    assert outcome.goes_on
+    assert "The next attempt goes on from step 3." in outcome.problem
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("FAILED", "1:0"), ("CANCELLED by 2000", "0:15"), ("OUT_OF_MEMORY", "0:9")]
+)
+def test_what_would_fail_again_or_a_person_ended_does_not(run: Run, state: str, code: str) -> None:
+    outcome = end(run, state, code, step=3)
+    assert not outcome.goes_on
+    assert "a re-run goes on there" in outcome.problem
+
+
+def test_a_time_limit_without_a_new_step_stops_and_says_so(run: Run) -> None:
+    assert end(run, "TIMEOUT", step=3).goes_on
+    outcome = end(run, "TIMEOUT")
+    assert not outcome.goes_on
+    assert "No new checkpoint came of it, and another attempt would end the same" in outcome.problem
+    assert "What to do: Allow more time" in outcome.problem
+
+
+def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:
+    assert [end(run, "NODE_FAIL").goes_on for _ in range(3)] == [True, True, False]
+    said = conclude(run.stage(checkpoints=run.rule), 3, 10).problem
+    assert "3 attempts in a row brought no new checkpoint, so no other is made" in said
+
+
+def test_who_sees_the_end_second_joins_the_successor_of_the_first(run: Run) -> None:
+    for _ in range(2):
+        end(run, "NODE_FAIL")
+    run.present(checkpoints=run.rule)
+    second = conclude(run.stage(checkpoints=run.rule), 2, 10)
+    assert second.goes_on
+    assert run.present(checkpoints=run.rule).action is Action.ATTACH
+    assert len(run.slurm.jobs) == 3
+
+
+def test_a_job_whose_rank_lost_a_dead_node_names_it_and_leaves_it_out(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    run.slurm.run(run.job)
+    run.log("RuntimeError: [gloo] Connection closed by peer\n", "stderr")
+    run.slurm.end(run.job, "FAILED", "1:0")
+    run.slurm.node_states["osk-gpu95"] = "down*"
+    outcome = conclude(run.stage(checkpoints=run.rule), 1, 100)
+    assert (outcome.cause, outcome.goes_on) == (Cause.NODE, True)
+    assert "Cause: a node failed (osk-gpu95)." in outcome.problem
+
+    run.slurm.node_states.update({"osk-gpu95": "idle", "osk-gpu96": "idle"})  # it is back
+    again = run.present(checkpoints=run.rule)
+    assert "It leaves out osk-gpu95, which failed." in again.notes
+    assert "--exclude=osk-gpu95" in [call for call in run.slurm.calls if call[0] == "sbatch"][-1]
+
+
+def test_without_enough_other_nodes_none_is_left_out(run: Run) -> None:
+    run.slurm.node_states["osk-gpu95"] = "down*"
+    end(run, "NODE_FAIL")
+    run.slurm.node_states.update({"osk-gpu95": "idle", "osk-gpu96": "allocated"})
+    assert run.present(checkpoints=run.rule).notes == []
+    assert run.attempt().exclude == ""
+
+
+def test_a_node_that_is_asked_for_by_name_is_not_left_out(run: Run) -> None:
+    run.script = SCRIPT.replace("--nodes=2", "--nodes=2 --nodelist=osk-gpu[94-95]")
+    run.slurm.node_states.update({"osk-gpu95": "down*", "osk-gpu96": "idle"})
+    end(run, "NODE_FAIL")
+    run.slurm.node_states["osk-gpu95"] = "idle"
+    run.present(checkpoints=run.rule)
+    assert run.attempt().exclude == ""
+
+
+def test_what_mnrun_cancel_ended_says_so_and_starts_again_only_by_hand(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    run.slurm.run(run.job)
+    stage = run.stage(checkpoints=run.rule)
+    absent(stage, Only(), StopRule(), check=False, cancelled_by="mnrun cancel, alice on laptop")
+    outcome = conclude(stage, 1, 10)
+    assert (outcome.cause, outcome.goes_on) == (Cause.CANCELLED_HERE, False)
+    assert "(mnrun cancel, alice on laptop)" in outcome.problem
+    assert "Cause: cancelled by you with `mnrun cancel`." in outcome.problem
+    again = run.present(checkpoints=run.rule)
+    assert again.action is Action.RESUBMIT
+    assert "as this was run by hand, it starts again" in again.why
+
+
+# a resume that does nothing and reports success
+
+
+def trapped(run: Run) -> Outcome:
+    """Time limit at step 8 of 16, the end of an epoch; the successor ends well without a step."""
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 4)
+    end(run, "TIMEOUT", step=8)
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.attempt is not None
+    run.log("number of epochs 2, total number of steps 16\n")
+    run.slurm.end(run.job, "COMPLETED")
+    return conclude(run.stage(checkpoints=run.rule), outcome.attempt.number, 100)
+
+
+def test_a_resume_that_did_nothing_is_not_done_and_goes_on_from_an_earlier_step(run: Run) -> None:
+    outcome = trapped(run)
+    assert (outcome.cause, outcome.goes_on) == (Cause.SHORT, True)
+    assert "newest whole checkpoint is of step 8, not of step 16" in outcome.problem
+    again = run.present(checkpoints=run.rule)
+    assert again.action is Action.RESUBMIT
+    assert "goes on from a checkpoint before step 8" in again.why
+    assert run.attempt().first_step == 4
+    assert (run.rule.path / TRACKER).read_text() == "4"
+    assert (run.rule.path / "passed_over.global_step_8").is_dir()
+
+
+def test_an_expectation_that_is_wrong_does_not_go_round_in_circles(run: Run) -> None:
+    trapped(run)
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 8)
+    run.log("total number of steps 16\n")
+    run.slurm.end(run.job, "COMPLETED")
+    outcome = conclude(run.stage(checkpoints=run.rule), 3, 100)
+    assert (outcome.cause, outcome.goes_on) == (Cause.SHORT, False)
+
+
+def test_a_last_step_that_an_option_sets_is_the_end(run: Run) -> None:
+    rule = run.rule._replace(last_step=8)
+    run.present(checkpoints=rule)
+    run.log("total number of steps 16\n")
+    write_step(rule.path, 8)
+    run.slurm.end(run.job, "COMPLETED")
+    assert run.present(checkpoints=rule).action is Action.NOTHING
+
+
+# half-written and damaged checkpoints
+
+
+def cut_off(run: Run, step: int) -> None:
+    shard = next((run.rule.path / f"global_step_{step}").glob("optim*"))
+    shard.write_bytes(shard.read_bytes()[:20])
+
+
+def test_the_trainer_is_made_to_resume_from_the_newest_whole_step(run: Run) -> None:
+    for step in (2, 4, 6):
+        write_step(run.rule.path, step)
+    cut_off(run, 6)
+    said = make_resumable(run.rule)
+    assert "of step 6 was passed over" in said
+    assert (run.rule.path / TRACKER).read_text() == "4"
+    assert (run.rule.path / "passed_over.global_step_6").is_dir()
+    assert make_resumable(run.rule) == ""
+
+
+def test_what_was_being_written_at_the_end_stays_for_the_trainer_to_write_again(run: Run) -> None:
+    write_step(run.rule.path, 4)
+    write_step(run.rule.path, 6)
+    (run.rule.path / TRACKER).write_text("4")
+    assert make_resumable(run.rule) == ""
+    assert (run.rule.path / "global_step_6").is_dir()
+
+
+def test_a_lost_tracker_is_written_again(run: Run) -> None:
+    write_step(run.rule.path, 4)
+    (run.rule.path / TRACKER).unlink()
+    make_resumable(run.rule)
+    assert (run.rule.path / TRACKER).read_text() == "4"
+
+
+def test_with_no_whole_step_the_trainer_begins_anew(run: Run) -> None:
+    write_step(run.rule.path, 4)
+    cut_off(run, 4)
+    make_resumable(run.rule)
+    assert not (run.rule.path / TRACKER).exists()
+    assert make_resumable(run.rule) == ""
+
+
+@pytest.mark.parametrize(
+    ("nodelist", "names"),
+    [
+        ("osk-gpu[94-95]", ["osk-gpu94", "osk-gpu95"]),
+        ("a[08-10,2],b", ["a08", "a09", "a10", "a2", "b"]),
+        ("r[1-2]n[1-2]x", ["r1n1x", "r1n2x", "r2n1x", "r2n2x"]),
+        ("", []),
+        ("a[x]", []),
+        ("(null)", []),
+    ],
+)
+def test_a_list_of_nodes_is_read(nodelist: str, names: list[str]) -> None:
+    assert names_in(nodelist) == names

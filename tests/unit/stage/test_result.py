@@ -1,0 +1,236 @@
+"""The table "what a re-run does", lower half: how the last job ended, and what it left."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused, Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.model.identity import weights_identity
+from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import MARKER
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+
+from tests.helpers.checkpoints import write_step
+from tests.helpers.stage_run import SPEC, Run
+
+OTHER = {"lr": 0.2, "data": {"path": "train.parquet"}}
+
+
+# completed, same spec, output verifies -> nothing
+
+
+def finished(run: Run, step: int = 4) -> None:
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, step)
+    run.slurm.end(run.job, "COMPLETED")
+
+
+def test_done_and_whole_does_nothing(run: Run) -> None:
+    finished(run)
+    run.clock.sleep(10_000)
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.NOTHING
+    assert outcome.output == {
+        "step": 4,
+        "path": f"{run.rule.path}/global_step_4",
+        "model": f"{run.rule.path}/global_step_4/huggingface",
+        "metrics": {},
+        "content": weights_identity(run.rule.path / "global_step_4" / "huggingface"),
+    }
+    calls = len(run.slurm.calls)
+    assert run.present(checkpoints=run.rule).action is Action.NOTHING
+    assert len(run.slurm.calls) == calls, "a settled stage asks Slurm nothing"
+
+
+def test_the_content_of_a_result_tells_one_training_from_another(run: Run) -> None:
+    finished(run)
+    first = run.present(checkpoints=run.rule).output
+    shard = run.rule.path / "global_step_4" / "model_world_size_2_rank_1.pt"
+    shard.write_bytes(b"damaged")
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 4)
+    with zipfile.ZipFile(shard, "w") as file:
+        file.writestr("data", "other weights")
+    run.slurm.end(run.job, "COMPLETED")
+    second = run.present(checkpoints=run.rule).output
+    assert first is not None
+    assert second is not None
+    assert first["content"] != second["content"]
+    assert {**first, "content": ""} == {**second, "content": ""}
+
+
+def test_done_work_that_was_set_aside_still_counts(run: Run) -> None:
+    finished(run)
+    run.present(checkpoints=run.rule)
+    run.present(checkpoints=run.rule, spec=OTHER)
+    run.slurm.end(run.job, "FAILED", "1:0")
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.NOTHING
+    assert outcome.output is not None
+    assert f"checkpoints.{fingerprint(SPEC)[:12]}/global_step_4" in outcome.output["path"]
+
+
+# completed, but the output is missing or damaged -> says so, runs again
+
+
+def test_done_without_a_result_runs_again_and_says_so(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    run.slurm.end(run.job, "COMPLETED")
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.RESUBMIT
+    assert "ended as COMPLETED, but its result is not whole" in outcome.why
+    assert "holds no checkpoint" in outcome.why
+
+
+def test_done_with_a_damaged_result_runs_again_and_names_the_file(run: Run) -> None:
+    finished(run)
+    run.present(checkpoints=run.rule)
+    shard = next((run.rule.path / "global_step_4").glob("optim*"))
+    shard.write_bytes(shard.read_bytes()[:20])
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.RESUBMIT
+    assert f"{shard} is cut off" in outcome.why
+
+
+def test_done_with_an_older_checkpoint_only_runs_again(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 2)
+    write_step(run.rule.path, 4)
+    run.slurm.end(run.job, "COMPLETED")
+    run.present(checkpoints=run.rule)
+    (run.rule.path / "global_step_4").rename(run.folder / "moved")
+    (run.rule.path / "latest_checkpointed_iteration.txt").unlink()
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.RESUBMIT
+    assert "newest whole checkpoint is of step 2, not of step 4" in outcome.why
+
+
+def test_a_resume_that_did_nothing_and_reported_success_is_not_done(run: Run) -> None:
+    finished(run)
+    run.log("Total training steps: 8\n")
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.RESUBMIT
+    assert "newest whole checkpoint is of step 4, not of step 8" in outcome.why
+
+
+# failed, timed out, node failed, preempted -> a successor, bounded
+
+
+@pytest.mark.parametrize(
+    "state", ["FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL"]
+)
+def test_a_job_that_failed_gets_a_successor(run: Run, state: str) -> None:
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 3)
+    run.slurm.end(run.job, state, "1:0")
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.RESUBMIT
+    assert f"Job 12 ended as {state} with exit code 1" in outcome.why
+    assert "goes on from step 3" in outcome.why
+    first, second = run.record().attempts
+    assert (first.first_step, first.last_step, second.first_step) == (0, 3, 3)
+    assert run.job.name.endswith("-2")
+
+
+def test_attempts_without_a_new_checkpoint_are_bounded(run: Run) -> None:
+    for _ in range(3):
+        run.present(checkpoints=run.rule)
+        run.slurm.end(run.job, "FAILED", "1:0")
+    with pytest.raises(Refused, match="3 attempts in a row brought no new checkpoint"):
+        run.present(checkpoints=run.rule)
+    assert len(run.slurm.jobs) == 3
+    assert run.present(checkpoints=run.rule, replace=True).action is Action.RESUBMIT
+
+
+def test_a_new_checkpoint_makes_room_for_more_attempts(run: Run) -> None:
+    for number in range(1, 6):
+        assert run.present(checkpoints=run.rule).attempt is not None
+        write_step(run.rule.path, number)
+        run.slurm.end(run.job, "TIMEOUT")
+    assert len(run.slurm.jobs) == 5
+
+
+def test_what_a_person_cancelled_starts_again_by_hand_and_does_not_count(run: Run) -> None:
+    for _ in range(4):
+        run.present(max_attempts=1)
+        run.slurm.end(run.job, "CANCELLED by 2000")
+    outcome = run.present(max_attempts=1)
+    assert outcome.action is Action.RESUBMIT
+    assert "as this was run by hand, it starts again" in outcome.why
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED by 2000"])
+def test_a_service_that_is_over_is_started_anew(run: Run, state: str) -> None:
+    for _ in range(5):
+        assert run.present(service=True).action is Action.SUBMIT
+        run.slurm.end(run.job, state)
+
+
+# checkpoints of another spec -> set aside, never resumed from, never deleted
+
+
+def test_checkpoints_of_another_spec_are_set_aside_and_come_back(run: Run) -> None:
+    finished(run)
+    outcome = run.present(checkpoints=run.rule, spec=OTHER)
+    aside = run.folder / f"checkpoints.{fingerprint(SPEC)[:12]}"
+    assert (aside / "global_step_4").is_dir()
+    assert [path.name for path in run.rule.path.iterdir()] == [MARKER]
+    assert outcome.notes
+    assert "were set aside to" in outcome.notes[0]
+    run.slurm.end(run.job, "FAILED", "1:0")
+    (next(aside.glob("global_step_4/model*"))).unlink()
+    outcome = run.present(checkpoints=run.rule)
+    assert (run.rule.path / "passed_over.global_step_4").is_dir()  # it lacks a shard
+    assert not aside.exists()
+    assert "were brought back" in outcome.notes[0]
+
+
+def test_checkpoints_of_nobody_are_set_aside(run: Run) -> None:
+    write_step(run.rule.path, 7)
+    run.present(checkpoints=run.rule)
+    (aside,) = run.folder.glob("checkpoints.unknown-*")
+    assert (aside / "global_step_7").is_dir()
+    assert run.attempt().first_step == 0
+
+
+def test_a_refused_or_unknown_situation_moves_no_checkpoints(run: Run) -> None:
+    finished(run)
+    run.present(checkpoints=run.rule, spec=OTHER)
+    with pytest.raises(Refused):
+        run.present(checkpoints=run.rule)
+    run.slurm.down = True
+    with pytest.raises(Unknown):
+        run.present(checkpoints=run.rule)
+    assert (run.folder / f"checkpoints.{fingerprint(SPEC)[:12]}").is_dir()
+
+
+# an answer that cannot be trusted -> waits, then reports; never submits, never cancels
+
+
+@pytest.mark.parametrize("spec", [SPEC, OTHER])
+def test_without_an_answer_nothing_is_submitted_or_cancelled(run: Run, spec: object) -> None:
+    run.present(spec=spec)
+    run.slurm.down = True
+    run.clock.sleep(1000)
+    begun = run.clock.monotonic()
+    with pytest.raises(Unknown, match="Unable to contact slurm controller"):
+        run.present(replace=True)
+    assert 60 <= run.clock.monotonic() - begun < 70
+    assert (run.slurm.count("sbatch"), run.slurm.count("scancel")) == (1, 0)
+
+
+def test_an_answer_that_comes_back_in_time_is_used(run: Run) -> None:
+    run.present()
+    run.slurm.down = True
+    run.clock.after(30, lambda: setattr(run.slurm, "down", False))
+    assert run.present().action is Action.ATTACH
+
+
+def test_a_job_without_a_trace_is_not_a_success(run: Run) -> None:
+    run.slurm.accounting = False
+    finished(run)
+    run.clock.sleep(1000)
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.action is Action.RESUBMIT
+    assert "nobody recorded its end" in outcome.why

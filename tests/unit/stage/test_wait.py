@@ -1,0 +1,273 @@
+"""Waiting for a job, telling its end, stopping it: with a clock that nobody has to wait for."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid, Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Phase
+from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
+from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
+
+from tests.helpers.checkpoints import write_step
+from tests.helpers.stage_run import SPEC, Run
+
+OTHER = {"lr": 0.2}
+
+
+def write_end(run: Run, code: int) -> None:
+    folder = run.stage().ledger.folder(fingerprint(SPEC))
+    data = {"job_id": "12", "token": run.attempt().token, "exit_code": code, "start": 1, "end": 2}
+    (folder / "end-1.json").write_text(json.dumps(data))
+
+
+# waiting
+
+
+def test_a_job_that_ends_well_is_settled(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    run.log("total number of steps 4\nstep:4 - train/loss:0.5\n")
+
+    def end() -> None:
+        write_step(run.rule.path, 4)
+        run.slurm.end(run.job, "COMPLETED")
+
+    run.clock.after(100, end)
+    outcome = conclude(run.stage(checkpoints=run.rule), 1, 1000)
+    assert (outcome.problem, outcome.output) == ("", run.record().output)
+    assert outcome.output is not None
+    assert (outcome.output["step"], outcome.output["metrics"]["loss"]) == (4, 0.5)
+    assert run.attempt().phase is Phase.SUCCEEDED
+
+
+def test_a_job_that_fails_is_told_with_its_cause(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 2)
+    run.log("ValueError: no such thing\n", "stderr")
+    run.slurm.end(run.job, "FAILED", "1:0")
+    outcome = conclude(run.stage(checkpoints=run.rule), 1, 1000)
+    assert outcome.problem == (
+        "Job 12 ended as FAILED with exit code 1. The newest whole checkpoint is of step 2; a "
+        f"re-run goes on there.\nValueError: no such thing\nLog: {run.attempt().stderr}"
+    )
+    assert outcome.telling is not None
+    assert outcome.telling.lines == ["ValueError: no such thing"]
+
+
+def test_success_without_a_result_is_a_failure(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    run.slurm.end(run.job, "COMPLETED")
+    outcome = conclude(run.stage(checkpoints=run.rule), 1, 10)
+    assert "ended as COMPLETED. Its result is not whole: " in outcome.problem
+    assert "Its logs are empty" in outcome.problem
+    assert run.record().output is None
+
+
+def test_a_job_without_a_trace_is_a_failure(run: Run) -> None:
+    run.present()
+    run.slurm.jobs.clear()
+    assert "ended as GONE" in conclude(run.stage(), 1, 10).problem
+
+
+def test_a_time_out_leaves_the_job_alone(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    outcome = conclude(run.stage(), 1, 50)
+    assert "The time to wait (wait_timeout) is over, and job 12 is still" in outcome.problem
+    assert run.clock.monotonic() == pytest.approx(50, abs=1)
+    assert run.slurm.count("scancel") == 0
+
+
+def test_what_somebody_else_cancels_is_known_at_once(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    cancelled = []
+
+    def cancel() -> None:
+        other = run.stage()
+        record = run.record()
+        record.attempts[-1].cancelled_by = "mnrun cancel by me"
+        run.slurm.end(run.job, "CANCELLED by 2000")
+        other.ledger.save(record)
+        cancelled.append(run.clock.now())
+
+    run.clock.after(3605, cancel)
+    outcome = conclude(run.stage(), 1, 9000)
+    assert outcome.cause is Cause.CANCELLED_HERE
+    assert run.clock.now() - cancelled[0] < 2
+
+
+def test_an_end_record_makes_slurm_be_asked_at_once(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+
+    def end() -> None:
+        run.slurm.end(run.job, "COMPLETED")
+        write_end(run, 0)
+
+    run.clock.after(5000, end)
+    conclude(run.stage(), 1, 10_000)
+    assert run.clock.monotonic() < 5002
+
+
+def test_questions_become_rare_as_a_job_gets_old(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    run.slurm.calls.clear()
+    conclude(run.stage(), 1, 60)
+    young = run.slurm.count("squeue")
+    run.slurm.calls.clear()
+    run.clock.sleep(100_000)
+    conclude(run.stage(), 1, 3600)
+    old = run.slurm.count("squeue")
+    assert 10 < young < 40
+    assert 100 < old < 150
+
+
+def test_a_completing_job_is_waited_for_even_with_its_end_record(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    run.job.state = "COMPLETING"
+    write_end(run, 0)
+    run.clock.after(20, lambda: run.slurm.end(run.job, "COMPLETED"))
+    assert conclude(run.stage(), 1, 1000).problem == ""
+    assert 20 <= run.clock.monotonic() < 26
+
+
+def test_a_silence_is_borne_for_a_while_and_then_told(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    run.slurm.down = True
+    run.clock.after(500, lambda: setattr(run.slurm, "down", False))
+    run.clock.after(1000, lambda: setattr(run.slurm, "down", True))
+    with pytest.raises(Unknown, match="For 600 s nobody could say how job 12 is"):
+        conclude(run.stage(), 1, 100_000)
+    assert 1600 <= run.clock.monotonic() < 1700
+    assert run.attempt().phase is Phase.QUEUED
+
+
+def test_an_attempt_that_does_not_exist_is_refused(run: Run) -> None:
+    with pytest.raises(Invalid, match="has no job of attempt 1"):
+        conclude(run.stage(), 1, 10)
+
+
+def test_an_intent_without_a_job_is_not_waited_for(run: Run) -> None:
+    run.slurm.down = True
+    with pytest.raises(Unknown):
+        run.present()
+    with pytest.raises(Invalid, match="has no job of attempt 1"):
+        conclude(run.stage(), 1, 10)
+
+
+def test_an_attempt_that_was_settled_is_told_again_without_slurm(run: Run) -> None:
+    run.present()
+    run.slurm.end(run.job, "FAILED", "1:0")
+    conclude(run.stage(), 1, 10)
+    run.slurm.calls.clear()
+    assert "ended as FAILED" in conclude(run.stage(), 1, 10).problem
+    assert run.slurm.calls == []
+
+
+# stopping
+
+
+def stop(run: Run, signal: str = "", patience: float = 0, **only: str) -> Outcome:
+    return absent(run.stage(spec={}), Only(only), StopRule(signal, patience), check=False)
+
+
+def test_nothing_alive_is_seen_without_asking_slurm(run: Run) -> None:
+    assert stop(run).action is Action.NOTHING
+    run.present()
+    run.slurm.end(run.job, "COMPLETED")
+    run.present()
+    run.slurm.calls.clear()
+    assert stop(run).action is Action.NOTHING
+    assert run.slurm.calls == []
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_live_job_is_cancelled_and_seen_to_end(run: Run, state: str) -> None:
+    run.present()
+    run.job.state = state
+    outcome = stop(run)
+    assert (outcome.action, outcome.why) == (Action.STOP, "Stopped: job 12.")
+    assert (run.attempt().phase, run.attempt().reason) == (Phase.CANCELLED, "stopped by mnrun")
+
+
+def test_a_running_job_gets_a_signal_first(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    stop(run, "USR1", 30)
+    assert run.attempt().phase is Phase.SUCCEEDED
+    assert [call for call in run.slurm.calls if call[0] == "scancel"] == [
+        ["scancel", "--batch", "--signal=USR1", "12"]
+    ]
+
+
+def test_a_signal_that_is_ignored_is_followed_by_the_end(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    run.slurm.ignores = frozenset({"USR1"})
+    stop(run, "USR1", 30)
+    assert run.attempt().phase is Phase.CANCELLED
+    assert 30 <= run.clock.monotonic() < 40
+
+
+def test_a_job_that_does_not_end_is_reported(run: Run) -> None:
+    run.present()
+    run.slurm.run(run.job)
+    run.job.state = "COMPLETING"
+    run.slurm.ignores = frozenset({""})
+    with pytest.raises(Unknown, match=r"still COMPLETING on osk-gpu.*administrators"):
+        stop(run)
+    assert not run.attempt().settled
+
+
+def test_without_an_answer_nothing_is_called_stopped(run: Run) -> None:
+    run.present()
+    run.slurm.down = True
+    with pytest.raises(Unknown):
+        stop(run)
+    assert not run.attempt().settled
+
+
+def test_jobs_for_something_else_are_left_alone(run: Run) -> None:
+    run.present(labels={"owner": "user"})
+    outcome = stop(run, owner="ppo")
+    assert (outcome.action, outcome.why) == (
+        Action.NOTHING,
+        "Job 12 was left alone: it is in use, or was started for something else.",
+    )
+    assert stop(run, owner="user").action is Action.STOP
+
+
+def test_what_would_be_stopped_is_told_and_not_done(run: Run) -> None:
+    run.present()
+    outcome = absent(run.stage(spec={}), Only(), StopRule(), check=True)
+    assert (outcome.action, outcome.why) == (Action.STOP, "Would stop: job 12.")
+    assert run.slurm.count("scancel") == 0
+
+
+def test_a_job_that_ended_by_itself_needs_no_stop(run: Run) -> None:
+    run.present()
+    run.slurm.end(run.job, "COMPLETED")
+    assert stop(run).action is Action.NOTHING
+    assert run.attempt().phase is Phase.SUCCEEDED
+
+
+def test_the_job_of_a_cut_off_submission_is_stopped_too(run: Run) -> None:
+    run.present()
+    record = run.record()
+    record.attempts[0].job_id = ""
+    record.attempts[0].state, record.attempts[0].phase = "INTENT", Phase.UNKNOWN
+    run.stage().ledger.save(record)
+    assert re.search("job 12", stop(run).why)
+    assert run.job.state.startswith("CANCELLED")

@@ -1,0 +1,203 @@
+"""Checkpoints: what is whole, what is half-written, and whose they are."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.model.weights import (
+    INDEX,
+    hf_faults,
+    safetensors_fault,
+    torch_fault,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Record,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import (
+    MARKER,
+    owned,
+    take_over,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER, survey
+
+from tests.helpers.checkpoints import KINDS, rule, safetensors, write_hf, write_step
+
+
+def test_no_folder_has_no_checkpoint(tmp_path: Path) -> None:
+    assert survey(rule(tmp_path / "none"), hf=False) == (None, [])
+
+
+def test_the_newest_whole_step_is_found_by_number(tmp_path: Path) -> None:
+    for step in (9, 10, 100):
+        write_step(tmp_path, step)
+    (tmp_path / "global_step_x").mkdir()
+    found = survey(rule(tmp_path), hf=False)
+    assert (found.step, found.faults) == (100, [])
+    assert found.newest is not None
+    assert found.newest.path == tmp_path / "global_step_100"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+def test_a_step_with_a_bad_shard_is_passed_over(tmp_path: Path, kind: str, damage: str) -> None:
+    write_step(tmp_path, 1)
+    bad = write_step(tmp_path, 2) / f"{kind}_world_size_2_rank_1.pt"
+    if damage == "missing":
+        bad.unlink()
+    else:
+        bad.write_bytes(bad.read_bytes()[:-30] if damage == "cut" else b"")
+    found = survey(rule(tmp_path), hf=False)
+    assert found.step == 1
+    assert len(found.faults) == 1
+    assert str(bad) in found.faults[0]
+
+
+def test_a_step_that_the_trainer_had_not_finished_is_passed_over(tmp_path: Path) -> None:
+    write_step(tmp_path, 2)
+    write_step(tmp_path, 1)
+    found = survey(rule(tmp_path), hf=False)
+    assert found.step == 1
+    assert "half-written: the trainer had finished step 1" in found.faults[0]
+
+
+@pytest.mark.parametrize("tracker", ["", "abc", "12\n34"])
+def test_a_damaged_tracker_says_nothing(tmp_path: Path, tracker: str) -> None:
+    write_step(tmp_path, 2)
+    (tmp_path / TRACKER).write_text(tracker)
+    assert survey(rule(tmp_path), hf=False).step == 2
+
+
+def test_each_part_of_a_ppo_step_counts(tmp_path: Path) -> None:
+    parts = ("actor", "critic")
+    step = write_step(tmp_path, 3, parts)
+    found = survey(rule(tmp_path, *parts), hf=False).newest
+    assert found is not None
+    assert found.model == step / "actor" / "huggingface"
+    (step / "critic").rename(step / "gone")
+    assert survey(rule(tmp_path, *parts), hf=False) == (
+        None,
+        [f"{step / 'critic'} holds no shards"],
+    )
+
+
+def test_the_hugging_face_form_counts_if_asked_for(tmp_path: Path) -> None:
+    step = write_step(tmp_path, 3)
+    assert survey(rule(tmp_path, hf=True), hf=True).newest is None
+    assert survey(rule(tmp_path, hf=True), hf=False).step == 3
+    write_hf(step / "huggingface")
+    assert survey(rule(tmp_path, hf=True), hf=True).step == 3
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_whole_model_has_no_faults(tmp_path: Path, shards: int) -> None:
+    write_hf(tmp_path, shards)
+    assert hf_faults(tmp_path) == []
+
+
+def test_every_fault_of_a_model_is_named_at_once(tmp_path: Path) -> None:
+    write_hf(tmp_path, 3)
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "model-0-of-3.safetensors").unlink()
+    (tmp_path / "model-1-of-3.safetensors").write_bytes(safetensors()[:-4])
+    text = "\n".join(hf_faults(tmp_path))
+    for words in ("config.json is missing or damaged", "holds no tokenizer", "model-0-of-3"):
+        assert words in text
+    assert "it has 116 bytes, by its header it should have 120" in text
+
+
+@pytest.mark.parametrize("index", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": 3}'])
+def test_an_index_without_weights_is_a_fault(tmp_path: Path, index: str) -> None:
+    write_hf(tmp_path)
+    (tmp_path / INDEX).write_text(index)
+    assert hf_faults(tmp_path) == [f"{tmp_path / INDEX} names no weights"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"abc",
+        struct.pack("<Q", 2**40) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 8) + b'{"a": 1}',
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n",
+    ],
+)
+def test_what_is_no_safetensors_file_is_named(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(data)
+    assert "does not begin with a safetensors header" in safetensors_fault(path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    assert torch_fault(tmp_path / "a.pt") == f"{tmp_path / 'a.pt'} is missing"
+    assert safetensors_fault(tmp_path / "a") == f"{tmp_path / 'a'} is missing"
+    assert hf_faults(tmp_path / "m") == [f"{tmp_path / 'm'} is missing"]
+
+
+OURS, THEIRS = "a" * 64, "b" * 64
+
+
+def record(key: str) -> Record:
+    return Record("sft", "slurm", key, {"key": key})
+
+
+def test_a_folder_is_taken_over_once(tmp_path: Path) -> None:
+    place = rule(tmp_path / "checkpoints")
+    assert owned(place, OURS) is None
+    assert take_over(place, record(OURS), 0.0) == ""
+    assert json.loads((place.path / MARKER).read_text())["fingerprint"] == OURS
+    write_step(place.path, 1)
+    assert take_over(place, record(OURS), 0.0) == ""
+    assert owned(place, OURS) == place
+    assert owned(place, THEIRS) is None
+
+
+def test_two_specs_in_turn_never_mix(tmp_path: Path) -> None:
+    place = rule(tmp_path / "checkpoints")
+    for turn, key in enumerate([OURS, THEIRS, OURS, THEIRS]):
+        take_over(place, record(key), float(turn))
+        write_step(place.path, turn + 1)
+    assert sorted(path.name for path in place.path.glob("global*")) == [
+        "global_step_2",
+        "global_step_4",
+    ]
+    aside = owned(place, OURS)
+    assert aside is not None
+    assert aside.path == tmp_path / f"checkpoints.{OURS[:12]}"
+    assert sorted(path.name for path in aside.path.glob("global*")) == [
+        "global_step_1",
+        "global_step_3",
+    ]
+
+
+def test_a_name_that_is_taken_is_not_overwritten(tmp_path: Path) -> None:
+    place = rule(tmp_path / "checkpoints")
+    take_over(place, record(THEIRS), 0.0)
+    (tmp_path / f"checkpoints.{THEIRS[:12]}").mkdir()
+    (tmp_path / f"checkpoints.{THEIRS[:12]}" / "kept").touch()
+    take_over(place, record(OURS), 0.0)
+    assert (tmp_path / f"checkpoints.{THEIRS[:12]}" / "kept").exists()
+    assert len(list(tmp_path.glob(f"checkpoints.{THEIRS[:12]}-*"))) == 1
+
+
+@pytest.mark.parametrize("marker", ["", "{", "[]", '{"fingerprint": 3}', '{"fingerprint": "../x"}'])
+def test_a_damaged_marker_names_nobody(tmp_path: Path, marker: str) -> None:
+    place = rule(tmp_path / "checkpoints")
+    write_step(place.path, 1)
+    (place.path / MARKER).write_text(marker)
+    assert "unknown spec" in take_over(place, record(OURS), 0.0)
+    assert len(list(tmp_path.glob("checkpoints.unknown-*/global_step_1"))) == 1
+
+
+def test_a_crash_between_the_renames_loses_nothing(tmp_path: Path) -> None:
+    place = rule(tmp_path / "checkpoints")
+    take_over(place, record(OURS), 0.0)
+    write_step(place.path, 1)
+    place.path.rename(tmp_path / f"checkpoints.{OURS[:12]}")  # and then it was killed
+    assert "brought back" in take_over(place, record(OURS), 0.0)
+    assert (place.path / "global_step_1").is_dir()
