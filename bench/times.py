@@ -23,9 +23,12 @@ ROWS: dict[str, tuple[list[object], str]] = {
     "python -c pass": ([sys.executable, "-c", "pass"], ""),
     "mnrun --help": ([BIN / "mnrun", "--help"], "python -c pass"),
     EMPTY: ([BIN / "ansible-playbook", "bench/empty.yml", *SITE], ""),
-    "ansible-playbook all.yml, all done": ([BIN / "ansible-playbook", "all.yml", *SITE], EMPTY),
-    "mnrun all, all done": ([BIN / "mnrun", "all", *SITE], EMPTY),
-    "mnrun sandbox up, is up": ([BIN / "mnrun", "sandbox", "up"], EMPTY),
+    "ansible-playbook all.yml, nothing to do": (
+        [BIN / "ansible-playbook", "all.yml", *SITE],
+        EMPTY,
+    ),
+    "mnrun all, nothing to do": ([BIN / "mnrun", "all", *SITE], EMPTY),
+    "mnrun sandbox up, already up": ([BIN / "mnrun", "sandbox", "up"], EMPTY),
 }
 
 
@@ -45,7 +48,7 @@ def main() -> None:
     for _ in range(rounds):
         for name, (command, _) in ROWS.items():
             times[name].append(seconds(command))
-    print("| command | median s | from to s | ratio |\n|---|---|---|---|")
+    print("| command | median s | min max s | ratio |\n|---|---|---|---|")
     for name, (_, base) in ROWS.items():
         middle = statistics.median(times[name])
         ratio = f"{middle / statistics.median(times[base]):.1f} x {base}" if base else ""

@@ -14,7 +14,12 @@ from mnrun.help import epilog
 from mnrun.variables import read
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", ROOT / "README.ja.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "README.ja.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 OPTIONS = {
     name
     for path in ROOT.glob("roles/*/meta/argument_specs.yml")
@@ -61,3 +66,27 @@ def test_both_readmes_show_the_same_commands() -> None:
         [line.partition("  #")[0].strip() for line in shown(page)] for page in PAGES[:2]
     )
     assert english == japanese
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+LINKS = [
+    (page, target)
+    for page in sorted({*PAGES, *ROOT.glob("*.md")})
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    if "://" not in target
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "target"), LINKS, ids=lambda value: str(getattr(value, "name", value))
+)
+def test_a_link_leads_somewhere(page: Path, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    linked = page.parent / path if path else page
+    assert linked.exists()
+    assert not anchor or anchor in anchors(linked)
