@@ -23,6 +23,9 @@ demo: .venv/installed
 	@$(SUDO) $(BIN)/mnrun sandbox up
 	@$(SUDO) $(BIN)/mnrun all -i inventory/sandbox
 
+# A worker for each core; each takes one file after the other, in the order of collection.
+SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
+
 # One pytest for all tests, so that its last line counts them all. The sandbox comes up before it
 # and goes down after it, also when a test fails or somebody presses Ctrl-C.
 define ON_SANDBOX
@@ -52,7 +55,7 @@ lint: .venv/installed-dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
 
 unit: .venv/installed-dev
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest $(SIDE_BY_SIDE) tests/unit
 
 clean:
 	rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info *.tar.gz
