@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+import pytest
+
+from tests.sandbox.place import end_all
 
 
 def pytest_configure() -> None:
@@ -11,3 +16,9 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last thing where tests ran side by side: no cluster stays that a worker brought up."""
+    if config.getoption("numprocesses", None) and not os.geteuid():
+        end_all()

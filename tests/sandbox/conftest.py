@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -14,9 +15,17 @@ from typing import Any
 
 import pytest
 
+from .place import FIRST, PLACE, environments
+
+# For each program that a test starts: `mnrun -i inventory/sandbox` and the playbooks.
+os.environ["MNRUN_SANDBOX_DIR"] = str(PLACE)
+
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = Path(os.environ.get("MNRUN_SANDBOX_DIR", "/var/lib/mnrun-sandbox"))
 FIRST_UP = 1800.0  # seconds: packages and the training environment
+# The files that take longest, by docs/testing.md. The first one trains what others look at.
+LONGEST = ("test_main_path", "test_bad_input", "test_ray", "test_slurm_job", "test_publish",
+           "test_convert", "test_environment", "test_fetch", "test_closed_nodes",
+           "test_hub_publish")  # fmt: skip
 LMOD = ("lmod", "lua5.3", "lua-posix", "lua-term", "lua-filesystem", "lua-json", "lua-lpeg",
         "lua-bit32")  # fmt: skip
 LMOD_PATHS = r"/usr/(share/lmod|bin/lua|share/lua/|lib/[a-z0-9_-]+/lua/)"
@@ -88,12 +97,21 @@ def playbook(*arguments: str, timeout: float = 120) -> str:
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Cluster:
-    """The sandbox at the default place. It stays up: other tests, and people, use it too."""
+def sandbox() -> Iterator[Cluster]:
+    """This worker's sandbox. The first one stays up: people use it too, and the Makefile ends it.
+
+    Workers wait for each other: one installs the packages and the training environment.
+    """
     if os.geteuid():
         pytest.fail("tests of the sandbox need root: run `make test`, which uses sudo")
-    playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", timeout=FIRST_UP)
-    return Cluster(DEFAULT)
+    environments()
+    with (FIRST / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", timeout=FIRST_UP)
+    yield Cluster(PLACE)
+    if PLACE != FIRST:
+        playbook("playbooks/sandbox_down.yml", "-i", "inventory/sandbox")
+        shutil.rmtree(PLACE)
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +180,12 @@ def here(sandbox: Cluster, tmp_path: Path) -> Any:
     from .hub import Here
 
     return Here(Path(sandbox.run("readlink -f conda_env"), "bin", "python"), tmp_path / "here")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: workers side by side then end at the same time."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.hookimpl(wrapper=True)

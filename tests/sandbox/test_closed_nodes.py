@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from .conftest import ROOT, Cluster, playbook
+from .place import beside
 from .plays import play
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
@@ -26,7 +27,7 @@ RUN = "/home/mluser/test-closed"
 def closed(sandbox: Cluster) -> Iterator[Cluster]:
     """A second sandbox whose compute nodes let nobody but root in, with the first one's training
     environment."""
-    directory = Path(f"/tmp/mnrun-closed-{os.getpid()}")
+    directory = beside("closed")
     directory.mkdir()
     (directory / "envs").symlink_to(sandbox.directory / "envs")
     sandbox_is = ["-i", "inventory/sandbox", "-e", f"sandbox_dir={directory}"]

@@ -19,6 +19,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.sandbox.errors import 
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox.layout import Options
 
 from .conftest import ROOT, Cluster
+from .place import beside
 
 pytestmark = pytest.mark.sandbox
 
@@ -77,7 +78,7 @@ def command(pid: int) -> str:
 @pytest.fixture
 def own(sandbox: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
     """A second cluster beside the default one; it ends with the test."""
-    cluster = OwnCluster(Path(f"/tmp/mnrun-sandbox-{os.getpid()}"))
+    cluster = OwnCluster(beside("life"))
     before = links()
     yield cluster
     cluster.change("down")

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.sandbox
 
 RUN = "/home/mluser/test-gc"
 NODE = "osk-gpu95"
-FOLDER = "/tmp/mnrun-9-abcdef"
+OLD = 999_999  # a job of long ago: none of this cluster has that number
+FOLDER = f"/tmp/mnrun-{OLD}-abcdef"
 LOST = f"mnrun run={RUN} stage=ray fp=0123456789ab attempt=1 token=abcdef"
 # A Ray cluster's job as far as the ledger is concerned.
 OPTIONS = {
@@ -40,7 +41,7 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
     a_run_with_a_record()
     old = f"mkdir -p -m 700 {FOLDER}/ray; touch -d '1 hour ago' {FOLDER}"
     sandbox.run(old, NODE)
-    sandbox.run(f"cd {RUN}/.mnrun/ray/*/ && echo secret > token-9")
+    sandbox.run(f"cd {RUN}/.mnrun/ray/*/ && echo secret > token-{OLD}")
     stray = sandbox.submit(f"--output=/dev/null --comment='{LOST}' --wrap='sleep 600'")
     own = sandbox.submit("--output=/dev/null --wrap='sleep 600'")
 
@@ -48,7 +49,7 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
     assert found.code == 0, found.text
     expected = [
         f"job {stray}: its run {RUN} has no record of it",
-        "token-9: job 9 is over",
+        f"token-{OLD}: job {OLD} is over",
         f"folder {FOLDER} on {NODE}: the Ray cluster that it was of is dead",
         "Nothing was ended yet. To end it for good, add: --end",
     ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox import render
 
 from .faults import kill_node, record
+from .place import beside
 from .test_cluster_life import OwnCluster, assert_nothing_left
 from .test_torture import SHORT_QUIET, exactly_once
 from .torture import Torture, judged
@@ -62,7 +61,7 @@ class Outage(OwnCluster):
 @pytest.fixture
 def own() -> Iterator[Outage]:
     """A second cluster beside the default one; it ends with the test."""
-    cluster = Outage(Path(f"/tmp/mnrun-outage-{os.getpid()}"))
+    cluster = Outage(beside("outage"))
     yield cluster
     cluster.change("down")
     assert_nothing_left(cluster)

@@ -14,6 +14,7 @@ import pytest
 from .conftest import Cluster
 from .faults import kill_node, record, running
 from .mnrun import mnrun
+from .place import beside
 from .ray_runs import Run
 from .test_cluster_life import OwnCluster, assert_nothing_left
 from .test_continuation import PPO, PPO_SAVE, PPO_STEPS, folder, reach, trained_on
@@ -77,7 +78,7 @@ def test_a_training_ppo_is_cancelled(
 @pytest.fixture
 def three(sandbox: Cluster) -> Iterator[OwnCluster]:
     """A cluster of three nodes, with the training environment and the toy of the default one."""
-    cluster = OwnCluster(Path(f"/tmp/mnrun-three-{os.getpid()}"))
+    cluster = OwnCluster(beside("three"))
     home = os.path.realpath(sandbox.home / "conda_env")
     cluster.change(nodes=3, accounting=False, conda_env=home)
     for name in ("model", "data"):

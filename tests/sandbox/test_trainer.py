@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import DEFAULT as STATE
+from .place import environments
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "roles" / "sandbox" / "files"
@@ -43,7 +43,7 @@ def last_line(command: Sequence[str | Path], timeout: float = 300, **keywords: A
 def python() -> Path:
     """The training environment's Python; it is built here when `mnrun sandbox up` has not yet."""
     install = FILES / "env" / "install.py"
-    found = last_line(["/usr/bin/python3", install, "--root", STATE / "envs"], timeout=1800)
+    found = last_line(["/usr/bin/python3", install, "--root", environments()], timeout=1800)
     return Path(found["path"], "bin", "python")
 
 
