@@ -12,8 +12,21 @@ import subprocess
 import time
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils.base.errors import Invalid
+from ..module_utils.record.ray_head import HEAD_OPTIONS, Head
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "head": {"type": "dict", "required": True, "options": HEAD_OPTIONS},
+    "open": {"type": "bool", "default": False},
+    "ssh_args": {"type": "str", "default": ""},
+    "user": {"type": "str", "default": ""},
+    "key": {"type": "str", "default": ""},
+    "login": {"type": "str", "default": ""},
+    "seconds": {"type": "int", "default": 0},
+}
 _START = 30.0  # seconds for ssh to get through
 
 
@@ -23,11 +36,17 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """Forward until somebody has seen enough."""
         super().run(tmp, task_vars)
-        given = dict(self._task.args)
-        head = dict(given["head"])
-        port = _free_port(int(head["dashboard_port"]))
+        _, given = self.validate_argument_spec(argument_spec=OPTIONS)
+        try:
+            head = Head.of(given["head"])
+        except Invalid as error:
+            raise AnsibleActionFail(error.message) from error
         if self._task.check_mode:
             return {"changed": False, "skipped": True}
+        return self._forward(given, head)
+
+    def _forward(self, given: dict[str, Any], head: Head) -> dict[str, Any]:
+        port = _free_port(head.dashboard_port)
         ssh = subprocess.Popen(
             ssh_command(given, head, port),
             stdin=subprocess.DEVNULL,
@@ -38,39 +57,40 @@ class ActionModule(ActionBase):
         try:
             if not _answers(ssh, port):
                 ssh.terminate()
-                return {"failed": True, "msg": _why(ssh, str(head["host"]))}
+                return {"failed": True, "msg": _why(ssh, head.host)}
             for line in hints(given, head, port):
                 self._display.display(line)
-            code = ssh.wait(float(given.get("seconds", 0)) or None)
-            return {"failed": True, "msg": f"ssh to {head['host']} ended, exit code {code}."}
+            code = ssh.wait(given["seconds"] or None)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             return {"changed": False, "port": port}
+        else:
+            return {"failed": True, "msg": f"ssh to {head.host} ended, exit code {code}."}
         finally:
             ssh.terminate()
             ssh.wait(10)
 
 
-def ssh_command(given: dict[str, Any], head: dict[str, Any], port: int) -> list[str]:
+def ssh_command(given: dict[str, Any], head: Head, port: int) -> list[str]:
     """The ssh that forwards a port of this machine."""
     command = ["ssh", "-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes"]
     command += ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=15"]
-    command += ["-L", f"127.0.0.1:{port}:127.0.0.1:{head['dashboard_port']}"]
-    command += shlex.split(str(given.get("ssh_args") or ""))
-    if given.get("key"):
-        command += ["-i", str(given["key"])]
-    if given.get("user"):
-        command += ["-l", str(given["user"])]
-    return [*command, str(head["host"])]
+    command += ["-L", f"127.0.0.1:{port}:127.0.0.1:{head.dashboard_port}"]
+    command += shlex.split(given["ssh_args"])
+    if given["key"]:
+        command += ["-i", given["key"]]
+    if given["user"]:
+        command += ["-l", given["user"]]
+    return [*command, head.host]
 
 
-def hints(given: dict[str, Any], head: dict[str, Any], port: int) -> list[str]:
+def hints(given: dict[str, Any], head: Head, port: int) -> list[str]:
     """What the user has to know. The token's place, not the token."""
-    read = f"cat {shlex.quote(str(head['token_file']))}"
-    if given.get("login"):
+    read = f"cat {shlex.quote(head.token_file)}"
+    if given["login"]:
         read = f"ssh {given['login']} {shlex.quote(read)}"
-    asked = [] if head.get("open") else [f"[ray] it asks for a token; to read it: {read}"]
+    asked = [] if given["open"] else [f"[ray] it asks for a token; to read it: {read}"]
     return [
-        f"[ray] dashboard of job {head['job_id']} on {head['host']}: http://127.0.0.1:{port}",
+        f"[ray] dashboard of job {head.job_id} on {head.host}: http://127.0.0.1:{port}",
         *asked,
         "[ray] forwarding until you press Ctrl-C",
     ]

@@ -11,7 +11,7 @@ class ActionModule(Follow):
     """See `Follow`."""
 
     module = "mnrun.train.ray_job"
-    passed = ("address", "token_file")
+    passed = ("head",)
     continues = False  # a successor needs a Ray cluster first
     silence = 60.0  # the head may be gone for good; the login node knows how the job is
 

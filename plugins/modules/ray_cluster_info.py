@@ -77,27 +77,50 @@ digest:
   type: str
   returned: when a cluster was ever started
 head:
-  description: What the cluster published when all its nodes were up. Null while it is not up.
+  description: >-
+    How the head of the cluster is reached; null while not all of its nodes are up. As a whole, what
+    M(mnrun.train.ray_job) and M(mnrun.train.ray_dashboard) take as their option C(head).
   type: dict
   returned: success
   contains:
     host:
       description: Slurm's name of the head's node.
       type: str
-    address:
-      description: Where the dashboard and the job API listen, on the head's loopback only.
+      sample: osk-gpu94
+    ip:
+      description: IPv4 address at which the other nodes reach the head.
       type: str
-      sample: http://127.0.0.1:37174
-    gcs_address:
-      description: Where the other nodes reach the head.
+      sample: 10.94.0.94
+    gcs_port:
+      description: Port of Ray's GCS.
+      type: int
+      sample: 37173
+    dashboard_port:
+      description: Port of the dashboard and the job API, on the loopback of the head's node.
+      type: int
+      sample: 37174
+    job_id:
+      description: Id of the Slurm job that the cluster lives in.
       type: str
-      sample: 10.94.0.94:37173
+      sample: "12"
     token_file:
       description: File of mode 600 with the cluster's token, on the shared file system.
       type: str
-    job_id:
-      description: Id of the Slurm job.
-      type: str
+gcs_address:
+  description: Where the other nodes, and drivers on them, reach the head.
+  type: str
+  returned: when the cluster is up
+  sample: 10.94.0.94:37173
+dashboard_url:
+  description: Where the dashboard and the job API listen, as seen from the head's node.
+  type: str
+  returned: when the cluster is up
+  sample: http://127.0.0.1:37174
+cluster:
+  description: What else the cluster published about itself.
+  type: dict
+  returned: when the cluster is up
+  contains:
     nodes:
       description: Slurm's names of all nodes, the head first.
       type: list

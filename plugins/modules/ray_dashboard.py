@@ -15,11 +15,15 @@ description:
     shown and does not pass through Ansible.
 author: The mnrun authors
 version_added: 0.1.0
+extends_documentation_fragment: [mnrun.train.ray_head]
 options:
   head:
-    description: RV(mnrun.train.ray_cluster_info#module:head).
-    type: dict
     required: true
+  open:
+    description: >-
+      The cluster asks for no token (RV(mnrun.train.ray_cluster_info#module:cluster.open)).
+    type: bool
+    default: false
   ssh_args:
     description: Options of ssh to the head from this machine.
     type: str

@@ -9,24 +9,15 @@ short_description: A stage of a run as a Ray job, submitted once
 description:
   - Submits a bash script through Ray's job API on the head of a Ray cluster, follows it by its
     status there, and ends it.
-  - Runs on the head. Without O(address), on the login node, it can still tell what is left to do
+  - Runs on the head. Without O(head), on the login node, it can still tell what is left to do
     (C(check_mode)) and how an O(attempt) goes and ends, from the run's ledger and from Slurm.
   - The script records its own start and end, and its output goes to the shared file system, so that
     nothing is lost with the head. A job that was lost with its cluster gets a successor.
 author: The mnrun authors
 version_added: 0.1.0
-extends_documentation_fragment: [mnrun.train.stage, mnrun.train.folders]
+extends_documentation_fragment:
+  [mnrun.train.stage, mnrun.train.folders, mnrun.train.ray_head]
 options:
-  address:
-    description: Where the dashboard listens, as seen from the host that this runs on.
-    type: str
-    default: ""
-  token_file:
-    description:
-      - File of mode 600 that holds the cluster's token. Only its path is passed on.
-      - Beside it lies what the cluster's Slurm job published, which names that job.
-    type: path
-    default: ""
   script:
     description:
       - What the driver runs, for bash, without a first line C(#!). C($MNRUN_RECORD) is the folder
@@ -59,8 +50,7 @@ EXAMPLES = r"""
   mnrun.train.ray_job:
     run_dir: ~/training/multinode
     stage: ppo
-    address: "{{ ray_cluster_result.head.address }}"
-    token_file: "{{ ray_cluster_result.head.token_file }}"
+    head: "{{ ray_cluster_result.head }}"
     spec: {model: ~/model/Llama-3.2-1B-Instruct, epochs: 15}
     script: python -m verl.trainer.main_ppo
     output: ~/training/multinode/ppo/logs/%x.log
@@ -157,13 +147,13 @@ from ..module_utils.ray.backend import RayJob
 from ..module_utils.ray.connect import ray_backend
 from ..module_utils.record.contract import Backend, Request
 from ..module_utils.record.log_pattern import log_pattern
+from ..module_utils.record.ray_head import HEAD_OPTIONS
 from ..module_utils.slurm.backend import job_files
 from ..module_utils.stage.module import STAGE_OPTIONS, make_request, run_stage
 
 OPTIONS = {
     **STAGE_OPTIONS,
-    "address": {"type": "str", "default": ""},
-    "token_file": {"type": "path", "default": "", "no_log": False},
+    "head": {"type": "dict", "options": HEAD_OPTIONS},
     "script": {"type": "str"},
     "output": {"type": "str", "default": ""},
 }
@@ -179,15 +169,15 @@ def main() -> None:
     def make() -> tuple[Request, Backend]:
         given = module.params
         submits = given["state"] == "present" and given["attempt"] is None
-        if not given["address"] and submits and not module.check_mode:
-            raise Invalid("Without `address` this submits nothing: use check mode, or `attempt`.")
+        if not given["head"] and submits and not module.check_mode:
+            raise Invalid("Without `head` this submits nothing: use check mode, or `attempt`.")
         request = make_request(given, "ray", given["stage"])
         job = RayJob(
             script=given["script"] or "",
             files=job_files(given["files"]),
             output=log_pattern(given["output"], request.run_dir),
         )
-        return request, ray_backend(job, given["address"], given["token_file"], Clock())
+        return request, ray_backend(job, given["head"], Clock())
 
     run_stage(module, make)
 

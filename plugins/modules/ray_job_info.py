@@ -9,21 +9,12 @@ short_description: How the Ray jobs of a run are
 description:
   - Reads the run's ledger on the shared file system, asks the Ray head about jobs that may be
     alive, and reads their logs for the training's progress. Changes nothing.
-  - Runs on the head, or with O(address) empty on the login node. There it tells what the files and
-    Slurm say.
+  - Runs on the head, or without O(head) on the login node. There it tells what the files and Slurm
+    say.
 author: The mnrun authors
 version_added: 0.1.0
 extends_documentation_fragment:
-  [mnrun.train.info, mnrun.train.folders, mnrun.train.read_only]
-options:
-  address:
-    description: Where the dashboard listens, as seen from the host that this runs on.
-    type: str
-    default: ""
-  token_file:
-    description: File of mode 600 that holds the cluster's token. Only its path is passed on.
-    type: path
-    default: ""
+  [mnrun.train.info, mnrun.train.folders, mnrun.train.ray_head, mnrun.train.read_only]
 seealso:
   - module: mnrun.train.ray_job
   - module: mnrun.train.slurm_job_info
@@ -34,8 +25,7 @@ EXAMPLES = r"""
   mnrun.train.ray_job_info:
     run_dir: ~/training/multinode
     stage: ppo
-    address: "{{ ray_cluster_result.head.address }}"
-    token_file: "{{ ray_cluster_result.head.token_file }}"
+    head: "{{ ray_cluster_result.head }}"
   delegate_to: ray-head
 """
 
@@ -83,22 +73,19 @@ from ..module_utils.base.clock import Clock
 from ..module_utils.ray.backend import RayJob
 from ..module_utils.ray.connect import ray_backend
 from ..module_utils.record.contract import Backend, Record
+from ..module_utils.record.ray_head import HEAD_OPTIONS
 from ..module_utils.stage.module import INFO_OPTIONS, run_info
 from ..module_utils.stage.offline import RecordedBackend
 from ..module_utils.stage.status import BackendOf
 
 
 def main() -> None:
-    options = {
-        **INFO_OPTIONS,
-        "address": {"type": "str", "default": ""},
-        "token_file": {"type": "path", "default": "", "no_log": False},
-    }
+    options = {**INFO_OPTIONS, "head": {"type": "dict", "options": HEAD_OPTIONS}}
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     given = module.params
 
     def ray_or_recorded(_run_dir: Path, clock: Clock) -> BackendOf:
-        ray = ray_backend(RayJob(), given["address"], given["token_file"], clock)
+        ray = ray_backend(RayJob(), given["head"], clock)
 
         def choose(record: Record) -> Backend:
             return ray if record.kind == "ray" else RecordedBackend()

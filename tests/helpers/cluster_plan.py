@@ -11,8 +11,8 @@ def make_plan(**changes: Any) -> cluster_node.Plan:
     plan = cluster_node.Plan(
         job_id="12",
         head="osk-gpu94",
-        address="127.0.0.1",
-        port=37173,
+        ip="127.0.0.1",
+        gcs_port=37173,
         dashboard_port=37174,
         token_file="/shared/token-12",  # noqa: S106
         temp_dir="/tmp/mnrun-12-0a1b2c",

@@ -31,7 +31,7 @@ def test_a_colleague_does_not_get_in(new_run: Any) -> None:
         for address in _http(run):
             _refused(run, user, address)
     for given in ("RAY_AUTH_MODE=disabled", "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong"):
-        _grpc_refused(run, given, head["gcs_address"] if "gcs_address" in head else _gcs(head))
+        _grpc_refused(run, given, _gcs(head))
     assert run.sandbox.run(f"cat {head['token_file']}; true", "mluser2@login").endswith(
         "Permission denied"
     )
@@ -43,7 +43,7 @@ def test_a_colleague_does_not_get_in(new_run: Any) -> None:
 
 
 def _gcs(head: dict[str, Any]) -> str:
-    return f"{head['address']}:{head['gcs_port']}"
+    return f"{head['ip']}:{head['gcs_port']}"
 
 
 def _the_gate_measured_the_network(run: Run, head: dict[str, Any]) -> None:

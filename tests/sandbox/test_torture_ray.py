@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.record.ray_head import HEAD_OPTIONS
 
 from .conftest import Cluster
 from .ray_runs import Run
@@ -43,11 +44,8 @@ def ray_jobs(sandbox: Cluster, head: dict[str, Any]) -> list[dict[str, Any]]:
 def test_ray_job_killed_at_its_points(torture: Torture, ray: Run) -> None:
     ray.play("start")
     head = ray.head()
-    address = f"http://127.0.0.1:{head['dashboard_port']}"
-    options: dict[str, Any] = {
-        "node": head["host"],
-        "ray": {"address": address, "token_file": head["token_file"]},
-    }
+    told = {name: head[name] for name in HEAD_OPTIONS}
+    options: dict[str, Any] = {"node": head["host"], "ray": {"head": told}}
     cases = [
         {"id": f"ray-{scenario}-{number}", "scenario": scenario, "kill": {"point": point}}
         for scenario, step in (("submit", 2), ("stop", 3))

@@ -71,7 +71,7 @@ class RayRecords:
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
         """Refuse."""
-        raise Refused(f"{attempt.name} in {folder} needs a Ray head (address, token_file).")
+        raise Refused(f"{attempt.name} in {folder} needs a Ray head (head).")
 
     def find(self, folder: Path, attempt: Attempt) -> Found:
         """By the driver's own start record: for a plan, what did not start is not there."""
@@ -122,7 +122,7 @@ class RayRecords:
 
     def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002
         """Refuse."""
-        raise Refused(f"Ray job {attempt.job_id} can only be stopped on its head (address).")
+        raise Refused(f"Ray job {attempt.job_id} can only be stopped on its head (head).")
 
     def _log(self, folder: Path, attempt: Attempt) -> Path:
         if attempt.stdout:

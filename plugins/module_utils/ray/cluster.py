@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from ..base.errors import MnrunError
 from ..base.logfile import last_lines
 from ..record.contract import Attempt, Backend, Observation, Phase, Record
 from ..record.ledger import Ledger
+from ..record.ray_head import Published, read_head
 from ..stage.decide import ending
 from ..stage.describe import described, state_digest
 from ..stage.watch import TICK, Watch
 from ..trainer.telling import find_telling
-from .head import read_head
 
 _ERROR = "[ray] error: "  # how the cluster's own last words begin in the job's log
 _WORDS = 80  # lines of them at most
@@ -30,7 +30,7 @@ class Cluster:
     known: bool  # False: the attempt is as it was seen last
     detail: str  # for not known: why
     folder: Path
-    head: dict[str, Any] | None  # what it published, if it is up
+    published: Published | None  # about itself, if it is up
 
     @property
     def digest(self) -> str:
@@ -57,7 +57,7 @@ def wait_for_head(
     while True:
         cluster = _seen(record, attempt, folder, watch.look())
         over = cluster.attempt.settled or deadline.over()
-        if cluster.head or over or (seen and cluster.digest != seen):
+        if cluster.published or over or (seen and cluster.digest != seen):
             return cluster
         deadline.pause(TICK)
 
@@ -65,9 +65,10 @@ def wait_for_head(
 def _seen(record: Record, attempt: Attempt, folder: Path, observed: Observation) -> Cluster:
     # A job that is COMPLETING has published a head that is no more.
     running = observed.phase is Phase.RUNNING and observed.state == "RUNNING"
-    head = read_head(folder, attempt.job_id) if running else None
+    found = read_head(folder) if running else None
+    ours = found if found and found.head.job_id == attempt.job_id else None
     now = attempt.seen(observed)
-    return Cluster(record, now, observed.known, observed.detail, folder, head)
+    return Cluster(record, now, observed.known, observed.detail, folder, ours)
 
 
 def told(cluster: Cluster, now: float) -> dict[str, Any]:
@@ -76,12 +77,23 @@ def told(cluster: Cluster, now: float) -> dict[str, Any]:
     begin = attempt.intent_time if attempt.phase is Phase.QUEUED else attempt.start
     return {
         "stage": cluster.record.stage,
-        "head": cluster.head,
+        **_published(cluster.published),
         "known": cluster.known,
         "detail": cluster.detail,
         "seconds": (attempt.end or now) - (begin or attempt.intent_time),
         "digest": cluster.digest,
         **described(cluster.record, attempt, cluster.folder),
+    }
+
+
+def _published(found: Published | None) -> dict[str, Any]:
+    if found is None:
+        return {"head": None}
+    return {
+        "head": asdict(found.head),
+        "gcs_address": found.head.gcs_address,
+        "dashboard_url": found.head.dashboard_url,
+        "cluster": found.cluster,
     }
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Mapping
 
 from ..base.clock import Clock
 from ..base.process import run
+from ..record.ray_head import Head
 from ..slurm.client import SlurmClient
 from .backend import RayBackend, RayJob, RayRecords
 from .client import RayClient, http_transport
-from .head import Heads, ask_slurm, cluster_of
+from .head import Heads, ask_slurm
 
 
-def ray_backend(job: RayJob, address: str, token_file: str, clock: Clock) -> RayRecords:
-    """One that talks to the head at `address`; without an address, one that reads records only.
+def ray_backend(job: RayJob, given: Mapping[str, Any] | None, clock: Clock) -> RayRecords:
+    """One that talks to the head that a module was given; without one, it reads records only.
 
     Raises:
-        Invalid: the address is none.
+        Invalid: a value of the head is not of the form that it has to have.
     """
     slurm = SlurmClient(run, clock)
     head_over, heads = ask_slurm(slurm), Heads(slurm)
-    if not address:
+    if not given:
         return RayRecords(job, head_over, heads)
-    client = RayClient(http_transport(address, token_file))
-    return RayBackend(client, replace(job, cluster=cluster_of(token_file)), head_over, heads)
+    head = Head.of(given)
+    client = RayClient(http_transport(head.dashboard_url, head.token_file))
+    return RayBackend(client, replace(job, cluster=head.job_id), head_over, heads)

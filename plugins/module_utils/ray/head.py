@@ -1,11 +1,9 @@
-"""The head of a run's Ray cluster: what its Slurm job published, and whether it still counts."""
+"""Whether a published head still counts: Slurm knows of the job that it lives in."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
-from ..base.files import parse_json, read_text
 from ..record.contract import Observation
 from ..slurm.client import SlurmClient
 from ..slurm.nodes import lost_nodes
@@ -16,33 +14,6 @@ from ..slurm.parse import Row
 HeadOver = Callable[[str, float], "bool | None"]
 
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
-_NEEDED = ("job_id", "address", "dashboard_port", "gcs_port")
-
-
-def read_head(folder: Path, job_id: str = "") -> dict[str, Any] | None:
-    """What the Ray cluster with its record in `folder` published when it was really up.
-
-    With `job_id`: None if another job published it. The job's own end is not looked at.
-    """
-    head = parse_json(read_text(folder / "head.json") or "")
-    if not isinstance(head, dict) or not set(_NEEDED) <= set(head):
-        return None
-    if job_id and head["job_id"] != job_id:
-        return None
-    return {
-        **head,
-        "address": f"http://127.0.0.1:{head['dashboard_port']}",
-        "gcs_address": f"{head['address']}:{head['gcs_port']}",
-    }
-
-
-def cluster_of(token_file: str) -> str:
-    """The Slurm job id of the head whose token this is; empty if it is none of ours."""
-    if not token_file:
-        return ""
-    token = Path(token_file).expanduser()
-    head = read_head(token.parent)
-    return str(head["job_id"]) if head and head.get("token_file") == str(token) else ""
 
 
 def ask_slurm(client: SlurmClient) -> HeadOver:

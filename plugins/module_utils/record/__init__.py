@@ -1,3 +1,3 @@
 """What was submitted, and what jobs report of themselves: attempts, the ledger, start and end
-records. Imports base.
+records, the head of a Ray cluster. Imports base.
 """

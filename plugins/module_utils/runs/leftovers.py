@@ -7,16 +7,15 @@ there) is told and never ended.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..base.clock import Clock, Deadline
 from ..base.errors import Damaged, Unknown
-from ..base.files import names, read_text
+from ..base.files import names
 from ..record.ledger import Ledger, stages
+from ..record.ray_head import HEAD_FILE, read_head
 from ..slurm.client import SlurmClient
 from ..slurm.parse import Row
 from .leftover_folders import Folders
@@ -160,13 +159,8 @@ def _job_of(path: Path) -> str:
     token = re.fullmatch(r"token-(\d+)", path.name)
     if token:
         return token.group(1)
-    if path.name != "head.json":
-        return ""
-    try:
-        head: Any = json.loads(read_text(path) or "{}")
-        return str(head["job_id"])
-    except (ValueError, TypeError, KeyError):
-        return ""
+    found = read_head(path.parent) if path.name == HEAD_FILE else None
+    return found.head.job_id if found else ""
 
 
 def _look_on_nodes(run: Path, folders: Folders, found: Found, clock: Clock) -> None:

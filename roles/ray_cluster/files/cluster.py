@@ -126,8 +126,8 @@ def head_facts(plan: Plan, nodes: list[str], version: str) -> dict[str, Any]:
     return {
         "job_id": plan.job_id,
         "host": plan.head,
-        "address": plan.address,
-        "gcs_port": plan.port,
+        "ip": plan.ip,
+        "gcs_port": plan.gcs_port,
         "dashboard_port": plan.dashboard_port,
         "token_file": plan.token_file,
         "nodes": nodes,
@@ -206,8 +206,8 @@ def make_plan(record: Path, settings: Settings, network: Interface, ports: tuple
     return Plan(
         job_id=job_id,
         head=head,
-        address=network.address,
-        port=ports[0],
+        ip=network.address,
+        gcs_port=ports[0],
         dashboard_port=ports[1],
         token_file=str(record / f"token-{job_id}"),
         temp_dir=temp_dir(settings.temp_root, job_id),
@@ -241,7 +241,7 @@ def open_to_all(plan: Plan, nodes: int) -> str:
     where = (
         f"whoever is on {plan.head}"
         if nodes == 1
-        else f"whoever reaches {plan.address}:{plan.port}, or is on {plan.head},"
+        else f"whoever reaches {plan.ip}:{plan.gcs_port}, or is on {plan.head},"
     )
     return f"this Ray has no tokens: {where} can run programs as you (ray_cluster_allow_open)"
 

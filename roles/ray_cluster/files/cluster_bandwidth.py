@@ -97,7 +97,7 @@ def _command(plan: Plan, nodes: list[str], size: int, ranks: int, port: int) -> 
         "-B",
         str(Path(__file__).with_name("cluster_allreduce.py")),
         "nccl" if plan.gpus and has_real_gpus() else "gloo",
-        plan.address,
+        plan.ip,
         str(port),
         str(size),
         *nodes,

@@ -45,8 +45,8 @@ class Plan(NamedTuple):
 
     job_id: str
     head: str  # Slurm's name of the head's node
-    address: str  # of the head, as the workers reach it
-    port: int  # of the GCS
+    ip: str  # of the head, as the workers reach it
+    gcs_port: int
     dashboard_port: int
     token_file: str
     temp_dir: str  # the same path on each node, on a disk of its own; ours alone
@@ -91,8 +91,8 @@ def ray_command(plan: Plan, node: str, env: Mapping[str, str]) -> list[str]:
 def _head_options(plan: Plan) -> dict[str, object]:
     return {
         "head": True,
-        "node-ip-address": plan.address,
-        "port": plan.port,
+        "node-ip-address": plan.ip,
+        "port": plan.gcs_port,
         "include-dashboard": "true",
         "dashboard-host": "127.0.0.1",
         "dashboard-port": plan.dashboard_port,
@@ -104,8 +104,8 @@ def _head_options(plan: Plan) -> dict[str, object]:
 def _worker_options(plan: Plan, env: Mapping[str, str]) -> dict[str, object]:
     hint = env.get("NCCL_SOCKET_IFNAME", "")
     return {
-        "node-ip-address": choose(plan.interface, hint, plan.address).address,
-        "address": f"{plan.address}:{plan.port}",
+        "node-ip-address": choose(plan.interface, hint, plan.ip).address,
+        "address": f"{plan.ip}:{plan.gcs_port}",
     }
 
 

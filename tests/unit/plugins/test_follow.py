@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint impor
 from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import duration, line
 from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
+
+from tests.helpers.ray_heads import a_head
 
 Answer = dict[str, Any] | Exception
 
@@ -133,8 +136,8 @@ def test_each_change_is_shown_once_and_the_last_call_settles(make: Make) -> None
 
 
 def test_a_question_carries_what_was_seen_and_whose_record_it_is(make: Make) -> None:
-    head = {"address": "http://127.0.0.1:1", "token_file": "/t"}
-    stage = make(ray_job, wait=True, spec={"a": 1}, **head)
+    head = a_head(Path("/t"))
+    stage = make(ray_job, wait=True, spec={"a": 1}, head=head)
     stage.run(FIRST, info(RUNNING), info(ENDED), LAST)
     name, question = stage.calls[2]
     assert name == "ray_job_info"
@@ -142,7 +145,7 @@ def test_a_question_carries_what_was_seen_and_whose_record_it_is(make: Make) -> 
     assert question == {
         "run_dir": "~/run",
         "stage": "sft",
-        **head,
+        "head": head,
         "fingerprint": "f" * 64,
         "wait": True,
         "seen": RUNNING["digest"],

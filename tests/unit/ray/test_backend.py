@@ -290,9 +290,9 @@ def test_stop_asks_ray(ray: Ray, attempt: Attempt) -> None:
 
 
 def test_without_a_head_nothing_is_submitted_or_stopped(ray: Ray, attempt: Attempt) -> None:
-    with pytest.raises(Refused, match="address"):
+    with pytest.raises(Refused, match="head"):
         ray.records().submit(ray.folder, attempt)
-    with pytest.raises(Refused, match="address"):
+    with pytest.raises(Refused, match="head"):
         ray.records().stop(attempt, "")
 
 

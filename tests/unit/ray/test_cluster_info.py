@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import MnrunError
@@ -17,11 +15,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.ray.cluster import (
     told,
     wait_for_head,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ray.head import (
-    ask_slurm,
-    cluster_of,
-    read_head,
-)
+from ansible_collections.mnrun.train.plugins.module_utils.ray.head import ask_slurm
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Request
 from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
 from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import log_pattern
@@ -34,6 +28,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.context import S
 from ansible_collections.mnrun.train.plugins.module_utils.stage.present import present
 
 from tests.helpers.fake_slurm import FakeClock, FakeSlurm
+from tests.helpers.ray_heads import a_head, publish_head
 from tests.helpers.stage_run import HOSTILE
 
 SPEC = {"nodes": 2}
@@ -72,15 +67,7 @@ class Site:
         present(Stage(request, self.backend, self.ledger, self.clock))
 
     def publish(self, job_id: str = "12") -> None:
-        head = {
-            "job_id": job_id,
-            "host": "osk-gpu94",
-            "address": "10.94.0.94",
-            "gcs_port": 37173,
-            "dashboard_port": 37174,
-            "token_file": str(self.record_folder / f"token-{job_id}"),
-        }
-        (self.record_folder / "head.json").write_text(json.dumps(head))
+        publish_head(self.record_folder, job_id, nodes=["osk-gpu94", "osk-gpu95"])
 
     def run(self) -> None:
         self.slurm.run(self.slurm.jobs[-1])
@@ -106,10 +93,10 @@ def test_the_head_is_told_as_soon_as_it_is_published(site: Site) -> None:
     begun = site.clock.now()
     answer = told(site.wait(), site.clock.now())
     assert site.clock.now() - begun == pytest.approx(107, abs=12)
-    head: dict[str, Any] = answer["head"]
-    assert head["address"] == "http://127.0.0.1:37174"
-    assert head["gcs_address"] == "10.94.0.94:37173"
-    assert (head["host"], head["job_id"]) == ("osk-gpu94", "12")
+    assert answer["head"] == a_head(site.record_folder)
+    assert answer["dashboard_url"] == "http://127.0.0.1:37174"
+    assert answer["gcs_address"] == "10.94.0.94:37173"
+    assert answer["cluster"] == {"nodes": ["osk-gpu94", "osk-gpu95"]}
     assert answer["job"]["state"] == "RUNNING"
 
 
@@ -121,14 +108,14 @@ def test_slurm_is_asked_seldom_in_a_long_wait(site: Site) -> None:
 def test_what_another_job_published_is_never_told(site: Site) -> None:
     site.run()
     site.publish(job_id="11")
-    assert site.wait(seconds=30).head is None
+    assert site.wait(seconds=30).published is None
 
 
 def test_a_head_that_is_ending_is_not_told(site: Site) -> None:
     site.run()
     site.publish()
     site.slurm.jobs[-1].state = "COMPLETING"
-    assert site.wait(seconds=0).head is None
+    assert site.wait(seconds=0).published is None
 
 
 def test_no_answer_of_slurm_is_no_head(site: Site) -> None:
@@ -136,14 +123,14 @@ def test_no_answer_of_slurm_is_no_head(site: Site) -> None:
     site.publish()
     site.slurm.down = site.slurm.accounting_down = True
     cluster = site.wait(seconds=0)
-    assert (cluster.head, cluster.known) == (None, False)
+    assert (cluster.published, cluster.known) == (None, False)
 
 
 def test_news_end_the_wait_of_who_has_seen_something_else(site: Site) -> None:
     seen = site.wait(seconds=0).digest
     site.clock.after(50, site.run)
     cluster = site.wait(seen=seen)
-    assert cluster.head is None
+    assert cluster.published is None
     assert cluster.digest != seen
     assert cluster.attempt.state == "RUNNING"
 
@@ -169,20 +156,6 @@ def test_a_job_that_fails_before_ray_shows_its_log(site: Site) -> None:
 
 def test_a_cluster_that_lives_is_not_refused(site: Site) -> None:
     refuse_ended(site.wait(seconds=0))
-
-
-# ray_head
-
-
-def test_a_token_leads_to_its_cluster(site: Site) -> None:
-    site.publish()
-    assert cluster_of(str(site.record_folder / "token-12")) == "12"
-    assert cluster_of(str(site.record_folder / "token-11")) == ""
-    assert cluster_of("") == ""
-
-
-def test_no_head_published(tmp_path: Path) -> None:
-    assert read_head(tmp_path) is None
 
 
 def test_slurm_says_whether_a_head_is_over(site: Site) -> None:

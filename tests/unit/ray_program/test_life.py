@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.record.ray_head import read_head
 
 from tests.helpers.stage_run import HOSTILE
 
@@ -89,6 +90,9 @@ class Job:
     def until_up(self) -> dict[str, Any]:
         self.until((self.record / "head.json").exists)
         head: dict[str, Any] = json.loads((self.record / "head.json").read_text())
+        found = read_head(self.record)  # as the modules read it
+        assert found is not None
+        assert {**vars(found.head), **found.cluster} == head
         return head
 
     def until_not_whole(self, nodes: str, names: str, **settings: Any) -> None:
@@ -341,7 +345,7 @@ def test_a_folder_that_somebody_else_made_is_not_used(job: Job) -> None:
     assert job.end() == 0
     made.mkdir()
     plan = {
-        "job_id": "12", "head": "osk-gpu94", "address": "127.0.0.1", "port": 1, "dashboard_port": 2,
+        "job_id": "12", "head": "osk-gpu94", "ip": "127.0.0.1", "gcs_port": 1, "dashboard_port": 2,
         "token_file": "", "temp_dir": str(made), "log_dir": str(job.record), "gpus": 1,
         "options": {},
     }  # fmt: skip

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.ray_heads import a_head
+
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
 
@@ -24,9 +26,7 @@ DOWN = "slurm_job ray absent"
 
 AGAIN = {"action": "resubmitted", "changed": True}
 STARTED = {"action": "submitted", "changed": True}
-A_HEAD = {
-    "head": {"host": "n1", "address": "http://127.0.0.1:1", "token_file": "/t", "job_id": "7"}
-}
+A_HEAD = {"head": a_head(Path("/t"), "7")}
 DONE = {"action": "submitted", "changed": True, "attempt": 2, "output": {"step": 20}}
 CUT_OFF = {"failed": True, "attempt": 1, "msg": "Cut off.", "output": None, "goes_on": False}
 LOST = {"failed": True, "attempt": 1, "msg": "There was no connection.", "lost": True}
@@ -60,7 +60,7 @@ class Role:
             cwd=self.scratch,
             env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(self.scratch),
                  "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "MNRUN_STUB": str(self.scratch)},
-            capture_output=True, text=True, timeout=100, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert (self.scratch / "calls.jsonl").exists(), done.stdout + done.stderr
         calls = (self.scratch / "calls.jsonl").read_text().splitlines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -21,6 +20,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import L
 from ansible_collections.mnrun.train.plugins.module_utils.runs.leftover_folders import Folders
 from ansible_collections.mnrun.train.plugins.module_utils.runs.leftovers import end, find
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+
+from tests.helpers.ray_heads import publish_head
 
 HEADER = "JOBID|STATE|REASON|START_TIME|NODELIST|NAME|COMMENT"
 SPEC = {"stage": "ray"}
@@ -122,7 +123,7 @@ def look(site: Site, run: Path) -> tuple[list[str], list[str]]:
 
 def test_nothing_is_left_of_a_run_that_lives(site: Site, run_dir: Path) -> None:
     folder = record(run_dir, attempt("7"))
-    (folder / "head.json").write_text(json.dumps({"job_id": "7"}))
+    publish_head(folder, "7")
     (folder / "token-7").write_text("secret")
     site.jobs = {"7": comment(run_dir, "t7"), "8": "somebody's own", "9": ""}
     assert look(site, run_dir) == ([], [])
@@ -130,7 +131,7 @@ def test_nothing_is_left_of_a_run_that_lives(site: Site, run_dir: Path) -> None:
 
 def test_what_no_ledger_has_open_is_found(site: Site, run_dir: Path, tmp_path: Path) -> None:
     folder = record(run_dir, attempt("7", Phase.FAILED))
-    (folder / "head.json").write_text(json.dumps({"job_id": "6"}))
+    publish_head(folder, "6")
     (folder / "token-6").write_text("secret")
     gone = tmp_path / "gone"
     site.jobs = {

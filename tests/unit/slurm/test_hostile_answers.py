@@ -16,12 +16,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.logfile import cl
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
 from ansible_collections.mnrun.train.plugins.module_utils.ray.backend import RayBackend, RayJob
 from ansible_collections.mnrun.train.plugins.module_utils.ray.client import Answer, RayClient
-from ansible_collections.mnrun.train.plugins.module_utils.ray.head import (
-    Heads,
-    ask_slurm,
-    cluster_of,
-    read_head,
-)
+from ansible_collections.mnrun.train.plugins.module_utils.ray.head import Heads, ask_slurm
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Attempt,
     Phase,
@@ -33,6 +28,11 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.job_report impo
     read_start,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.record.ray_head import (
+    HEAD_OPTIONS,
+    Head,
+    read_head,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.slurm import capacity as preflight_slurm
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
     SlurmBackend,
@@ -56,6 +56,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.fake_slurm import FakeClock
+from tests.helpers.ray_heads import a_head
 from tests.helpers.slurm_answers import HISTORY_HEAD, QUEUE_HEAD, SHOWN
 from tests.helpers.training_logs import PPO, SFT
 
@@ -241,10 +242,10 @@ KEYS = [
     "exit_code",
     "start",
     "end",
+    *HEAD_OPTIONS,
     "address",
-    "dashboard_port",
-    "gcs_port",
-    "token_file",
+    "nodes",
+    "allreduce",
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
@@ -343,17 +344,15 @@ def test_a_damaged_record_is_right_or_refused(tmp_path: Path, data: st.DataObjec
     assert record == RECORD
 
 
-HEAD = json.dumps({"job_id": "9", "address": "10.0.0.1", "dashboard_port": 1, "gcs_port": 2,
-                   "token_file": "/t"})  # fmt: skip
+HEAD = json.dumps({**a_head(Path("/run/.mnrun/ray/0a1b2c"), "9"), "nodes": ["n1"], "gpus": 2})
 
 
 @HOSTILE
 @given(damaged(HEAD) | FILES)
 def test_a_head_that_is_not_whole_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "head.json").write_text(text, "utf-8", "surrogatepass")
-    head = read_head(tmp_path)
-    assert head is None or set(json.loads(HEAD)) <= set(head) | {"token_file"}
-    assert cluster_of(str(tmp_path / "token")) in ("", "9")
+    found = read_head(tmp_path)
+    assert found is None or found.head == Head.of(vars(found.head))
 
 
 @HOSTILE
