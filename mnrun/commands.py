@@ -59,7 +59,7 @@ COMMANDS = {
             trains=True,
         ),
         Command("environment", "set up and verify modules and conda environment", "environment"),
-        Command("data", "check model, data, options and Slurm requests", "data_check"),
+        Command("preflight", "check model, data, options and Slurm requests", "preflight"),
         Command(
             "fetch", "model and data from the Hugging Face Hub, as the trainers read them", "fetch"
         ),
@@ -151,7 +151,7 @@ GROUPS = {
 
 ALIASES = {
     "step_2_0": ("environment",),
-    "step_2_1": ("data",),
+    "step_2_1": ("preflight",),
     "step_2_2_setup": ("sft", "--check", "--diff"),
     "submit_sft": ("sft",),
     "step_3_0_setup": ("ray", "start", "--check", "--diff"),
@@ -161,6 +161,8 @@ ALIASES = {
     "stop_ray": ("ray", "stop"),
     "step_3_3": ("convert",),
     "step_3_4": ("publish",),
+    "data": ("preflight",),
 }
 """The steps of the script that mnrun replaces, and what each is now. The set-up steps made
-folders and scripts; their stage does so itself now, so they show what it will make."""
+folders and scripts; their stage does so itself now, so they show what it will make. `data` is what
+`preflight` was called before it checked more than data."""

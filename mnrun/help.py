@@ -20,7 +20,7 @@ exit codes:
   0 the work is done   1 it is not, and the output says why
   2 the command line is wrong, nothing was started   130 interrupted
 
-names of the script that mnrun replaces, and what each runs now:
+names of the script that mnrun replaces, old names, and what each runs now:
 {aliases}
 
 examples:

@@ -25,16 +25,16 @@ class ActionModule(PatientAction):
             return self.call(MODULE, arguments, task_vars)
         arguments.setdefault("stage", "ray")
         deadline = time.monotonic() + float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
-        seen = "nothing yet"
+        since = "nothing yet"
         while True:
             left = max(1, int(deadline - time.monotonic()))
             last = left <= _QUESTION
-            question = {"seen": "" if last else seen, "wait_timeout": min(left, _QUESTION)}
+            question = {"since": "" if last else since, "wait_timeout": min(left, _QUESTION)}
             answer = self.call_patiently(MODULE, {**arguments, **question}, task_vars)
             if answer.get("failed"):
                 return answer
-            if answer["digest"] != seen:
-                seen = answer["digest"]
+            if answer["digest"] != since:
+                since = answer["digest"]
                 self.say(arguments["stage"], answer["msg"])
             if answer["head"] or answer.get("excluded"):
                 return answer

@@ -33,7 +33,7 @@ class ActionModule(PatientAction):
         while not ended:  # and once more after the end, for what was written last
             entry = answer["stages"][0]
             ended = entry["job"]["phase"] in ENDED
-            more = {"wait": True, "seen": entry["digest"], "log_offset": entry["log"]["offset"]}
+            more = {"wait": True, "since": entry["digest"], "log_offset": entry["log"]["offset"]}
             answer = self.call_patiently(MODULE, {**arguments, **more}, task_vars)
             if answer.get("failed"):
                 return answer

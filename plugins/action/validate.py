@@ -22,6 +22,8 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Options that every role shares.
 _SITE = "mnrun"
+# Roles that have another name now; the options kept theirs behind the role's.
+_RENAMED_ROLES = {"data_check": "preflight"}
 # A value that follows from what a task of the play will find cannot be judged before it.
 _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
 
@@ -88,6 +90,9 @@ class ActionModule(ActionBase):
         known = {name for options in specs.values() for name in options}
         internal = {name for role in specs for name in self._load(role, "vars/main.yml")}
         for name in sorted(set(given) - known - internal):
+            renamed = _renamed(name)
+            if renamed:
+                yield f"{name}{_at(given[name])}: is called {renamed} now; rename it"
             role = _owner(name, specs)
             if role and not name.endswith("_result"):
                 likely = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
@@ -159,6 +164,16 @@ def _placeholder_faults(
 def _owner(name: str, roles: Mapping[str, Any]) -> str:
     owners = [role for role in [*roles, _SITE] if name.startswith(f"{role}_")]
     return max(owners, key=len, default="")
+
+
+def _renamed(name: str) -> str:
+    """What an option of a role that was renamed is called now; empty for any other name."""
+    news = (
+        f"{new}{name[len(old) :]}"
+        for old, new in _RENAMED_ROLES.items()
+        if name.startswith(f"{old}_")
+    )
+    return next(news, "")
 
 
 def _help(role: str) -> str:

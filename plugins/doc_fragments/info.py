@@ -19,10 +19,10 @@ options:
     type: str
     default: ""
   wait:
-    description: Answer when there is something else to tell than what was O(seen).
+    description: Answer when there is something else to tell than what was O(since).
     type: bool
     default: false
-  seen:
+  since:
     description: C(digest) of the last answer. Empty to be answered at once.
     type: str
     default: ""
@@ -30,7 +30,7 @@ options:
     description: Seconds after which to answer even if nothing is new.
     type: int
     default: 30
-  pace:
+  min_interval:
     description: Seconds during which a new training step alone is no reason to answer.
     type: float
     default: 0.0

@@ -44,8 +44,8 @@ options:
     description: Kept with the record and returned; they do not belong to the spec.
     type: dict
     default: {}
-  only_labels:
-    description: With O(state=absent), leave jobs alone whose labels do not hold all of these.
+  match_labels:
+    description: With O(state=absent), stop only jobs whose labels hold all of these.
     type: dict
     default: {}
   files:

@@ -28,7 +28,7 @@ options:
     description: Seconds to wait at most, the time in the queue included.
     type: int
     default: 604800
-  seen:
+  since:
     description: >-
       With O(wait), answer also when RV(digest) is another one than this, or when the time is over.
     type: str
@@ -182,7 +182,7 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
         return {"head": None, "msg": "No Ray cluster was started for this run yet."}
     backend = SlurmBackend(SlurmClient(run, clock), SlurmJob(run_dir, stage))
     seconds = given["wait_timeout"] if given["wait"] else 0.0
-    cluster = wait_for_head(ledger, record, backend, clock, seconds, given["seen"])
+    cluster = wait_for_head(ledger, record, backend, clock, seconds, given["since"])
     answer = told(cluster, clock.now())
     answer["msg"] = line(answer)
     if given["wait"] and answer["head"] is None:
@@ -190,7 +190,7 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
         if spare:
             return {**answer, **spare}
         refuse_ended(cluster)
-        if not given["seen"]:
+        if not given["since"]:
             raise Refused(
                 f"The Ray cluster is not up after {seconds:.0f} s (wait_timeout): {answer['msg']}. "
                 "It was left alone; run the same again to come back to it."
@@ -218,7 +218,7 @@ def main() -> None:
         "stage": {"type": "str", "default": "ray"},
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "int", "default": 604800},
-        "seen": {"type": "str", "default": ""},
+        "since": {"type": "str", "default": ""},
         "relaunch": {"type": "bool", "default": False},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)

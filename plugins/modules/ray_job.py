@@ -120,10 +120,10 @@ cause:
   type: dict
   returned: failure of the job
   sample:
-    word: time_limit
+    code: time_limit
     title: the job's time limit
     advice: Allow more time, or save more often.
-goes_on:
+retryable:
   description: >-
     The cause is not the training's fault, and another attempt is to be made by itself.
   type: bool

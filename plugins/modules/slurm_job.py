@@ -52,15 +52,16 @@ options:
       ended, O(state=present) starts it anew.
     type: bool
     default: false
-  unless_used_by:
+  unless_in_use_by:
     description: >-
       With O(state=absent), leave a job alone while an attempt of this stage runs in it, or may be
       about to.
     type: str
     default: ""
-  only_once_used:
+  if_used:
     description: >-
-      With O(unless_used_by), also leave a job alone in which that stage has not run yet.
+      With O(unless_in_use_by), stop a job only if that stage has run in it; leave one alone that it
+      has not used yet.
     type: bool
     default: false
 seealso:
@@ -86,7 +87,7 @@ EXAMPLES = r"""
     run_dir: ~/training/multinode
     stage: ray
     state: absent
-    only_labels: {owner: ppo}
+    match_labels: {owner: ppo}
     stop_signal: TERM
     stop_timeout: 30
 """
@@ -157,10 +158,10 @@ cause:
   type: dict
   returned: failure of the job
   sample:
-    word: time_limit
+    code: time_limit
     title: the job's time limit
     advice: Allow more time, or save more often.
-goes_on:
+retryable:
   description: >-
     The cause is not the training's fault, and another attempt is to be made by itself.
   type: bool
@@ -197,8 +198,8 @@ OPTIONS = {
     "output": {"type": "str", "default": ""},
     "error": {"type": "str", "default": ""},
     "service": {"type": "bool", "default": False},
-    "unless_used_by": {"type": "str", "default": ""},
-    "only_once_used": {"type": "bool", "default": False},
+    "unless_in_use_by": {"type": "str", "default": ""},
+    "if_used": {"type": "bool", "default": False},
 }
 
 

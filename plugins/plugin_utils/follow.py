@@ -36,7 +36,7 @@ class Follow(PatientAction):
     passed: ClassVar[tuple[str, ...]] = ()
     """Options beside run_dir and stage that the module's read-only twin needs as well."""
     continues: ClassVar[bool] = True
-    """After an end that a successor cures (`goes_on`), the module is called once more; False: the
+    """After an end that a successor cures (`retryable`), the module is called once more; False: the
     play has something to do before."""
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Follow(PatientAction):
         arguments = dict(self._task.args)
         if not self._waits(arguments):
             answer = self.call(self.module, arguments, task_vars)
-            if answer.get("goes_on"):
+            if answer.get("retryable"):
                 self._say_all(arguments["stage"], answer)
             return answer
         if arguments.get("attempt") is not None:
@@ -66,7 +66,7 @@ class Follow(PatientAction):
         kept = {name: first[name] for name in _KEPT if name in first}
         while True:
             final = self._follow(arguments, attempt, task_vars, begun)
-            if not (self.continues and final.get("goes_on")):
+            if not (self.continues and final.get("retryable")):
                 return {"attempt": attempt.get("attempt"), **final, **kept}
             self._say_all(stage, final)
             attempt = self.call_patiently(self.module, {**arguments, "wait": False}, task_vars)
@@ -90,19 +90,19 @@ class Follow(PatientAction):
     ) -> dict[str, Any]:
         """Show news until the attempt ends or the time is over; returns the module's last word."""
         limit = float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
-        stage, seen = arguments["stage"], ""
+        stage, since = arguments["stage"], ""
         while time.monotonic() - begun < limit:
             elapsed = time.monotonic() - begun
-            question = self._question(arguments, first, seen, min(_QUESTION, limit - elapsed))
-            question["pace"] = min(30.0, max(2.0, elapsed / 20))
+            question = self._question(arguments, first, since, min(_QUESTION, limit - elapsed))
+            question["min_interval"] = min(30.0, max(2.0, elapsed / 20))
             answer = self.call_patiently(f"{self.module}_info", question, task_vars)
             if answer.get("failed"):
                 return answer
             entry: dict[str, Any] = next(iter(answer["stages"]), {})
             if entry.get("attempt") != first["attempt"]:
                 break  # somebody else went on with this stage
-            if entry["digest"] != seen:
-                seen = entry["digest"]
+            if entry["digest"] != since:
+                since = entry["digest"]
                 self.say(stage, line(entry))
             if entry["job"]["phase"] in ENDED:
                 break
@@ -111,13 +111,13 @@ class Follow(PatientAction):
         return self.call_patiently(self.module, last, task_vars)
 
     def _question(
-        self, arguments: dict[str, Any], first: dict[str, Any], seen: str, seconds: float
+        self, arguments: dict[str, Any], first: dict[str, Any], since: str, seconds: float
     ) -> dict[str, Any]:
         names = ("run_dir", "stage", *self.passed)
         return {
             **{name: arguments[name] for name in names if name in arguments},
             "fingerprint": first["fingerprint"],
             "wait": True,
-            "seen": seen,
+            "since": since,
             "wait_timeout": max(1, int(seconds)),
         }

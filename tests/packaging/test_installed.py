@@ -166,7 +166,7 @@ def test_every_playbook_is_found_by_its_name(installed: Installed, inventory: st
 def test_the_whole_workflow_is_listed(installed: Installed, inventory: str) -> None:
     words = ["mnrun.train.all", "-i", inventory, "--list-tasks"]
     output = installed.run("ansible-playbook", *words)
-    for role in ("environment", "data_check", "sft", "ppo"):
+    for role in ("environment", "preflight", "sft", "ppo"):
         assert f"mnrun.train.{role} : " in output
 
 

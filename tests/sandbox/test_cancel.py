@@ -40,7 +40,7 @@ def test_scancel_by_hand_is_told_and_not_undone(stage: Stage) -> None:
         stage.sandbox.run(f"scancel {job}")
         answer = call.result(60)
     assert answer["failed"]
-    assert (answer["cause"]["word"], answer["goes_on"]) == ("cancelled", False)
+    assert (answer["cause"]["code"], answer["retryable"]) == ("cancelled", False)
     assert "Run the same again to go on." in answer["msg"]
     assert len(stage.names()) == 1
 
@@ -53,7 +53,7 @@ def test_mnrun_cancel_ends_it_and_says_by_whom(stage: Stage) -> None:
     assert (run.code, run.changed) == (0, 1), run.text
     assert f"sft: Stopped: job {job}. It ended as CANCELLED." in run.text
     assert stage.sandbox.run(f"squeue -h -j {job} -t all -o %T", check=False) == "CANCELLED"
-    assert (answer["cause"]["word"], answer["goes_on"]) == ("cancelled_here", False)
+    assert (answer["cause"]["code"], answer["retryable"]) == ("cancelled_here", False)
     assert "cancelled by you with `mnrun cancel`" in answer["msg"]
     assert len(stage.names()) == 1
 

@@ -81,7 +81,7 @@ def test_by_a_compute_node_once(site: Site) -> None:
     assert first.code == 0, first.text
     assert first.changed >= 1
     assert site.has_model()
-    checked = site.mnrun("data")
+    checked = site.mnrun("preflight")
     assert checked.code == 0, checked.text
 
     site.hub.forget()
@@ -116,7 +116,7 @@ def test_by_the_controller(site: Site, tmp_path: Path, monkeypatch: pytest.Monke
         )
     assert run.code == 0, run.text
     assert site.has_model()
-    checked = site.mnrun("data")
+    checked = site.mnrun("preflight")
     assert checked.code == 0, checked.text
 
 
@@ -124,10 +124,10 @@ def test_the_check_of_the_data_fetches_when_told_to(site: Site) -> None:
     """A raw GSM8K in its place is refused, with what to do; or converted, and then accepted."""
     train = site.folder / "data" / "train.parquet"
     train.write_bytes(site.raw["train.parquet"])
-    refused = site.mnrun("data")
+    refused = site.mnrun("preflight")
     assert refused.code == 1
     assert "mnrun fetch" in refused.text, refused.text
-    run = site.mnrun("data", data_check_fetch=True, mnrun_hub_place="login")
+    run = site.mnrun("preflight", preflight_fetch=True, mnrun_hub_place="login")
     assert run.code == 0, run.text
     assert train.with_name("train.parquet.raw").read_bytes() == site.raw["train.parquet"]
 

@@ -60,7 +60,7 @@ def plan(sandbox: Cluster, tmp_path: Path, hub: Hub) -> dict[str, Any]:
 
 
 def checked(sandbox: Cluster, plan: dict[str, Any]) -> dict[str, Any]:
-    """What data_check says of the files, for a PPO and an SFT that read them."""
+    """What preflight says of the files, for a PPO and an SFT that read them."""
     train, test = (file["target"] for file in plan["data"]["files"])
     files = [f"data.train_files=['{train}']", f"data.val_files=['{test}']"]
     sft = ["data.prompt_key=extra_info", "data.response_key=extra_info", "data.train_batch_size=4",

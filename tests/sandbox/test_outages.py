@@ -228,8 +228,8 @@ def test_jobs_that_slurmctld_has_forgotten(
     forgotten()
     answer = own.call({**stays, "attempt": 1, "wait": True})
     assert answer["job"]["state"] == ("CANCELLED" if accounting else "FAILED")
-    assert answer["cause"]["word"] == "cancelled"
-    assert not answer["goes_on"]
+    assert answer["cause"]["code"] == "cancelled"
+    assert not answer["retryable"]
 
     assert own.works.count("begin") == 6
     assert own.submit("--output=/dev/null", "--wrap=true") == "9", "eight were submitted before"

@@ -147,7 +147,7 @@ def test_a_live_job_is_attached_to_defended_and_stopped_in_order(stage: Stage) -
     refused = stage.call(STAYS, spec={"lr": 0.2})
     assert refused["failed"]
     assert "lr: 0.1 -> 0.2" in refused["msg"]
-    assert stage.call(state="absent", only_labels={"owner": "user"})["changed"] is False
+    assert stage.call(state="absent", match_labels={"owner": "user"})["changed"] is False
 
     stopped = stage.call(state="absent", stop_signal="USR1", stop_timeout=20)
     assert (stopped["action"], stopped["changed"]) == ("stopped", True)

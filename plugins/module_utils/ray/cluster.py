@@ -45,9 +45,9 @@ def newest(ledger: Ledger) -> Record | None:
 
 
 def wait_for_head(
-    ledger: Ledger, record: Record, backend: Backend, clock: Clock, seconds: float, seen: str = ""
+    ledger: Ledger, record: Record, backend: Backend, clock: Clock, seconds: float, since: str = ""
 ) -> Cluster:
-    """Wait until the head is up or the job over; with `seen`, for another digest than that too."""
+    """Wait until the head is up or the job over; with `since`, for another digest than that too."""
     deadline = Deadline(clock, seconds)
     folder = ledger.folder(record.fingerprint)
     attempt = record.attempts[-1]
@@ -57,7 +57,7 @@ def wait_for_head(
     while True:
         cluster = _seen(record, attempt, folder, watch.look())
         over = cluster.attempt.settled or deadline.over()
-        if cluster.published or over or (seen and cluster.digest != seen):
+        if cluster.published or over or (since and cluster.digest != since):
             return cluster
         deadline.pause(TICK)
 

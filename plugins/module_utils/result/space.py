@@ -44,7 +44,7 @@ def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = 
         f"{'; '.join(short)}: too little for {to_come} x {_size(rule.step_bytes)} of checkpoints. "
         f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep; or, 2 or more, "
         "trainer.max_ckpt_to_keep, for PPO max_actor_ckpt_to_keep and max_critic_ckpt_to_keep), or "
-        "save more seldom (trainer.save_freq). If the estimate is wrong: data_check_space=false."
+        "save more seldom (trainer.save_freq). If the estimate is wrong: preflight_space=false."
     )
 
 

@@ -17,8 +17,8 @@ from ..record.contract import GONE, Attempt, Observation, Phase
 class Cause(Enum):
     """A cause: its name in results, its words, what to do, and whether a successor cures it."""
 
-    def __init__(self, word: str, title: str, advice: str, passing: bool = False) -> None:
-        self.word = word
+    def __init__(self, code: str, title: str, advice: str, passing: bool = False) -> None:
+        self.code = code
         self.title = title
         self.advice = advice
         self.passing = passing  # not the training's fault: the same again, from the checkpoint
@@ -66,7 +66,7 @@ class Cause(Enum):
     OPTION = (
         "option",
         "an option that the trainer does not take",
-        "Mend it in the site's options or in the overrides; `mnrun data` checks them beforehand.",
+        "Correct it in the site's options or the overrides; `mnrun preflight` checks them first.",
     )
     DISK = (
         "disk",

@@ -92,7 +92,7 @@ def _told(stage: Stage, number: int) -> Outcome:
         # A node may be called down only now: to be told, though it was settled without.
         attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
     judged = verdict(stage.request, record, attempt, outcome.cause)
-    outcome.goes_on = judged.goes_on
+    outcome.retryable = judged.retryable
     outcome.problem = _problem(outcome, judged)
     return outcome
 
@@ -115,7 +115,7 @@ def _problem(outcome: Outcome, judged: Verdict) -> str:
     attempt, telling = outcome.attempt, outcome.telling
     if telling and telling.line and outcome.cause not in _FROM_OUTSIDE:
         lines.append(telling.line)
-    if outcome.cause and outcome.cause.advice and not outcome.goes_on:
+    if outcome.cause and outcome.cause.advice and not outcome.retryable:
         lines.append(f"What to do: {outcome.cause.advice}")
     paths = ", ".join(str(path) for path in attempt.log_paths) if attempt else ""
     if telling:
@@ -144,7 +144,7 @@ def _reasons(outcome: Outcome) -> list[str]:
 def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
     step = outcome.attempt.last_step if outcome.attempt else None
     reached = outcome.attempt.reached if outcome.attempt else None
-    if judged.goes_on:
+    if judged.retryable:
         where = f"goes on from step {step}" if step else "begins anew: there is no checkpoint yet"
         if step and reached and reached > step:
             where += f"; {reached} had been trained"

@@ -145,10 +145,10 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
         )
     # What has no checkpoints is made anew.
     step = (last.last_step or 0) if request.checkpoints else 0
-    goes_on = f"goes on from step {step}" if step else "starts from the beginning"
+    onward = f"goes on from step {step}" if step else "starts from the beginning"
     if stuck(last, facts.output):
-        goes_on = f"goes on from a checkpoint before step {step}, as that one leads nowhere"
-    return Decision(Action.RESUBMIT, f"{why}. The next one {goes_on}.")
+        onward = f"goes on from a checkpoint before step {step}, as that one leads nowhere"
+    return Decision(Action.RESUBMIT, f"{why}. The next one {onward}.")
 
 
 def _replace(request: Request) -> str:

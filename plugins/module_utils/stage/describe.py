@@ -40,8 +40,8 @@ def result(outcome: Outcome, request: Request) -> dict[str, Any]:
         answer["log_path"] = str(outcome.telling.path)
     if outcome.cause:
         cause = outcome.cause
-        answer["cause"] = {"word": cause.word, "title": cause.title, "advice": cause.advice}
-        answer["goes_on"] = outcome.goes_on
+        answer["cause"] = {"code": cause.code, "title": cause.title, "advice": cause.advice}
+        answer["retryable"] = outcome.retryable
     return answer
 
 

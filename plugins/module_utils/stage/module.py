@@ -28,7 +28,7 @@ STAGE_OPTIONS: dict[str, Any] = {
     "stage": {"type": "str", "required": True},
     "spec": {"type": "dict", "default": {}},
     "labels": {"type": "dict", "default": {}},
-    "only_labels": {"type": "dict", "default": {}},
+    "match_labels": {"type": "dict", "default": {}},
     "files": {"type": "dict", "default": {}},
     "directories": {"type": "list", "elements": "str", "default": []},
     "checkpoints": {
@@ -59,8 +59,8 @@ INFO_OPTIONS: dict[str, Any] = {
     "fingerprint": {"type": "str", "default": ""},
     "wait": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 30},
-    "pace": {"type": "float", "default": 0.0},
-    "seen": {"type": "str", "default": ""},
+    "min_interval": {"type": "float", "default": 0.0},
+    "since": {"type": "str", "default": ""},
     "log_lines": {"type": "int", "default": 0},
     "log_offset": {"type": "dict", "default": {}},
 }
@@ -118,22 +118,22 @@ def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
     if not params["wait"] or outcome.attempt is None or outcome.action is Action.NOTHING:
         return outcome
     ended = conclude(stage, outcome.attempt.number, params["wait_timeout"])
-    if ended.goes_on:
+    if ended.retryable:
         return _act(stage, params, check)
     ended.action, ended.notes, ended.diff = outcome.action, outcome.notes, outcome.diff
     return ended
 
 
 def _only(stage: Stage, params: dict[str, Any]) -> Only:
-    users = params.get("unless_used_by")
+    users = params.get("unless_in_use_by")
     ledger = None
     if users:
-        name = check_name("unless_used_by", users)
+        name = check_name("unless_in_use_by", users)
         ledger = Ledger(stage.request.run_dir, name, stage.clock)
     return Only(
-        labels=_texts(params["only_labels"]),
+        labels=_texts(params["match_labels"]),
         users=ledger,
-        once_used=bool(params.get("only_once_used")),
+        if_used=bool(params.get("if_used")),
     )
 
 
@@ -149,9 +149,9 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         run_dir=run_dir,
         stage=check_name("stage", params["stage"]) if params["stage"] else "",
         fingerprint=params["fingerprint"],
-        seen=params["seen"] if params["wait"] else "",
+        since=params["since"] if params["wait"] else "",
         wait=params["wait_timeout"],
-        pace=params["pace"],
+        min_interval=params["min_interval"],
         log_lines=params["log_lines"],
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
     )

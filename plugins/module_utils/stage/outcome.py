@@ -25,6 +25,6 @@ class Outcome:
     problem: str = ""  # not empty: the call has failed, for this reason
     cause: Cause | None = None  # why the attempt ended without its work being done
     telling: Telling | None = None  # the log's lines about that
-    goes_on: bool = False  # another attempt is to be made by itself
+    retryable: bool = False  # another attempt is to be made by itself
     notes: list[str] = field(default_factory=list)
     diff: list[dict[str, Any]] = field(default_factory=list)

@@ -15,13 +15,13 @@ class Only:
     """The conditions a job has to meet, all of them.
 
     `users` is the ledger of a stage that runs inside the job (PPO in a Ray cluster's): a job in
-    which an attempt of it is not over stays. With `once_used` one that nobody has used yet stays
+    which an attempt of it is not over stays. With `if_used` one that nobody has used yet stays
     too: somebody else may be about to.
     """
 
     labels: dict[str, str] = field(default_factory=dict)
     users: Optional[Ledger] = None  # noqa: UP045 - Python 3.8 evaluates it
-    once_used: bool = False
+    if_used: bool = False
 
     def fits(self, record: Record) -> bool:
         """True if the record's live job may be stopped."""
@@ -30,7 +30,7 @@ class Only:
         if self.users is None or record.last is None:
             return True
         inside = _inside(self.users, record.last.job_id)
-        return all(over for over in inside) and (bool(inside) or not self.once_used)
+        return all(over for over in inside) and (bool(inside) or not self.if_used)
 
 
 def _inside(users: Ledger, job_id: str) -> list[bool]:

@@ -24,9 +24,9 @@ class Question:
     run_dir: Path
     stage: str = ""  # empty: all
     fingerprint: str = ""  # empty: the spec that was worked on last
-    seen: str = ""  # the digest of the last answer; empty: answer at once
+    since: str = ""  # the digest of the last answer; empty: answer at once
     wait: float = 0.0  # seconds for something else to come than what was seen
-    pace: float = 0.0  # seconds in which a new step alone is not worth an answer
+    min_interval: float = 0.0  # seconds in which a new step alone is not worth an answer
     log_lines: int = 0
     log_offset: dict[str, int] = field(default_factory=dict)
 
@@ -49,7 +49,9 @@ def answer(question: Question, backend_of: BackendOf, clock: Clock) -> Told:
         record = _newest(records, question.fingerprint)
         if record and record.last:
             source = _Source(ledger, record, record.last, backend_of(record), clock)
-            told.stages.append(source.when_new(question) if question.seen else source.now(question))
+            told.stages.append(
+                source.when_new(question) if question.since else source.now(question)
+            )
     return told
 
 
@@ -76,21 +78,21 @@ class _Source:
         return self._entry(question, look.observation)
 
     def when_new(self, question: Question) -> dict[str, Any]:
-        """Wait for another state, for a step after `pace`, or for new lines of a followed log."""
+        """Wait for another state, a step after `min_interval`, or new lines of a followed log."""
         if self.attempt.settled or not self.attempt.job_id:
             return self.now(question)
         deadline = Deadline(self.clock, question.wait)
-        patience = Deadline(self.clock, question.pace)
+        patience = Deadline(self.clock, question.min_interval)
         folder = self.ledger.folder(self.record.fingerprint)
         watch = Watch(self.backend, folder, self.attempt, self.clock)
         read = -1  # bytes of log at the last look into them
         while not deadline.over():
             seen = watch.look()
             size = sum(map(size_of, self.attempt.log_paths)) if patience.over() else read
-            if size != read or self._state(seen) != question.seen.partition("-")[0]:
+            if size != read or self._state(seen) != question.since.partition("-")[0]:
                 read = size
                 entry = self._entry(question, seen)
-                if entry["digest"] != question.seen or entry["log"]["lines"]:
+                if entry["digest"] != question.since or entry["log"]["lines"]:
                     return entry
             deadline.pause(TICK)
         return self._entry(question, watch.observation)

@@ -12,7 +12,7 @@ from .decide import fruitless
 class Verdict(NamedTuple):
     """Whether it goes on by itself; if it could have, but does not, why."""
 
-    goes_on: bool
+    retryable: bool
     why_not: str = ""
 
 

@@ -73,7 +73,7 @@ PLAYBOOKS = {
     - name: Wait
       mnrun.train.wait: {pid_file: "{{ folder }}/pid", stubborn: "{{ stubborn | default(false) }}"}
 """,
-    "data_check": """
+    "preflight": """
 - name: Nobody
   hosts: nobody
   gather_facts: false
@@ -244,7 +244,7 @@ def test_what_the_playbook_is_given_and_what_is_kept_from_it(checkout: Checkout)
 
 
 def test_an_inventory_without_login_is_an_error(checkout: Checkout) -> None:
-    code, output = checkout.run("data")
+    code, output = checkout.run("preflight")
     assert "has no host in the group login" in output
     assert code == 1
 

@@ -141,14 +141,14 @@ def test_a_question_carries_what_was_seen_and_whose_record_it_is(make: Make) -> 
     stage.run(FIRST, info(RUNNING), info(ENDED), LAST)
     name, question = stage.calls[2]
     assert name == "ray_job_info"
-    assert question.pop("pace") >= 2
+    assert question.pop("min_interval") >= 2
     assert question == {
         "run_dir": "~/run",
         "stage": "sft",
         "head": head,
         "fingerprint": "f" * 64,
         "wait": True,
-        "seen": RUNNING["digest"],
+        "since": RUNNING["digest"],
         "wait_timeout": 30,
     }
 
@@ -183,7 +183,7 @@ def test_nothing_is_followed_after_a_failure_or_when_all_is_done(
 CUT_OFF = {
     "changed": False,
     "failed": True,
-    "goes_on": True,
+    "retryable": True,
     "attempt": 1,
     "msg": "Job 12 ended as TIMEOUT.\nLog: /err",
 }
@@ -211,7 +211,7 @@ def test_a_successor_that_is_refused_ends_the_task_with_its_words(make: Make) ->
 
 def test_a_ray_job_is_left_to_the_play_which_brings_up_its_cluster(make: Make) -> None:
     result = make(ray_job, wait=True).run(FIRST, info(entry("failed", "FAILED")), CUT_OFF)
-    assert (result["failed"], result["goes_on"], result["attempt"]) == (True, True, 1)
+    assert (result["failed"], result["retryable"], result["attempt"]) == (True, True, 1)
 
 
 def test_an_end_that_is_only_asked_for_is_shown_if_it_goes_on(make: Make) -> None:
@@ -222,7 +222,7 @@ def test_an_end_that_is_only_asked_for_is_shown_if_it_goes_on(make: Make) -> Non
 
 def test_one_attempt_alone_is_followed_and_never_submitted(make: Make) -> None:
     stage = make(wait=True, attempt=1, spec={"a": 1})
-    assert stage.run(info(RUNNING), info(ENDED), CUT_OFF)["goes_on"] is True
+    assert stage.run(info(RUNNING), info(ENDED), CUT_OFF)["retryable"] is True
     assert [name for name, _ in stage.calls] == ["slurm_job_info", "slurm_job_info", "slurm_job"]
     assert stage.calls[0][1]["fingerprint"] == fingerprint({"a": 1})
 

@@ -68,7 +68,7 @@ def validate(
 
 def test_good_variables_pass(tmp_path: Path) -> None:
     results = {"environment_result": {}, "_environment_x": 1, "__sft_y": 2, "environ": 3}
-    results["environment_sbatch"] = "{{ data_check_result.rows }}"  # not known before its task
+    results["environment_sbatch"] = "{{ preflight_result.rows }}"  # not known before its task
     assert validate(tmp_path, {**GOOD, **results}) == ""
 
 
@@ -112,6 +112,14 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
     assert len(lines) == 12
 
 
+def test_an_option_of_a_role_that_was_renamed_is_refused_with_its_name_of_today(
+    tmp_path: Path,
+) -> None:
+    message = validate(tmp_path, {**GOOD, "data_check_fetch": True})
+    line = f"data_check_fetch, in group_vars/all.yml:{len(GOOD) + 1}: is called preflight_fetch now"
+    assert line in message
+
+
 def test_a_placeholder_is_told_once_where_it_was_written(tmp_path: Path) -> None:
     variables = {
         **GOOD,
@@ -128,7 +136,7 @@ def test_a_placeholder_is_told_once_where_it_was_written(tmp_path: Path) -> None
 def test_a_sound_text_beside_a_faulty_one_hides_no_other_fault(tmp_path: Path) -> None:
     faulty = {"environment_modules": ["a\nb", ""], "mnrun_test_files": ["~/data/my test"]}
     given = {**GOOD, **faulty, "mnrun_model": "~/m", "mnrun_train_files": ["~/data/train"]}
-    said = validate(tmp_path, given, roles="environment, data_check")
+    said = validate(tmp_path, given, roles="environment, preflight")
     assert "2 variables need your hand" in said
     assert "mnrun_test_files" in said
 

@@ -1,4 +1,4 @@
-"""What `mnrun data` says when all is well."""
+"""What `mnrun preflight` says when all is well."""
 
 from __future__ import annotations
 

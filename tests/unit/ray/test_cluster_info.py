@@ -72,10 +72,10 @@ class Site:
     def run(self) -> None:
         self.slurm.run(self.slurm.jobs[-1])
 
-    def wait(self, seconds: float = 600, seen: str = "") -> Cluster:
+    def wait(self, seconds: float = 600, since: str = "") -> Cluster:
         record = newest(self.ledger)
         assert record is not None
-        return wait_for_head(self.ledger, record, self.backend, self.clock, seconds, seen)
+        return wait_for_head(self.ledger, record, self.backend, self.clock, seconds, since)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_no_answer_of_slurm_is_no_head(site: Site) -> None:
 def test_news_end_the_wait_of_who_has_seen_something_else(site: Site) -> None:
     seen = site.wait(seconds=0).digest
     site.clock.after(50, site.run)
-    cluster = site.wait(seen=seen)
+    cluster = site.wait(since=seen)
     assert cluster.published is None
     assert cluster.digest != seen
     assert cluster.attempt.state == "RUNNING"

@@ -78,7 +78,7 @@ def ppo(tmp_path: Path, clock: FakeClock, slurm: FakeSlurm) -> Ppo:
 
 
 @pytest.mark.parametrize(
-    ("state", "cause", "goes_on"),
+    ("state", "cause", "retryable"),
     [
         ("FAILED", Cause.RAY_LOST, True),
         ("TIMEOUT", Cause.TIME_LIMIT, True),
@@ -89,12 +89,12 @@ def ppo(tmp_path: Path, clock: FakeClock, slurm: FakeSlurm) -> Ppo:
     ],
 )
 def test_a_training_that_was_lost_with_its_cluster_ended_as_that_did(
-    ppo: Ppo, state: str, cause: Cause, goes_on: bool
+    ppo: Ppo, state: str, cause: Cause, retryable: bool
 ) -> None:
     ppo.train()
     ppo.clock.after(100, lambda: ppo.slurm.end(ppo.cluster, state))
     outcome = ppo.end()
-    assert (outcome.cause, outcome.goes_on) == (cause, goes_on)
+    assert (outcome.cause, outcome.retryable) == (cause, retryable)
     assert "of step 4" in outcome.problem or "from step 4" in outcome.problem
     planned = plan(ppo.stage(ppo.records))
     assert planned.action is Action.RESUBMIT
@@ -135,7 +135,7 @@ def test_a_cluster_that_slurm_has_forgotten_leaves_no_trace(ppo: Ppo) -> None:
     ppo.train()
     ppo.slurm.jobs.clear()
     outcome = ppo.end()
-    assert (outcome.cause, outcome.goes_on) == (Cause.NO_TRACE, False)
+    assert (outcome.cause, outcome.retryable) == (Cause.NO_TRACE, False)
 
 
 def test_the_head_is_given_up_soon_as_the_login_node_knows_more() -> None:

@@ -27,8 +27,8 @@ class ActionModule(ActionBase):
         folder = Path(os.environ["MNRUN_STUB"])
         told = [line for line in _lines(folder / "calls.jsonl") if line["key"] == key]
         with (folder / "calls.jsonl").open("a") as calls:
-            unused = given.get("only_once_used")
-            calls.write(json.dumps({"key": key, "only_once_used": unused}) + "\n")
+            if_used = given.get("if_used")
+            calls.write(json.dumps({"key": key, "if_used": if_used}) + "\n")
         answers = json.loads((folder / "answers.json").read_text())[key]
         answer: dict[str, Any] = answers[min(len(told), len(answers) - 1)]
         return answer

@@ -28,9 +28,9 @@ AGAIN = {"action": "resubmitted", "changed": True}
 STARTED = {"action": "submitted", "changed": True}
 A_HEAD = {"head": a_head(Path("/t"), "7")}
 DONE = {"action": "submitted", "changed": True, "attempt": 2, "output": {"step": 20}}
-CUT_OFF = {"failed": True, "attempt": 1, "msg": "Cut off.", "output": None, "goes_on": False}
+CUT_OFF = {"failed": True, "attempt": 1, "msg": "Cut off.", "output": None, "retryable": False}
 LOST = {"failed": True, "attempt": 1, "msg": "There was no connection.", "lost": True}
-GOES_ON = {**CUT_OFF, "msg": "Job ppo-1 ended. The next one goes on.", "goes_on": True}
+GOES_ON = {**CUT_OFF, "msg": "Job ppo-1 ended. The next one goes on.", "retryable": True}
 FINAL = {**CUT_OFF, "msg": "Job ppo-1 ended. Cause: cancelled by hand."}
 USUAL: dict[str, list[dict[str, Any]]] = {
     PLAN: [AGAIN], UP: [STARTED], HEAD: [A_HEAD], DOWN: [{"changed": True}],
@@ -133,7 +133,7 @@ def test_an_unused_cluster_is_stopped_by_who_started_it_and_not_once_he_has_trai
     role.run(**{**USUAL, TRAIN: [CUT_OFF, refused], ASK: [GOES_ON]})
     calls = (role.scratch / "calls.jsonl").read_text().splitlines()
     downs = [call for call in map(json.loads, calls) if call["key"] == DOWN]
-    assert [call["only_once_used"] for call in downs] == [True, False]
+    assert [call["if_used"] for call in downs] == [True, False]
 
 
 def test_done_work_brings_up_nothing(role: Role) -> None:

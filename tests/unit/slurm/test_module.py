@@ -136,9 +136,9 @@ def test_waiting_for_one_attempt_never_submits(call: Call, folder: Path, slurm: 
 
 def test_stopping_needs_no_script(call: Call, folder: Path, slurm: FakeSlurm) -> None:
     call(**options(folder))
-    answer = call(stage="sft", state="absent", only_labels={"owner": "you"})
+    answer = call(stage="sft", state="absent", match_labels={"owner": "you"})
     assert (answer["action"], answer["changed"]) == ("nothing", False)
-    answer = call(stage="sft", state="absent", only_labels={"number": 1})
+    answer = call(stage="sft", state="absent", match_labels={"number": 1})
     assert (answer["action"], answer["changed"]) == ("stopped", True)
     assert answer["job"]["reason"] == "stopped by mnrun"
     assert slurm.jobs[0].ended
@@ -211,7 +211,7 @@ def test_info_waits_for_something_new(
 ) -> None:
     call(**options(folder))
     (first,) = call(slurm_job_info, stage="sft")["stages"]
-    asked: dict[str, Any] = {"stage": "sft", "wait": True, "seen": first["digest"]}
+    asked: dict[str, Any] = {"stage": "sft", "wait": True, "since": first["digest"]}
     begun = clock.monotonic()
     (same,) = call(slurm_job_info, **asked, wait_timeout=20)["stages"]
     assert same["digest"] == first["digest"]
@@ -231,7 +231,9 @@ def test_info_tells_a_new_step_only_after_its_pace(
     (first,) = call(slurm_job_info, stage="sft")["stages"]
     log.write_text("step:1 - train/loss:2.0\nstep:2 - train/loss:1.0\n")
     begun = clock.monotonic()
-    (entry,) = call(slurm_job_info, stage="sft", wait=True, seen=first["digest"], pace=10)["stages"]
+    (entry,) = call(slurm_job_info, stage="sft", wait=True, since=first["digest"], min_interval=10)[
+        "stages"
+    ]
     assert entry["progress"]["step"] == 2
     assert clock.monotonic() - begun == pytest.approx(10, abs=1)
 
@@ -249,7 +251,7 @@ def test_info_returns_what_is_new_in_the_logs(
         log.write_text("a\nb\nc\nd\n")
 
     clock.after(3, grow)
-    asked = {"wait": True, "seen": entry["digest"], "log_offset": entry["log"]["offset"]}
+    asked = {"wait": True, "since": entry["digest"], "log_offset": entry["log"]["offset"]}
     (entry,) = call(slurm_job_info, stage="sft", log_lines=2, **asked)["stages"]
     assert [item["line"] for item in entry["log"]["lines"]] == ["d"]
 

@@ -170,6 +170,6 @@ def test_what_nothing_speaks_for_is_not_guessed() -> None:
 
 
 def test_every_cause_has_words_of_its_own_and_says_what_to_do() -> None:
-    assert len({cause.word for cause in Cause}) == len(Cause)
+    assert len({cause.code for cause in Cause}) == len(Cause)
     assert [cause for cause in Cause if not cause.advice] == [Cause.TRAINER]
     assert all(cause.advice.endswith(".") for cause in Cause if cause.advice)

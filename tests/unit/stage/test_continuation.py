@@ -32,7 +32,7 @@ def end(run: Run, state: str, code: str = "0:0", step: int = 0) -> Outcome:
 @pytest.mark.parametrize("state", ["TIMEOUT", "PREEMPTED", "NODE_FAIL"])
 def test_what_was_not_its_fault_goes_on_by_itself(run: Run, state: str) -> None:
     outcome = end(run, state, step=3)
-    assert outcome.goes_on
+    assert outcome.retryable
     assert "The next attempt goes on from step 3." in outcome.problem
 
 
@@ -41,20 +41,20 @@ def test_what_was_not_its_fault_goes_on_by_itself(run: Run, state: str) -> None:
 )
 def test_what_would_fail_again_or_a_person_ended_does_not(run: Run, state: str, code: str) -> None:
     outcome = end(run, state, code, step=3)
-    assert not outcome.goes_on
+    assert not outcome.retryable
     assert "a re-run goes on there" in outcome.problem
 
 
 def test_a_time_limit_without_a_new_step_stops_and_says_so(run: Run) -> None:
-    assert end(run, "TIMEOUT", step=3).goes_on
+    assert end(run, "TIMEOUT", step=3).retryable
     outcome = end(run, "TIMEOUT")
-    assert not outcome.goes_on
+    assert not outcome.retryable
     assert "No new checkpoint came of it, and another attempt would end the same" in outcome.problem
     assert "What to do: Allow more time" in outcome.problem
 
 
 def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:
-    assert [end(run, "NODE_FAIL").goes_on for _ in range(3)] == [True, True, False]
+    assert [end(run, "NODE_FAIL").retryable for _ in range(3)] == [True, True, False]
     said = conclude(run.stage(checkpoints=run.rule), 3, 10).problem
     assert "3 attempts in a row brought no new checkpoint, so no other is made" in said
 
@@ -64,7 +64,7 @@ def test_who_sees_the_end_second_joins_the_successor_of_the_first(run: Run) -> N
         end(run, "NODE_FAIL")
     run.present(checkpoints=run.rule)
     second = conclude(run.stage(checkpoints=run.rule), 2, 10)
-    assert second.goes_on
+    assert second.retryable
     assert run.present(checkpoints=run.rule).action is Action.ATTACH
     assert len(run.slurm.jobs) == 3
 
@@ -76,7 +76,7 @@ def test_a_job_whose_rank_lost_a_dead_node_names_it_and_leaves_it_out(run: Run) 
     run.slurm.end(run.job, "FAILED", "1:0")
     run.slurm.node_states["osk-gpu95"] = "down*"
     outcome = conclude(run.stage(checkpoints=run.rule), 1, 100)
-    assert (outcome.cause, outcome.goes_on) == (Cause.NODE, True)
+    assert (outcome.cause, outcome.retryable) == (Cause.NODE, True)
     assert "Cause: a node failed (osk-gpu95)." in outcome.problem
 
     run.slurm.node_states.update({"osk-gpu95": "idle", "osk-gpu96": "idle"})  # it is back
@@ -108,7 +108,7 @@ def test_what_mnrun_cancel_ended_says_so_and_starts_again_only_by_hand(run: Run)
     stage = run.stage(checkpoints=run.rule)
     absent(stage, Only(), StopRule(), check=False, cancelled_by="mnrun cancel, alice on laptop")
     outcome = conclude(stage, 1, 10)
-    assert (outcome.cause, outcome.goes_on) == (Cause.CANCELLED_HERE, False)
+    assert (outcome.cause, outcome.retryable) == (Cause.CANCELLED_HERE, False)
     assert "(mnrun cancel, alice on laptop)" in outcome.problem
     assert "Cause: cancelled by you with `mnrun cancel`." in outcome.problem
     again = run.present(checkpoints=run.rule)
@@ -133,7 +133,7 @@ def trapped(run: Run) -> Outcome:
 
 def test_a_resume_that_did_nothing_is_not_done_and_goes_on_from_an_earlier_step(run: Run) -> None:
     outcome = trapped(run)
-    assert (outcome.cause, outcome.goes_on) == (Cause.SHORT, True)
+    assert (outcome.cause, outcome.retryable) == (Cause.SHORT, True)
     assert "newest whole checkpoint is of step 8, not of step 16" in outcome.problem
     again = run.present(checkpoints=run.rule)
     assert again.action is Action.RESUBMIT
@@ -150,7 +150,7 @@ def test_an_expectation_that_is_wrong_does_not_go_round_in_circles(run: Run) -> 
     run.log("total number of steps 16\n")
     run.slurm.end(run.job, "COMPLETED")
     outcome = conclude(run.stage(checkpoints=run.rule), 3, 100)
-    assert (outcome.cause, outcome.goes_on) == (Cause.SHORT, False)
+    assert (outcome.cause, outcome.retryable) == (Cause.SHORT, False)
 
 
 def test_a_last_step_that_an_option_sets_is_the_end(run: Run) -> None:

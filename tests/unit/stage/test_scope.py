@@ -33,8 +33,8 @@ def used(ledger: Ledger, phase: Phase, cluster: str) -> None:
     ledger.save(Record("ppo", "ray", KEY, {}, {}, [attempt], None))
 
 
-def stopped(run: Run, users: Ledger, once_used: bool = False) -> bool:
-    only = Only({"owner": "ppo"}, users, once_used)
+def stopped(run: Run, users: Ledger, if_used: bool = False) -> bool:
+    only = Only({"owner": "ppo"}, users, if_used)
     return absent(run.stage(), only, StopRule(), check=True).action is Action.STOP
 
 
@@ -46,7 +46,7 @@ def test_one_in_which_a_training_goes_on_stays(run: Run, users: Ledger) -> None:
 def test_one_whose_training_is_over_goes(run: Run, users: Ledger) -> None:
     used(users, Phase.FAILED, run.attempt().job_id)
     assert stopped(run, users)
-    assert stopped(run, users, once_used=True)
+    assert stopped(run, users, if_used=True)
 
 
 def test_a_training_that_ended_without_a_controller_is_over(run: Run, users: Ledger) -> None:
@@ -64,7 +64,7 @@ def test_a_submission_that_may_be_under_way_keeps_it(run: Run, users: Ledger) ->
 def test_one_that_nobody_used_goes_only_with_whom_started_it(run: Run, users: Ledger) -> None:
     used(users, Phase.SUCCEEDED, "another")
     assert stopped(run, users)
-    assert not stopped(run, users, once_used=True)
+    assert not stopped(run, users, if_used=True)
 
 
 def test_one_of_another_owner_stays(run: Run, users: Ledger) -> None:
