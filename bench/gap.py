@@ -84,12 +84,12 @@ def main() -> None:
     ) as mnrun:
         try:
             moments = watch(home / name, lambda: mnrun.poll() is not None)
-            said, _ = mnrun.communicate(timeout=LIMIT)  # conversions
+            output, _ = mnrun.communicate(timeout=LIMIT)  # conversions
         except BaseException:
             mnrun.terminate()
             raise
     if mnrun.returncode or set(moments) != set(MARKS):
-        sys.exit(f"{said}\nmnrun all: exit code {mnrun.returncode}; marks: {list(moments)}")
+        sys.exit(f"{output}\nmnrun all: exit code {mnrun.returncode}; marks: {list(moments)}")
     if given.file:
         with given.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(moments) + "\n")

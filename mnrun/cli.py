@@ -13,7 +13,7 @@ from typing import Any
 
 from mnrun.arguments import help_text, parse
 from mnrun.commands import ALIASES, COMMANDS, Command
-from mnrun.errors import MnrunError, UsageError
+from mnrun.errors import CliError, UsageError
 from mnrun.variables import absolute, refuse_unreadable
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(words)
         refuse_unreadable(options.extra_vars)
         return _run(options, COMMANDS[options.command])
-    except MnrunError as error:
+    except CliError as error:
         print(f"mnrun: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace, command: Command) -> int:
         terminal.line(f"{options.alias} is now: mnrun {' '.join(ALIASES[options.alias])}")
     screen = display.Display(terminal, _style(options, command))
     start = time.monotonic()
-    code, signal_number = runner.run(playbook, screen.handle, screen.tick)
+    code, signal_number = runner.run_playbook(playbook, screen.handle, screen.tick)
     screen.end()
     seconds = time.monotonic() - start
     ending = closing.Ending(command, options, playbook.inventory, code, signal_number, seconds)

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from mnrun.commands import Command
-from mnrun.display import Outcome
+from mnrun.display import PlayOutcome
 from mnrun.report import duration, stage_table
 from mnrun.shell import sandbox_dir
 from mnrun.terminal import Terminal
@@ -33,7 +33,7 @@ class Ending:
     seconds: float
 
 
-def close(ending: Ending, outcome: Outcome, terminal: Terminal) -> int:
+def close(ending: Ending, outcome: PlayOutcome, terminal: Terminal) -> int:
     """Print the closing lines and return mnrun's exit code."""
     if ending.signal and ending.code:
         lines, code = _interrupted(ending), 128 + ending.signal
@@ -48,7 +48,7 @@ def close(ending: Ending, outcome: Outcome, terminal: Terminal) -> int:
     return code
 
 
-def _done(ending: Ending, outcome: Outcome) -> Iterator[str]:
+def _done(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
     if outcome.stages is not None:
         yield from stage_table(outcome.stages)
     if outcome.summary:
@@ -61,7 +61,7 @@ def _done(ending: Ending, outcome: Outcome) -> Iterator[str]:
         )
 
 
-def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
+def _failed(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
     sandbox = _sandbox_is_closed(ending, outcome) if outcome.unreachable else ""
     if sandbox:
         yield from ("", sandbox, "", _recap("Failed", ending, outcome))
@@ -71,7 +71,7 @@ def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
         yield from failure.lines()
     if outcome.unreachable:
         yield from _how_to_reach(ending)
-    if not outcome.failures:  # it broke before any task, and said why in its own words
+    if not outcome.failures:  # it broke before any task, and says why in its own words
         yield ""
         yield from outcome.stray
         yield from _bad_yaml(Path(ending.inventory))
@@ -83,10 +83,10 @@ def _failed(ending: Ending, outcome: Outcome) -> Iterator[str]:
 _NO_SANDBOX = ("/ssh_config: No such file", "proxy dialer did not pass back a connection")
 
 
-def _sandbox_is_closed(ending: Ending, outcome: Outcome) -> str:
+def _sandbox_is_closed(ending: Ending, outcome: PlayOutcome) -> str:
     """Return why ssh could not even begin to reach the sandbox; empty if it is not that."""
-    said = [failure.message for failure in outcome.failures]
-    if not any(words in message for words in _NO_SANDBOX for message in said):
+    messages = [failure.message for failure in outcome.failures]
+    if not any(words in message for words in _NO_SANDBOX for message in messages):
         return ""
     door = sandbox_dir(ending.options.extra_vars) / "login.sock"
     if door.exists() and not os.access(door, os.W_OK):
@@ -112,7 +112,7 @@ def _how_to_reach(ending: Ending) -> Iterator[str]:
     yield f"  {ending.inventory}"
 
 
-def _recap(word: str, ending: Ending, outcome: Outcome) -> str:
+def _recap(word: str, ending: Ending, outcome: PlayOutcome) -> str:
     would = " (would be)" if ending.options.check else ""
     return f"{word}: changed={outcome.changed}{would} in {duration(ending.seconds)}"
 

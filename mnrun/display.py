@@ -34,7 +34,7 @@ class Style:
 
 
 @dataclass
-class Outcome:
+class PlayOutcome:
     """What is known of a run when its events are over."""
 
     changed: int = 0
@@ -54,7 +54,7 @@ class Display:
     def __init__(
         self, terminal: Terminal, style: Style, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.outcome = Outcome()
+        self.outcome = PlayOutcome()
         self._terminal = terminal
         self._style = style
         self._clock = clock

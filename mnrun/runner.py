@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from mnrun.errors import MnrunError
+from mnrun.errors import CliError
 from mnrun.processes import Process, await_end, descendants, send
 
 GRACE = 10.0
@@ -96,7 +96,7 @@ class Interruption:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 
-def run(
+def run_playbook(
     playbook: Playbook,
     on_event: Callable[[Mapping[str, Any]], bool],
     on_tick: Callable[[], bool],
@@ -112,7 +112,7 @@ def run(
         ansible-playbook's exit code and the number of the signal that ended it (0: none).
 
     Raises:
-        MnrunError: ansible-playbook is not there.
+        CliError: ansible-playbook is not there.
     """
     import ansible_runner  # noqa: PLC0415 - takes longer than all that --help does
 
@@ -150,7 +150,7 @@ def _here() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
-        raise MnrunError("This folder is not there any more: cd to another one.") from None
+        raise CliError("This folder is not there any more: cd to another one.") from None
 
 
 def _environment(playbook: Playbook) -> dict[str, str]:
@@ -188,7 +188,7 @@ def _locale() -> str:
 def _ansible_playbook(path: str) -> str:
     program = shutil.which("ansible-playbook", path=path)
     if not program:
-        raise MnrunError(
+        raise CliError(
             f"ansible-playbook is neither beside {sys.executable} nor on PATH.\n"
             f"Install it there:  {sys.executable} -m pip install 'ansible-core~=2.19.0'"
         )

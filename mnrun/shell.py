@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NoReturn
 
-from mnrun.errors import MnrunError, UsageError
+from mnrun.errors import CliError, UsageError
 from mnrun.variables import read
 
 _SANDBOX = "/var/lib/mnrun-sandbox"  # both as the role sandbox has them
@@ -43,11 +43,11 @@ def ssh_command(node: str, words: Sequence[str], config: Path, terminal: bool) -
         terminal: whether the command gets a terminal.
 
     Raises:
-        MnrunError: there is no sandbox.
+        CliError: there is no sandbox.
         UsageError: it has no such node.
     """
     if not config.is_file():
-        raise MnrunError("The sandbox is not up. Bring it up:  mnrun sandbox up")
+        raise CliError("The sandbox is not up. Bring it up:  mnrun sandbox up")
     hosts = re.findall(r"^Host (.+)$", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
     known = [pattern for line in hosts for pattern in line.split() if pattern != "*"]
     if not any(fnmatch(node, pattern) for pattern in known):
@@ -60,9 +60,9 @@ def ssh_command(node: str, words: Sequence[str], config: Path, terminal: bool) -
 def run_shell(node: str, words: Sequence[str], sandbox: Path) -> NoReturn:
     """Become the ssh that `ssh_command` describes, to the sandbox in that folder."""
     if not shutil.which("ssh"):
-        raise MnrunError("ssh is not installed here. On Debian:  apt-get install openssh-client")
+        raise CliError("ssh is not installed here. On Debian:  apt-get install openssh-client")
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     command = ssh_command(node, words, sandbox / "ssh_config", terminal)
     if not os.access(sandbox / "key", os.R_OK):
-        raise MnrunError("The sandbox belongs to root:  sudo mnrun sandbox shell")
+        raise CliError("The sandbox belongs to root:  sudo mnrun sandbox shell")
     os.execvp(command[0], command)  # noqa: S606 - an argument list; what the node runs is quoted

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mnrun.errors import MnrunError, UsageError
+from mnrun.errors import CliError, UsageError
 
 DEFAULT_SITE = "osk"
 INVENTORY_VARIABLE = "MNRUN_INVENTORY"
@@ -23,13 +23,13 @@ def collection_root(package: Path | None = None) -> Path:
         package: the folder of this package.
 
     Raises:
-        MnrunError: there is no collection; the text says how to mend it.
+        CliError: there is no collection; the text says how to mend it.
     """
     top = (package or Path(__file__).resolve().parent).parent
     base = top / "collections" if (top / "galaxy.yml").is_file() else top
     root = base / "ansible_collections" / "mnrun" / "train"
     if not (root / "playbooks").is_dir():
-        raise MnrunError(
+        raise CliError(
             f"The collection mnrun.train is not at {root}.\n"
             "In a checkout, bring back the link:  git checkout collections\n"
             "Otherwise install mnrun again:       pip install --force-reinstall mnrun"

@@ -118,10 +118,10 @@ def _answers(ssh: subprocess.Popen[str], port: int) -> bool:
 
 
 def _why(ssh: subprocess.Popen[str], host: str) -> str:
-    _, said = ssh.communicate(timeout=10)
+    _, output = ssh.communicate(timeout=10)
     code = ssh.returncode
     how = "did not get through" if code in {0, -signal.SIGTERM} else f"ended with exit code {code}"
-    words = " ".join((said or "").split())[-300:]
+    words = " ".join((output or "").split())[-300:]
     return (
         f"ssh to {host} {how}: {words or 'no reason given'}. The dashboard needs ssh from this "
         "machine to the head's node (ray_cluster_head_ssh_args)."

@@ -24,8 +24,8 @@ class ActionModule(PatientAction):
             return answer
         if not answer["stages"]:
             damaged = [one["msg"] for one in answer["damaged"]]
-            said = "\n".join(damaged) or _nothing(arguments)
-            return {**answer, "failed": True, "msg": said}
+            message = "\n".join(damaged) or _nothing(arguments)
+            return {**answer, "failed": True, "msg": message}
         shown = self._show(answer["stages"], "")
         if not boolean(arguments.get("follow", False), strict=False):
             return answer

@@ -29,7 +29,7 @@ _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
 
 
 @dataclass
-class _Told:
+class _Reported:
     """What was told of already, so that an option which is made from it is not named as well."""
 
     placeholders: set[str] = field(default_factory=set)  # with the place where each was written
@@ -107,7 +107,7 @@ class ActionModule(ActionBase):
             defaults |= self._load(role, "defaults/main.yml")
         known = {**defaults, **given}
         templar = self._templar.copy_with_new_env(available_variables=known)
-        told = _Told()
+        reported = _Reported()
 
         def late(name: str) -> tuple[bool, bool]:
             # A fault is told of where it was written, not where it is used.
@@ -115,11 +115,11 @@ class ActionModule(ActionBase):
             return compound, "{{" in str(known.get(name, ""))
 
         for name in sorted(wanted, key=late):
-            yield from self._option(name, wanted[name], known, templar, told)
+            yield from self._option(name, wanted[name], known, templar, reported)
 
     def _option(
         self, name: str, spec: Mapping[str, Any], known: Mapping[str, Any], templar: Any,
-        told: _Told,
+        reported: _Reported,
     ) -> Iterator[str]:  # fmt: skip
         try:
             value = templar.template(known[name]) if name in known else None
@@ -132,31 +132,33 @@ class ActionModule(ActionBase):
             yield f"{name}{_about(spec)}: not set. {_mend(name)}"
         elif name in known:
             left_in = placeholders(value, spec)
-            yield from _placeholder_faults(name, spec, left_in, told)
+            yield from _placeholder_faults(name, spec, left_in, reported)
             fault = "" if left_in else type_fault(name, value, spec)
             fault = fault or number_fault(name, value, spec)
-            faults = [fault] if fault else _new_text_faults(name, value, spec, told)
+            faults = [fault] if fault else _new_text_faults(name, value, spec, reported)
             yield from (f"{name}{_about(spec)}{_at(known[name])}: {fault}." for fault in faults)
 
 
-def _new_text_faults(name: str, value: Any, spec: Mapping[str, Any], told: _Told) -> list[str]:
+def _new_text_faults(
+    name: str, value: Any, spec: Mapping[str, Any], reported: _Reported
+) -> list[str]:
     """What is wrong with the texts in a value, unless it was told of another option."""
     faults = text_faults(name, value, spec)
-    if not faults or told.holds(value):
+    if not faults or reported.holds(value):
         return []
-    told.texts.update(text for text in texts(value) if text_faults(name, text, spec))
+    reported.texts.update(text for text in texts(value) if text_faults(name, text, spec))
     return faults
 
 
 def _placeholder_faults(
-    name: str, spec: Mapping[str, Any], left_in: list[tuple[str, str]], told: _Told
+    name: str, spec: Mapping[str, Any], left_in: list[tuple[str, str]], reported: _Reported
 ) -> Iterator[str]:
     for placeholder, text in left_in:
         place = _at(text)
         # Several options may refer to one: it is reported where it was written, once.
         once = f"{placeholder} {place or name}"
-        if once not in told.placeholders:
-            told.placeholders.add(once)
+        if once not in reported.placeholders:
+            reported.placeholders.add(once)
             start = f"{name}{_about(spec)}{place}: still the placeholder {placeholder}."
             yield f"{start} {_mend(name)}"
 

@@ -218,7 +218,7 @@ def tried(text: str, params: dict[str, Any], folder: str) -> Verified:
         return verify(trial.name, params["conda_prefix"], params["wandb"]["key"])
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
+def make_script(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     path, prefix, key = expand(params["path"]), params["conda_prefix"], params["wandb"]["key"]
     text = render(settings(params))
@@ -249,7 +249,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=spec(), supports_check_mode=True)
-    with_edge(module, lambda: run(module))
+    with_edge(module, lambda: make_script(module))
 
 
 if __name__ == "__main__":

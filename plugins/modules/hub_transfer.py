@@ -108,7 +108,7 @@ def difference(found: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
+def transfer(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     work = Work(
         program=given["program"],
@@ -125,7 +125,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    with_edge(module, lambda: run(module))
+    with_edge(module, lambda: transfer(module))
 
 
 if __name__ == "__main__":

@@ -162,7 +162,14 @@ from ..module_utils.base.files import expand
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.process import run
 from ..module_utils.base.safe_name import check_name
-from ..module_utils.ray.cluster import Cluster, newest, refuse_ended, told, wait_for_head, why_ended
+from ..module_utils.ray.cluster import (
+    Cluster,
+    as_result,
+    newest,
+    refuse_ended,
+    wait_for_head,
+    why_ended,
+)
 from ..module_utils.ray.relaunch import find_spare
 from ..module_utils.record.ledger import Ledger
 from ..module_utils.slurm.backend import SlurmBackend, SlurmJob
@@ -183,7 +190,7 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
     backend = SlurmBackend(SlurmClient(run, clock), SlurmJob(run_dir, stage))
     seconds = given["wait_timeout"] if given["wait"] else 0.0
     cluster = wait_for_head(ledger, record, backend, clock, seconds, given["since"])
-    answer = told(cluster, clock.now())
+    answer = as_result(cluster, clock.now())
     answer["msg"] = line(answer)
     if given["wait"] and answer["head"] is None:
         spare = _spare(given, cluster, clock)

@@ -125,7 +125,7 @@ def main() -> None:
     module = AnsibleModule(
         ARGUMENTS, supports_check_mode=True, required_if=[("state", "up", ["files"])]
     )
-    with_edge(module, lambda: run.run(module.params, module.check_mode, Clock()))
+    with_edge(module, lambda: run.apply(module.params, module.check_mode, Clock()))
 
 
 if __name__ == "__main__":

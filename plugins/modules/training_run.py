@@ -80,11 +80,11 @@ def absent(base: Path, names: list[str], check: bool) -> dict[str, Any]:
     for each in [] if check else runs:
         remove(each)
     diff = {"before": before, "after": "", "before_header": "runs", "after_header": "runs"}
-    lines = [line for name in names for line in told(name, found, base, check)]
+    lines = [line for name in names for line in removal_lines(name, found, base, check)]
     return {"changed": bool(runs), "removed": found, "diff": diff, "msg": "\n".join(lines)}
 
 
-def told(name: str, found: list[dict[str, Any]], base: Path, check: bool) -> list[str]:
+def removal_lines(name: str, found: list[dict[str, Any]], base: Path, check: bool) -> list[str]:
     done = "Would remove" if check else "Removed"
     lines = [
         f"{done} {name}: {each['files']} files, {each['bytes'] / 1e9:.2f} GB, in {each['path']}"

@@ -53,7 +53,7 @@ class Place(NamedTuple):
     node: str
 
 
-class Outcome(NamedTuple):
+class StepResult(NamedTuple):
     """How a command ended on the node."""
 
     code: int
@@ -78,11 +78,11 @@ def step_command(command: str, place: Place, mark: str, has_input: bool) -> str:
     return f"/bin/sh -c {shlex.quote(line)}"
 
 
-def step_outcome(out: bytes, err: bytes, mark: str) -> Outcome | None:
+def step_outcome(out: bytes, err: bytes, mark: str) -> StepResult | None:
     """What the command came to; None if it did not run to its end."""
     sign = re.escape(mark.encode("ascii"))
     found = re.search(sign + rb"\n(.*)" + sign + rb" (\d+)\n", err, re.DOTALL)
-    return Outcome(int(found[2]), out, found[1]) if found else None
+    return StepResult(int(found[2]), out, found[1]) if found else None
 
 
 def is_over(code: int, shown: str) -> str:
@@ -166,10 +166,10 @@ class ThroughSrun:
             return AllocationOverError(
                 f"Slurm job {place.job} is over ({state}): nothing can run on {place.node}."
             )
-        said = _text(err) or "no word from srun"
+        reason = _text(err) or "no word from srun"
         return AnsibleConnectionFailure(
             f"srun did not run a step of job {place.job} on {place.node} to its end "
-            f"(exit code {code}): {said}"
+            f"(exit code {code}): {reason}"
         )
 
 

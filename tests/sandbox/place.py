@@ -36,7 +36,7 @@ def down(directory: Path) -> None:
     """Take a cluster down."""
     given = {"state": "down", "directory": str(directory), "nodes": 2, "gpus": 8, "wipe": False,
              "accounting": True, "ssh_to_nodes": True, "files": "", "conda_env": ""}  # fmt: skip
-    run.run(given, False, Clock())
+    run.apply(given, False, Clock())
 
 
 def end_all() -> None:

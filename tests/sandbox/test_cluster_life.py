@@ -35,7 +35,7 @@ class OwnCluster(Cluster):
         params = {"state": state, "directory": str(self.directory), "nodes": 2, "gpus": 8,
                   "accounting": True, "ssh_to_nodes": True, "wipe": False,
                   "files": str(FILES), "conda_env": ""}  # fmt: skip
-        return run.run({**params, **options}, check, Clock())
+        return run.apply({**params, **options}, check, Clock())
 
     def info(self) -> dict[str, Any]:
         """The module `sandbox_info`."""

@@ -54,20 +54,20 @@ def verify(script: str, prefix: str, wandb_key: str = "", patience: float = PATI
     command = ["bash", "--noprofile", "--norc", "-c", _SHELL, "mnrun", script, *probe]
     key = {"WANDB_API_KEY": wandb_key} if wandb_key else {}
     code, out, err = _run(command, patience, dict(clean_environment("/usr/bin"), **key))
-    said = [line[len("mnrun: ") :] for line in err.splitlines() if line.startswith("mnrun: ")]
-    notices = [line[len(_NOTE) :] if line.startswith(_NOTE) else line for line in said]
+    lines = [line[len("mnrun: ") :] for line in err.splitlines() if line.startswith("mnrun: ")]
+    notices = [line[len(_NOTE) :] if line.startswith(_NOTE) else line for line in lines]
     if code == 0 and not prefix:
         return Verified({}, "", notices)
     answers = [line for line in out.splitlines() if line.startswith(_MARK)]
     if code != 0 or not answers:
-        raise Invalid(_failure(said, code, err), stderr=err)
+        raise Invalid(_failure(lines, code, err), stderr=err)
     version, found, mode = json.loads(answers[-1][len(_MARK) :])
     _require(found, prefix)
     return Verified(dict(found, python=version), mode, notices)
 
 
-def _failure(said: list[str], code: int, err: str) -> str:
-    reasons = [line for line in said if not line.startswith(_NOTE)]
+def _failure(lines: list[str], code: int, err: str) -> str:
+    reasons = [line for line in lines if not line.startswith(_NOTE)]
     if not reasons:
         tail = err.strip().splitlines()[-5:] or ["no message"]
         reasons = [f"exit code {code}: " + " / ".join(tail)]

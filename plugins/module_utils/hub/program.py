@@ -53,10 +53,10 @@ def run_program(work: Work, scratch: Path) -> dict[str, Any]:
             " was ended. Run this again: only what is missing is transferred.",
             log=lines[-_SHOWN:],
         )
-    return _told(work.program, code, lines)
+    return _outcome(work.program, code, lines)
 
 
-def _told(program: str, code: int, lines: list[str]) -> dict[str, Any]:
+def _outcome(program: str, code: int, lines: list[str]) -> dict[str, Any]:
     last = lines[-1] if lines else ""
     if code == 0 and last.startswith(MARK):
         found: dict[str, Any] = json.loads(last[len(MARK) :])
@@ -83,8 +83,8 @@ def _run(command: list[str], patience: float) -> tuple[int | None, list[str]]:
         out, _ = process.communicate(timeout=patience)
         return process.returncode, out.splitlines()
     except subprocess.TimeoutExpired as error:
-        said = error.output or b""
-        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        output = error.output or b""
+        text = output.decode("utf-8", "replace") if isinstance(output, bytes) else output
         return None, text.splitlines()
     finally:
         if process.poll() is None:

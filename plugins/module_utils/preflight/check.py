@@ -15,7 +15,7 @@ from ..slurm import capacity as slurm
 from ..trainer.data import Checked, check_file
 from ..trainer.estimate import keep_faults, kept, kept_by, too_few_kept, weights
 from ..trainer.options import Field, Reads, reads
-from .summary import told
+from .summary import summary
 
 
 @dataclass
@@ -47,7 +47,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     if not report.faults:
         _identify(params, train, test, report)
         _estimate(params, trainers, report)
-        report.checked = told(params, trainers, report.rows, report.checkpoints)
+        report.checked = summary(params, trainers, report.rows, report.checkpoints)
     return report
 
 
@@ -121,10 +121,10 @@ def _check_slurm(requests: list[dict[str, Any]], run: Runner, report: Report) ->
     report.warnings += _by_stages(warnings)
 
 
-def _by_stages(told: list[tuple[str, str]]) -> list[str]:
+def _by_stages(texts: list[tuple[str, str]]) -> list[str]:
     """One line for what several stages have in common."""
     stages: dict[str, list[str]] = {}
-    for text, stage in told:
+    for text, stage in texts:
         stages.setdefault(text, []).append(stage)
     return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in stages.items()]
 

@@ -10,7 +10,7 @@ from ..trainer.estimate import steps, weights
 from ..trainer.options import Reads
 
 
-def told(
+def summary(
     params: dict[str, Any], trainers: list[Reads], rows: dict[str, int], space: dict[str, Any]
 ) -> list[str]:
     """What was found whole. `rows` by file; `space`: what the checkpoints of each stage take."""

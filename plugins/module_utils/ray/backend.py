@@ -1,7 +1,7 @@
 """Ray as a backend of the stage logic: each attempt is one Ray job on the head of a run's cluster.
 
 A Ray cluster lives in a Slurm job, and a Ray job ends with its cluster. So an attempt carries the
-Slurm job id of its head as `cluster`, and what Ray forgets stands on the shared file system: the
+Slurm job id of its head as `head_job`, and what Ray forgets stands on the shared file system: the
 driver's log, and the start and end that the driver's script records by itself.
 """
 
@@ -39,7 +39,7 @@ class RayJob:
     script: str = ""  # for bash, without a first line `#!`
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # of the driver's log, made by log_pattern; empty: beside the script
-    cluster: str = ""  # Slurm job id of the head that is talked to
+    head_job: str = ""  # Slurm job id of the head that is talked to
 
 
 class RayRecords:
@@ -83,12 +83,12 @@ class RayRecords:
         if end:
             return self._explained(end, attempt)
         # Without a cluster it was found by its start record only, so on a head before this one.
-        over = self._is_over(attempt) if attempt.cluster else True
+        over = self._is_over(attempt) if attempt.head_job else True
         if over:
-            where = f" (Slurm job {attempt.cluster})" if attempt.cluster else ""
+            where = f" (Slurm job {attempt.head_job})" if attempt.head_job else ""
             return _gone(f"it was lost with its Ray cluster{where}")
         if over is None:
-            why = f"Slurm does not say whether its Ray cluster (job {attempt.cluster}) is alive"
+            why = f"Slurm does not say whether its Ray cluster (job {attempt.head_job}) is alive"
             return Observation(Phase.UNKNOWN, attempt.state, detail=why)
         if start_path(folder, attempt.number).exists():
             return Observation(Phase.RUNNING, "RUNNING", stdout=str(self._log(folder, attempt)))
@@ -96,25 +96,25 @@ class RayRecords:
 
     def _explained(self, end: Observation, attempt: Attempt) -> Observation:
         """A driver that was killed says so; that its cluster went away it cannot know."""
-        killed = end.exit_code in _KILLED and bool(attempt.cluster)
+        killed = end.exit_code in _KILLED and bool(attempt.head_job)
         if killed and self._is_over(attempt):
-            return replace(end, reason=f"its Ray cluster is over, Slurm job {attempt.cluster}")
+            return replace(end, reason=f"its Ray cluster is over, Slurm job {attempt.head_job}")
         return end
 
     def _is_over(self, attempt: Attempt) -> bool | None:
-        return self._head_over(attempt.cluster, attempt.intent_time)
+        return self._head_over(attempt.head_job, attempt.intent_time)
 
-    def host(self, attempt: Attempt) -> Observation | None:
+    def enclosing_end(self, attempt: Attempt) -> Observation | None:
         """How its Ray cluster's Slurm job ended."""
-        if not self._heads or not attempt.cluster:
+        if not self._heads or not attempt.head_job:
             return None
-        return self._heads.end(attempt.cluster, attempt.intent_time)
+        return self._heads.end(attempt.head_job, attempt.intent_time)
 
     def lost_nodes(self, attempt: Attempt) -> list[str]:
         """Those of its Ray cluster."""
-        if not self._heads or not attempt.cluster:
+        if not self._heads or not attempt.head_job:
             return []
-        return self._heads.lost_nodes(attempt.cluster, attempt.intent_time)
+        return self._heads.lost_nodes(attempt.head_job, attempt.intent_time)
 
     def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002
         """None: its Ray cluster's job chooses the nodes."""
@@ -145,9 +145,9 @@ class RayBackend(RayRecords):
         """See whether the head answers and takes our token."""
         answer = self._client.version()
         if answer.status is None:
-            raise Unknown(f"The Ray head does not answer: {answer.said}")
+            raise Unknown(f"The Ray head does not answer: {answer.summary}")
         if answer.status != 200:
-            raise Rejected(f"The Ray head refuses us: {answer.said}")
+            raise Rejected(f"The Ray head refuses us: {answer.summary}")
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
         """Submit the script that lies in `folder`, unless its job is there already."""
@@ -161,21 +161,21 @@ class RayBackend(RayRecords):
         if answer.status != 200:
             _judge(answer, attempt)
         attempt.stdout = str(log)
-        return JobRef(attempt.name, self._job.cluster)
+        return JobRef(attempt.name, head_job=self._job.head_job)
 
     def find(self, folder: Path, attempt: Attempt) -> Found:
         """By the submission id, and by the driver's own start record (on a head that is gone)."""
         answer = self._client.job(attempt.name)
         job = _job(answer)
         if job and (job.get("metadata") or {}).get("mnrun_token") == attempt.token:
-            return Found(True, JobRef(attempt.name, self._job.cluster))
+            return Found(True, JobRef(attempt.name, head_job=self._job.head_job))
         if job is None and answer.status != 404:
-            return Found(False, None, answer.said)
+            return Found(False, None, answer.summary)
         return super().find(folder, attempt)
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
         """Ray's status is the truth while the attempt's head lives; after that, its own record."""
-        if attempt.cluster != self._job.cluster:
+        if attempt.head_job != self._job.head_job:
             return super().observe(folder, attempt)
         answer = self._client.job(attempt.job_id)
         job = _job(answer)
@@ -187,13 +187,13 @@ class RayBackend(RayRecords):
         seen = super().observe(folder, attempt) if answer.status is None else None
         if seen and seen.phase.ended:
             return seen
-        return Observation(Phase.UNKNOWN, detail=answer.said)
+        return Observation(Phase.UNKNOWN, detail=answer.summary)
 
     def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002
         """Ask Ray to end the job: SIGTERM, after 3 s SIGKILL, whatever `signal` is."""
         answer = self._client.stop(attempt.job_id)
         if answer.status not in {200, 404}:
-            raise Unknown(f"Ray job {attempt.job_id} could not be asked to end: {answer.said}")
+            raise Unknown(f"Ray job {attempt.job_id} could not be asked to end: {answer.summary}")
 
 
 def _judge(answer: Answer, attempt: Attempt) -> None:
@@ -204,8 +204,8 @@ def _judge(answer: Answer, attempt: Attempt) -> None:
             "record removed while it ran?). Stop the cluster with `mnrun ray stop`."
         )
     if answer.status is None or answer.status >= _LATE:
-        raise Uncertain(f"The submission to Ray did not end cleanly: {answer.said}")
-    raise Rejected(f"Ray refuses the job: {answer.said}")
+        raise Uncertain(f"The submission to Ray did not end cleanly: {answer.summary}")
+    raise Rejected(f"Ray refuses the job: {answer.summary}")
 
 
 def _entrypoint(folder: Path, log: Path) -> str:

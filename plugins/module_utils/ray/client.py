@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     body: str
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """What came back, in one short line for a message."""
         # A traceback's last line is its cause.
         lines = [line.strip() for line in self.body.splitlines() if line.strip(" .")]

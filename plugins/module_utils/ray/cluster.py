@@ -71,7 +71,7 @@ def _seen(record: Record, attempt: Attempt, folder: Path, observed: Observation)
     return Cluster(record, now, observed.known, observed.detail, folder, ours)
 
 
-def told(cluster: Cluster, now: float) -> dict[str, Any]:
+def as_result(cluster: Cluster, now: float) -> dict[str, Any]:
     """What the module returns of a cluster."""
     attempt = cluster.attempt
     begin = attempt.intent_time if attempt.phase is Phase.QUEUED else attempt.start
@@ -108,9 +108,9 @@ def refuse_ended(cluster: Cluster) -> None:
     if not attempt.settled:
         return
     words = f"The Ray cluster's {ending(attempt)}."
-    said = _last_words(attempt)
-    if said:
-        raise MnrunError(f"{words}\n{said}")
+    own_words = _last_words(attempt)
+    if own_words:
+        raise MnrunError(f"{words}\n{own_words}")
     cause = find_telling(attempt.log_paths)
     if cause:
         raise MnrunError(

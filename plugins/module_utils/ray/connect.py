@@ -26,4 +26,4 @@ def ray_backend(job: RayJob, given: Mapping[str, Any] | None, clock: Clock) -> R
         return RayRecords(job, head_over, heads)
     head = Head.of(given)
     client = RayClient(http_transport(head.dashboard_url, head.token_file))
-    return RayBackend(client, replace(job, cluster=head.job_id), head_over, heads)
+    return RayBackend(client, replace(job, head_job=head.job_id), head_over, heads)

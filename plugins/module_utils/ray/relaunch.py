@@ -51,11 +51,11 @@ def _faulty(folder: Path, job_id: str) -> list[str]:
     is not the nodes."""
     text = read_text(folder / "faulty.json")
     try:
-        said: Any = json.loads(text or "{}")
-        nodes, of = list(said.get("nodes", [])), list(said.get("of", []))
+        report: Any = json.loads(text or "{}")
+        nodes, of = list(report.get("nodes", [])), list(report.get("of", []))
     except (ValueError, TypeError, AttributeError):
         return []
-    if said.get("job_id") != job_id or (len(nodes) == len(of) and len(of) > 1):
+    if report.get("job_id") != job_id or (len(nodes) == len(of) and len(of) > 1):
         return []
     return [str(node) for node in nodes]
 

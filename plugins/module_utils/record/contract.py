@@ -67,7 +67,8 @@ class JobRef(NamedTuple):
     """A job as its scheduler names it."""
 
     job_id: str
-    cluster: str = ""  # Slurm: the cluster's name, if there are several. Ray: which head
+    slurm_cluster: str = ""  # its name, where one Slurm has several
+    head_job: str = ""  # of a Ray job: the Slurm job id of its head
 
 
 class Found(NamedTuple):
@@ -91,7 +92,8 @@ class Attempt:
     intent_time: float
     phase: Phase = Phase.UNKNOWN
     job_id: str = ""
-    cluster: str = ""
+    slurm_cluster: str = ""  # of a Slurm job: the cluster's name, where there are several
+    head_job: str = ""  # of a Ray job: the Slurm job id of its Ray cluster's head
     state: str = INTENT
     reason: str = ""
     exit_code: int | None = None
@@ -106,6 +108,15 @@ class Attempt:
     cancelled_by: str = ""  # who ended it with `mnrun cancel`; empty: nobody
     lost_nodes: str = ""  # nodes of it that failed, separated by commas
     exclude: str = ""  # nodes that it does without, likewise
+
+    @property
+    def job(self) -> JobRef:
+        """Its job; without an id while there is none."""
+        return JobRef(self.job_id, self.slurm_cluster, self.head_job)
+
+    @job.setter
+    def job(self, job: JobRef) -> None:
+        self.job_id, self.slurm_cluster, self.head_job = job
 
     @property
     def settled(self) -> bool:
@@ -241,7 +252,7 @@ class Backend(Protocol):
         """Ask the job to end: with `signal` if not empty, else for good. Does not wait."""
         ...
 
-    def host(self, attempt: Attempt) -> Observation | None:
+    def enclosing_end(self, attempt: Attempt) -> Observation | None:
         """How the job ended in which this one ran (Ray: its cluster's); None if there is no such
         job, if it is alive, or if nobody can say."""
         ...

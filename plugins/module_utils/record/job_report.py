@@ -38,7 +38,7 @@ def read_start(folder: Path, attempt: Attempt) -> JobRef | None:
     data = _read(start_path(folder, attempt.number))
     if data is None or data.get("token") != attempt.token or data["job_id"] == _NOBODY:
         return None
-    return JobRef(str(data["job_id"]), str(data.get("cluster", "")))
+    return JobRef(str(data["job_id"]))
 
 
 def claims(folder: Path) -> list[tuple[int, str, float]]:

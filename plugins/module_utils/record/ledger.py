@@ -128,8 +128,8 @@ def _parse(text: str, path: Path, stage: str, key: str) -> Record:
         _expect(record.stage == stage, f"it is of the stage {record.stage!r}")
         _expect(record.fingerprint == fingerprint(record.spec), "its spec was changed")
         _expect(record.fingerprint.startswith(key), "it is the record of another spec")
-        said = data.pop("sum", None)
-        _expect(said == _sum(data), "it is not what was written")
+        written_sum = data.pop("sum", None)
+        _expect(written_sum == _sum(data), "it is not what was written")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(
             f"The record {path} is damaged ({error}), so nothing is done for this stage. Running "
@@ -156,7 +156,7 @@ def _record(data: dict[str, Any]) -> Record:
         fingerprint=data["fingerprint"],
         spec=dict(data["spec"]),
         labels=dict(data["labels"]),
-        attempts=[_attempt(item) for item in data["attempts"]],
+        attempts=[_attempt(item, data["kind"]) for item in data["attempts"]],
         output=data["output"],
     )
     texts = (record.stage, record.kind, record.fingerprint)
@@ -165,8 +165,10 @@ def _record(data: dict[str, Any]) -> Record:
     return record
 
 
-def _attempt(item: dict[str, Any]) -> Attempt:
+def _attempt(item: dict[str, Any], kind: str) -> Attempt:
     values = dict(item, phase=Phase(item["phase"]))
+    if "cluster" in values:  # what either field was called once
+        values["head_job" if kind == "ray" else "slurm_cluster"] = values.pop("cluster")
     for field in fields(Attempt):
         if field.name not in values:
             _expect(field.default is not MISSING, f"an attempt has no {field.name}")

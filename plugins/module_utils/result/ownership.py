@@ -48,26 +48,26 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
     Each move is one rename, so a crash between two of them leaves a state from which the next
     run goes on: the old checkpoints under their own name, and no folder in their place.
     """
-    path, key, said = rule.path, record.fingerprint, ""
+    path, key, note = rule.path, record.fingerprint, ""
     owner = _owner(path)
     if owner == key:
-        return said
+        return note
     if names(path):
         target = _free_name(path, owner, now)
         path.rename(target)
         whose = f"another spec ({owner[:12]})" if owner else "an unknown spec"
-        said = f"The checkpoints of {whose} were set aside to {target}."
+        note = f"The checkpoints of {whose} were set aside to {target}."
     earlier = _aside(path, key)
     if earlier.is_dir():
         if path.is_dir():
             path.rmdir()  # empty: rename would refuse it on some file systems
         earlier.rename(path)
-        said = f"{said} Those of this spec, set aside earlier, were brought back.".strip()
+        note = f"{note} Those of this spec, set aside earlier, were brought back.".strip()
     make_directory(path)
     sync_directory(path.parent)
     marker = {"fingerprint": key, "stage": record.stage, "spec": record.spec}
     write_atomic(path / MARKER, json.dumps(marker, indent=1) + "\n")
-    return said
+    return note
 
 
 def _owner(path: Path) -> str:

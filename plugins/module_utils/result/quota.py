@@ -49,13 +49,13 @@ def quotas(path: Path, run: Runner) -> list[Quota]:
     ids = {"u": os.geteuid(), "g": _group(path)}
     if mount.kind == "lustre":
         texts = [
-            (kind, _told(["lfs", "quota", "-q", f"-{kind}", str(number), mount.point], run))
+            (kind, _answer(["lfs", "quota", "-q", f"-{kind}", str(number), mount.point], run))
             for kind, number in ids.items()
         ]
     else:
         # -p: the time as a number, which is never left out as the words for it are.
-        told = _told(["quota", "-w", "-p", "-u", "-g", "-f", mount.point], run)
-        texts = _sections(told, ids)
+        answer = _answer(["quota", "-w", "-p", "-u", "-g", "-f", mount.point], run)
+        texts = _sections(answer, ids)
     found = [_read(kind, ids[kind], text) for kind, text in texts]
     return [quota for quota in found if quota]
 
@@ -83,7 +83,7 @@ def _group(path: Path) -> int:
     return found.st_gid if found.st_mode & stat.S_ISGID else os.getegid()
 
 
-def _told(command: list[str], run: Runner) -> str:
+def _answer(command: list[str], run: Runner) -> str:
     try:
         # The exit code says nothing: `quota` fails for a user who is over the limit, too.
         return run(command, _PATIENCE, "").out

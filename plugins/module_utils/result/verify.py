@@ -110,17 +110,17 @@ def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float], content: str) ->
 
 
 def _expected_step(rule: CheckpointRule, record: Record) -> int:
-    """The step that the result reached once, or that the trainer said it would reach.
+    """The step that the result reached once, or that the trainer announced it would reach.
 
     A trainer that resumes and makes no step, or not all of them, ends well all the same. SFT says
     outright only what its epochs come to, which the option for the last step can cut short.
     """
     if record.output:
         return int(record.output["step"])
-    said = read_progress(record.attempts[-1].log_paths)
-    if said.total_stated:
-        return said.total or 0
-    known = [step for step in (rule.last_step, said.all_epochs) if step]
+    progress = read_progress(record.attempts[-1].log_paths)
+    if progress.total_stated:
+        return progress.total or 0
+    known = [step for step in (rule.last_step, progress.all_epochs) if step]
     return min(known, default=0)
 
 

@@ -63,8 +63,8 @@ def chosen(base: Path, wanted: list[str]) -> list[TrainingRun]:
 
 def described(run: TrainingRun, client: SlurmClient, clock: Clock) -> dict[str, Any]:
     """A run as the modules return it: each stage as slurm_job_info tells it."""
-    told = answer(Question(run.path), slurm_or_ray(run.path, client), clock)
-    return {"name": run.name, "path": str(run.path), **told._asdict()}
+    status = answer(Question(run.path), slurm_or_ray(run.path, client), clock)
+    return {"name": run.name, "path": str(run.path), **status._asdict()}
 
 
 def comparison(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:

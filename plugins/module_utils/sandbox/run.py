@@ -19,7 +19,7 @@ NO_FREEZER = (
 )
 
 
-def run(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str, Any]:
+def apply(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str, Any]:
     """Do what the module `sandbox` was asked for; return its result, with `warnings`.
 
     Raises SandboxError.

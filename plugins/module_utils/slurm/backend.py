@@ -81,7 +81,7 @@ class SlurmBackend:
         job = parse_submitted(result.out) if result.code == 0 else None
         if job is None:
             self._judge(result, Uncertain)
-            raise Uncertain(f"sbatch named no job: {_said(result)}")
+            raise Uncertain(f"sbatch named no job: {_summary(result)}")
         self._name_logs(attempt, job)
         return job
 
@@ -113,15 +113,15 @@ class SlurmBackend:
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
         """squeue first, as one answer serves all jobs; then slurmctld's memory, the accounting,
         and last what the job itself wrote."""
-        queue = self._client.queue(attempt.cluster)
+        queue = self._client.queue(attempt.slurm_cluster)
         row = _row(queue.rows, attempt)
         if row and row.phase.live:
             return _observation(row)
-        shown = self._client.show(attempt.job_id, attempt.cluster)
+        shown = self._client.show(attempt.job_id, attempt.slurm_cluster)
         remembered = _row(shown.rows, attempt)
         if remembered and remembered.phase is not Phase.UNKNOWN:
             return _observation(remembered)
-        past = self._client.history(["-j", attempt.job_id], attempt.cluster)
+        past = self._client.history(["-j", attempt.job_id], attempt.slurm_cluster)
         row = _row(past.rows, attempt, since=attempt.intent_time - _SLACK)
         if row and row.phase.ended:
             return _observation(row)
@@ -130,11 +130,11 @@ class SlurmBackend:
 
     def stop(self, attempt: Attempt, signal: str) -> None:
         """Signal the batch shell, or cancel."""
-        problem = self._client.cancel(attempt.job_id, attempt.cluster, signal)
+        problem = self._client.cancel(attempt.job_id, attempt.slurm_cluster, signal)
         if problem:
             raise Unknown(f"Job {attempt.job_id} could not be asked to end: {problem}")
 
-    def host(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
+    def enclosing_end(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
         """A batch job runs in no other one."""
         return None
 
@@ -153,9 +153,9 @@ class SlurmBackend:
 
     def _judge(self, result: Result, unclear: type[MnrunError]) -> None:
         """Raise what a failed sbatch means: a refusal, or `unclear` if it lost its connection."""
-        said = f"{result.err}\n{result.out}".lower()
-        if result.code is None or result.code < 0 or any(words in said for words in _LOST):
-            raise unclear(f"sbatch did not end cleanly: {_said(result)}")
+        output = f"{result.err}\n{result.out}".lower()
+        if result.code is None or result.code < 0 or any(words in output for words in _LOST):
+            raise unclear(f"sbatch did not end cleanly: {_summary(result)}")
         if result.code != 0:
             raise Rejected(explain(result.err or result.out, self._job.script, self._client))
 
@@ -245,7 +245,7 @@ def _without_trace(shown: Answer, past: Answer, odd: Row | None) -> Observation:
     )
 
 
-def _said(result: Result) -> str:
+def _summary(result: Result) -> str:
     if result.code is None:
         return f"it did not end within {SUBMIT_LIMIT:.0f} s"
     words = " ".join(f"{result.err} {result.out}".split())[:300]

@@ -17,7 +17,7 @@ _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024, "": 1}
 _OUT = re.compile(r"down|drain|fail|maint|unknown|power|reboot|inval|blocked|perfctrs")
 
 
-class Node(NamedTuple):
+class SlurmNode(NamedTuple):
     """A compute node: CPUs, memory in MB, GPUs by type ("" counts all), state."""
 
     name: str
@@ -35,10 +35,10 @@ class Partition(NamedTuple):
     state: str
     max_time: float
     max_nodes: float
-    nodes: list[Node]
+    nodes: list[SlurmNode]
 
 
-class Cluster(NamedTuple):
+class Survey(NamedTuple):
     """What there is, and the means to ask how a node list reads in full."""
 
     partitions: dict[str, Partition]
@@ -52,22 +52,22 @@ class Findings(NamedTuple):
     warnings: list[str]
 
 
-def survey(run: Runner) -> Cluster:
+def survey(run: Runner) -> Survey:
     """Ask Slurm for its partitions and nodes. Raises Unknown."""
     shown = _ask(run, ["scontrol", "-a", "show", "partition", "-o"])
     listed = _ask(run, ["sinfo", "-a", "-h", "-N", "-o", _NODE_FORMAT])
-    nodes: dict[str, list[Node]] = {}
+    nodes: dict[str, list[SlurmNode]] = {}
     for line in listed.splitlines():
         match = _NODE_LINE.fullmatch(line.strip())
         if match:  # a banner's line is none
             name, partition, cpus, memory, gres, state = match.groups()
-            node = Node(name, int(cpus), int(memory), _gpus(gres), state)
+            node = SlurmNode(name, int(cpus), int(memory), _gpus(gres), state)
             nodes.setdefault(partition, []).append(node)
     rows = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
     partitions = [_partition(row, nodes) for row in rows if "PartitionName" in row]
     if not partitions:
         raise Unknown("scontrol shows no partition")
-    return Cluster({partition.name: partition for partition in partitions}, run)
+    return Survey({partition.name: partition for partition in partitions}, run)
 
 
 def _ask(run: Runner, command: list[str]) -> str:
@@ -79,7 +79,7 @@ def _ask(run: Runner, command: list[str]) -> str:
     raise Unknown(f"{command[0]}: {why or f'exit code {result.code}'}")
 
 
-def _partition(row: dict[str, str], nodes: dict[str, list[Node]]) -> Partition:
+def _partition(row: dict[str, str], nodes: dict[str, list[SlurmNode]]) -> Partition:
     name = row["PartitionName"]
     return Partition(
         name,
@@ -132,7 +132,7 @@ def _gpus(gres: str) -> dict[str, int]:
     return found
 
 
-def check(options: dict[str, Any], cluster: Cluster) -> Findings:
+def check(options: dict[str, Any], cluster: Survey) -> Findings:
     """Compare sbatch's long `options` of one job with the cluster. Raises Unknown."""
     given = {name: str(value) for name, value in options.items() if value not in (None, "", False)}
     partitions, faults = _chosen(given, cluster)
@@ -142,7 +142,7 @@ def check(options: dict[str, Any], cluster: Cluster) -> Findings:
     return Findings(list(request.faults()), list(request.warnings()))
 
 
-def _chosen(given: dict[str, str], cluster: Cluster) -> tuple[list[Partition], list[str]]:
+def _chosen(given: dict[str, str], cluster: Survey) -> tuple[list[Partition], list[str]]:
     names = given["partition"].split(",") if "partition" in given else []
     there = ", ".join(sorted(cluster.partitions))
     missing = [name for name in names if name not in cluster.partitions]
@@ -161,9 +161,7 @@ def _chosen(given: dict[str, str], cluster: Cluster) -> tuple[list[Partition], l
 class _Request:
     """One job's wishes beside the partitions that it may run in."""
 
-    def __init__(
-        self, given: dict[str, str], partitions: list[Partition], cluster: Cluster
-    ) -> None:
+    def __init__(self, given: dict[str, str], partitions: list[Partition], cluster: Survey) -> None:
         self._given = given
         self._partitions = partitions
         self._cluster = cluster
@@ -195,7 +193,7 @@ class _Request:
         yield from self._lack(cpus, "CPUs", {n.name: n.cpus for n in self._usable()})
         yield from self._lack(memory, "MB of memory", {n.name: n.memory for n in self._usable()})
 
-    def _usable(self) -> list[Node]:
+    def _usable(self) -> list[SlurmNode]:
         """The nodes that the job may get: the named ones have to be among them."""
         named = [self._nodes[name] for name in self._listed if name in self._nodes]
         return named if len(named) >= self._count else list(self._nodes.values())

@@ -151,7 +151,7 @@ class Evidence(NamedTuple):
     """All that the cause of an end is judged by."""
 
     attempt: Attempt
-    host: Observation | None = None  # the job that this one ran in (a Ray cluster's), if it is over
+    enclosing: Observation | None = None  # how the job around it (its Ray cluster) ended, if it did
     lost_nodes: tuple[str, ...] = ()  # nodes of the job that are down or do not answer
     telling: str = ""  # the log's most telling line
     last_lines: tuple[str, ...] = ()  # all of the log's lines behind the last step
@@ -233,16 +233,16 @@ def find(evidence: Evidence) -> Cause:
         return _BY_STATE[attempt.state]
     if attempt.phase is Phase.CANCELLED:
         return Cause.CANCELLED
-    around = _by_last_words(evidence) or _by_host(evidence)
+    around = _by_last_words(evidence) or _by_enclosing(evidence)
     if around:
         return around
-    told = _by_log(evidence)
+    by_log = _by_log(evidence)
     # The others only notice that a rank or a worker is gone; the node itself cannot say so.
     if evidence.lost_nodes and (
-        told in _OF_A_LOST_NODE or (told is Cause.TRAINER and not evidence.telling)
+        by_log in _OF_A_LOST_NODE or (by_log is Cause.TRAINER and not evidence.telling)
     ):
         return Cause.NODE
-    return told
+    return by_log
 
 
 _OF_A_LOST_NODE = (
@@ -263,17 +263,19 @@ def _by_last_words(evidence: Evidence) -> Cause | None:
     return None
 
 
-def _by_host(evidence: Evidence) -> Cause | None:
+def _by_enclosing(evidence: Evidence) -> Cause | None:
     """By the end of the Ray cluster, if the job can have died of it."""
-    attempt, host = evidence.attempt, evidence.host
-    if host is None:
+    attempt, enclosing = evidence.attempt, evidence.enclosing
+    if enclosing is None:
         return None
     cut_off = attempt.phase is Phase.GONE or attempt.exit_code in _KILLED
     if not cut_off and not _says(evidence, _RAY_DIED):
         return None
-    if host.phase is Phase.SUCCEEDED and not evidence.lost_nodes:
+    if enclosing.phase is Phase.SUCCEEDED and not evidence.lost_nodes:
         return Cause.RAY_STOPPED if cut_off else None
-    named = Cause.CANCELLED if host.phase is Phase.CANCELLED else _BY_STATE.get(host.state)
+    named = (
+        Cause.CANCELLED if enclosing.phase is Phase.CANCELLED else _BY_STATE.get(enclosing.state)
+    )
     return named or (Cause.NODE if evidence.lost_nodes else Cause.RAY_LOST)
 
 

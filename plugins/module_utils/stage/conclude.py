@@ -30,12 +30,12 @@ def conclude(stage: Stage, number: int, limit: float) -> Outcome:
     while not attempt.settled:
         seen = wait_until_ended(stage.backend, folder, attempt, stage.clock, deadline)
         if seen is None:
-            said = _still(attempt)
-            return Outcome(Action.ATTACH, said, record, folder, attempt, problem=said)
+            still = _still(attempt)
+            return Outcome(Action.ATTACH, still, record, folder, attempt, problem=still)
         if not _write_end(stage, number, seen):
             break
         record, attempt = _find(stage, number)
-    return _told(stage, number)
+    return _outcome(stage, number)
 
 
 def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
@@ -69,7 +69,7 @@ def _find(stage: Stage, number: int) -> tuple[Record, Attempt]:
     raise Invalid(f"The stage {stage.request.stage} has no job of attempt {number} with this spec.")
 
 
-def _told(stage: Stage, number: int) -> Outcome:
+def _outcome(stage: Stage, number: int) -> Outcome:
     record, attempt = _find(stage, number)
     outcome = Outcome(
         Action.NOTHING,
@@ -98,12 +98,12 @@ def _told(stage: Stage, number: int) -> Outcome:
 
 
 def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidence:
-    host: Observation | None = stage.backend.host(attempt)
+    enclosing: Observation | None = stage.backend.enclosing_end(attempt)
     lost = [name for name in attempt.lost_nodes.split(",") if name]
     return cause.Evidence(
         attempt,
-        host,
-        tuple(lost or (stage.backend.lost_nodes(attempt) if host else ())),
+        enclosing,
+        tuple(lost or (stage.backend.lost_nodes(attempt) if enclosing else ())),
         outcome.telling.line if outcome.telling else "",
         tuple(behind_last_step(attempt.log_paths)),
     )
@@ -151,10 +151,10 @@ def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
         if outcome.cause is cause.Cause.SHORT:
             where = f"goes on from a checkpoint before step {step}"
         return [f"The next attempt {where}."]
-    said = [judged.why_not] if judged.why_not else []
+    notes = [judged.why_not] if judged.why_not else []
     if step:
-        said.append(f"The newest whole checkpoint is of step {step}; a re-run goes on there.")
-    return said
+        notes.append(f"The newest whole checkpoint is of step {step}; a re-run goes on there.")
+    return notes
 
 
 def _still(attempt: Attempt) -> str:

@@ -85,9 +85,9 @@ def _job(attempt: Attempt) -> dict[str, Any]:
 
 def state_digest(attempt: Attempt, known: bool) -> str:
     """Differs whenever the state of an attempt, or what is known of it, does."""
-    told = [attempt.number, known, attempt.job_id, attempt.phase.value, attempt.state]
-    told += [attempt.reason, attempt.end]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    facts = [attempt.number, known, attempt.job_id, attempt.phase.value, attempt.state]
+    facts += [attempt.reason, attempt.end]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def line(entry: dict[str, Any]) -> str:

@@ -155,9 +155,9 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         log_lines=params["log_lines"],
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
     )
-    told = answer(question, backend_of(run_dir, clock), clock)
-    warnings = [one["msg"] for one in told.damaged]
-    return {"changed": False, **told._asdict(), "warnings": warnings}
+    status = answer(question, backend_of(run_dir, clock), clock)
+    warnings = [one["msg"] for one in status.damaged]
+    return {"changed": False, **status._asdict(), "warnings": warnings}
 
 
 def _texts(labels: dict[str, Any]) -> dict[str, str]:

@@ -45,7 +45,7 @@ class RecordedBackend:
             return ended
         return Observation(Phase.UNKNOWN, attempt.state, detail="as last recorded")
 
-    def host(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
+    def enclosing_end(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
         """Nobody is asked."""
         return None
 

@@ -74,7 +74,7 @@ def save(stage: Stage, facts: Facts) -> bool:
 
 
 def _decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
-    """What to do, once that can be said. `keep`: what was seen goes into the ledger."""
+    """What to do, once that is known. `keep`: what was seen goes into the ledger."""
     pause = FIRST_PAUSE
     while True:
         facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
@@ -161,15 +161,15 @@ def _do_without(stage: Stage, last: Attempt) -> list[str]:
 def _make_ready(stage: Stage, record: Record, skip: int) -> list[str]:
     """The folders that the job will write to; returns what there is to say about them."""
     request = stage.request
-    said = []
+    notes = []
     if request.checkpoints:
-        said = [
+        notes = [
             take_over(request.checkpoints, record, stage.clock.now()),
             make_resumable(request.checkpoints, skip),
         ]
     for path in request.directories:
         make_directory(path)
-    return [text for text in said if text]
+    return [text for text in notes if text]
 
 
 def _useless_step(facts: Facts) -> int:
@@ -189,7 +189,7 @@ def _submit(stage: Stage, record: Record, attempt: Attempt) -> None:
     record.attempts.append(attempt)
     stage.ledger.save(record)
     try:
-        attempt.job_id, attempt.cluster = stage.backend.submit(folder, attempt)
+        attempt.job = stage.backend.submit(folder, attempt)
     except (Rejected, Invalid):
         record.attempts.pop()
         stage.ledger.save(record)

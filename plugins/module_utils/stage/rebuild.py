@@ -48,16 +48,16 @@ def mend(request: Request, backend: Backend, ledger: Ledger, clock: Clock) -> li
     there is to say. Raises Damaged for one that cannot be made again for sure."""
     damaged = [(key, damage) for key in ledger.folders() if (damage := ledger.damage(key))]
     stamp = time.strftime(_STAMP, time.localtime(clock.now()))
-    said = []
+    notes = []
     for key, damage in damaged:
         record = _rebuilt(request, backend, ledger.folder(key), damage)
         kept = ledger.keep(key, stamp)
         ledger.save(record)
-        said.append(
+        notes.append(
             "The stage's record was damaged or lost, and was made again from what its jobs and "
             f"their scripts say. The old one: {kept or 'gone'}."
         )
-    return said
+    return notes
 
 
 def _rebuilt(request: Request, backend: Backend, folder: Path, damage: Damaged) -> Record:

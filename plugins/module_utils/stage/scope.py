@@ -39,7 +39,8 @@ def _inside(users: Ledger, job_id: str) -> list[bool]:
         _over(users, record, attempt)
         for record in users.records()
         for attempt in record.attempts
-        if attempt.cluster == job_id or (not attempt.cluster and not _over(users, record, attempt))
+        if attempt.head_job == job_id
+        or (not attempt.head_job and not _over(users, record, attempt))
     ]
 
 

@@ -78,7 +78,7 @@ def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) 
         if found.job is None:
             unknown = Observation(Phase.UNKNOWN, detail=found.detail)
             return Look(record, attempt, unknown, absent=found.sure)
-        attempt.job_id, attempt.cluster = found.job
+        attempt.job = found.job
     observation = backend.observe(folder, attempt)
     record.attempts[-1] = attempt.seen(observation)
     return Look(record, record.attempts[-1], observation, adopted=adopted)

@@ -31,28 +31,28 @@ class Question:
     log_offset: dict[str, int] = field(default_factory=dict)
 
 
-class Told(NamedTuple):
+class RunStatus(NamedTuple):
     """What is known of a run."""
 
     stages: list[dict[str, Any]]  # one entry for each stage that has been worked on
     damaged: list[dict[str, str]]  # records that cannot be trusted: `stage`, and `msg` in words
 
 
-def answer(question: Question, backend_of: BackendOf, clock: Clock) -> Told:
+def answer(question: Question, backend_of: BackendOf, clock: Clock) -> RunStatus:
     """Tell of each stage. A damaged record keeps nobody from hearing of the others."""
     wanted = [question.stage] if question.stage else stages(question.run_dir)
-    told = Told([], [])
+    status = RunStatus([], [])
     for stage in wanted:
         ledger = Ledger(question.run_dir, stage, clock)
         records, damaged = ledger.readable()
-        told.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)
+        status.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)
         record = _newest(records, question.fingerprint)
         if record and record.last:
             source = _Source(ledger, record, record.last, backend_of(record), clock)
-            told.stages.append(
+            status.stages.append(
                 source.when_new(question) if question.since else source.now(question)
             )
-    return told
+    return status
 
 
 def _newest(records: list[Record], key: str) -> Record | None:

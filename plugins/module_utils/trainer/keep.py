@@ -139,10 +139,10 @@ class Keeper:
         if going or over:
             left = sorted(set(steps) - set(going))
             best = best_of(self._rule, left, self._judged) if self._rule.best else []
-            told = ", ".join(f"{step}{' (best)' if step in best else ''}" for step in left)
+            names_left = ", ".join(f"{step}{' (best)' if step in best else ''}" for step in left)
             # The trainer's own line may not be at its end yet.
             gone = f"; deleted: {', '.join(map(str, going))}" if going else ""
-            say(f"\nmnrun: checkpoints that stay: {told}{gone}")
+            say(f"\nmnrun: checkpoints that stay: {names_left}{gone}")
         return going
 
     def _remember(self, steps: List[int], over: bool) -> None:  # noqa: UP006 - Python 3.8

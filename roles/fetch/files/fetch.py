@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import gsm8k
-from hub import HubError, Meter, connect, git_name, listing, patiently, run, say, sha256, size_text
+from hub import (
+    HubError,
+    Meter,
+    connect,
+    git_name,
+    listing,
+    patiently,
+    run_plan,
+    say,
+    sha256,
+    size_text,
+)
 
 Plan = dict[str, Any]
 
@@ -161,4 +172,4 @@ def install_data(data: Plan, file: Plan) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(fetch))
+    sys.exit(run_plan(fetch))

@@ -74,7 +74,7 @@ class Meter:
         say(f"mnrun: [{self._number}/{self._files}] {far}")
 
 
-def run(act: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
+def run_plan(act: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
     """Do what the plan (a JSON file, the only argument) says, and print the result.
 
     Returns the exit code.
@@ -89,16 +89,16 @@ def run(act: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
     except OSError as error:
         # The client's own errors are OSErrors too; those of files have a file.
         if error.filename is None:
-            told = explain(error, plan)
-            say(f"HubError: {told}")
+            reason = explain(error, plan)
+            say(f"HubError: {reason}")
         else:
             say(f"HubError: {error.filename}: {error.strerror}")
         return 1
     except Exception as error:  # noqa: BLE001 - the client raises its errors in many wrappings
-        told = explain(error, plan)
-        if told == plain(error):
+        reason = explain(error, plan)
+        if reason == plain(error):
             traceback.print_exc()
-        say(f"HubError: {told}")
+        say(f"HubError: {reason}")
         return 1
     say(MARK + json.dumps(result))
     return 0

@@ -28,7 +28,7 @@ from hub import (
     listing,
     no_token,
     patiently,
-    run,
+    run_plan,
     say,
 )
 
@@ -270,4 +270,4 @@ def copy(file: File, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(publish))
+    sys.exit(run_plan(publish))

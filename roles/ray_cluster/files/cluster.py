@@ -29,7 +29,7 @@ from cluster_net import Dashboard, reserve_port
 from cluster_node import Plan
 from cluster_proc import Events
 from cluster_step import start_step
-from cluster_watch import STOPPING, Cluster, no_tokens, say
+from cluster_watch import STOPPING, ClusterWatch, no_tokens, say
 
 _LONGEST_PATH = 43 - len("/ray")  # sockets below Ray's folder have paths of 107 bytes at most
 _TOKENS_SINCE = (2, 52)  # version of Ray
@@ -55,7 +55,7 @@ class Settings(NamedTuple):
     allow_open: bool = False  # a Ray without tokens may run
 
 
-def run(plan: Plan, nodes: list[str], settings: Settings, record: Path) -> str:
+def serve(plan: Plan, nodes: list[str], settings: Settings, record: Path) -> str:
     """Run the cluster from its start to its end.
 
     Returns:
@@ -71,7 +71,7 @@ def run(plan: Plan, nodes: list[str], settings: Settings, record: Path) -> str:
         write_private(token, secrets.token_hex(32))
         at_the_end.callback(token.unlink, missing_ok=True)
         dashboard = Dashboard(plan.dashboard_port, token)
-        cluster = Cluster(plan, nodes, start_step(plan, len(nodes)), events, dashboard)
+        cluster = ClusterWatch(plan, nodes, start_step(plan, len(nodes)), events, dashboard)
         at_the_end.callback(cluster.end)
         try:
             facts = pass_gate(cluster, plan, nodes, settings)
@@ -92,7 +92,7 @@ def run(plan: Plan, nodes: list[str], settings: Settings, record: Path) -> str:
 
 
 def pass_gate(
-    cluster: Cluster, plan: Plan, nodes: list[str], settings: Settings
+    cluster: ClusterWatch, plan: Plan, nodes: list[str], settings: Settings
 ) -> dict[str, Any] | str:
     """Wait until all is there, and measure the network if that is wanted.
 
@@ -115,7 +115,7 @@ def pass_gate(
     if isinstance(rates, str):
         return rates
     if rates:
-        say(cluster_bandwidth.told(rates))
+        say(cluster_bandwidth.described(rates))
         facts["allreduce"] = rates
     cluster.refuse(cluster_bandwidth.slow_nodes(rates, settings.allreduce_min), "is too slow")
     return facts
@@ -170,7 +170,7 @@ def main() -> int:
             say(f"job {plan.job_id}: {len(nodes)} nodes, head {plan.head} at {network}")
             if not plan.private:
                 say(f"warning: {open_to_all(plan, len(nodes))}")
-            say(f"stopped: {run(plan, nodes, settings, record)}")
+            say(f"stopped: {serve(plan, nodes, settings, record)}")
         except ClusterError as error:
             say(f"error: {error}")
             return 1

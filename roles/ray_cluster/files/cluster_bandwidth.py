@@ -79,7 +79,7 @@ def slow_nodes(rates: Rates, least: float) -> dict[str, str]:
     }
 
 
-def told(rates: Rates) -> str:
+def described(rates: Rates) -> str:
     """The figures in one line."""
     each = ", ".join(f"{node} {rate:g}" for node, rate in rates["nodes"].items())
     return f"all-reduce: {rates['all']:g} GB/s over all ranks; by node: {each}"

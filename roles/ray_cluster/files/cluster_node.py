@@ -139,7 +139,7 @@ def wants_torch(plan: Plan) -> bool:
     return plan.gpus > 0 and real
 
 
-class Node:
+class RayNode:
     """What runs on this node: Ray, and beside it, once, the check of the GPUs."""
 
     def __init__(self, plan: Plan, name: str, env: Mapping[str, str]) -> None:
@@ -148,7 +148,7 @@ class Node:
         self._env = env
         self._answer = Path(plan.temp_dir) / "torch"
 
-    def run(self, told: Callable[[float], bool], report: Callable[[str], None]) -> str:
+    def run(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:
         """Run Ray until it is told to stop, or until it ends by itself.
 
         Returns:
@@ -161,20 +161,20 @@ class Node:
         home.mkdir(mode=0o700)  # fails if somebody else made it: never share it
         with hold(home):
             try:
-                return self._watch(told, report)
+                return self._watch(stop_asked, report)
             finally:
                 left = end_descendants(_GRACE)
                 if left:
                     say(f"processes that do not end, even by SIGKILL: {left}")
                 shutil.rmtree(home, onerror=_complain)
 
-    def _watch(self, told: Callable[[float], bool], report: Callable[[str], None]) -> str:
+    def _watch(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:
         (self._answer.parent / "t").mkdir()
         ray = self._start(ray_command(self._plan, self._name, self._env), None)
         check = self._start_check()
         if check is None:
             report("checked")
-        while not told(3600):
+        while not stop_asked(3600):
             ended = reap()
             if ray.pid in ended:
                 self._quote_errors()
@@ -204,8 +204,8 @@ class Node:
         return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out)
 
     def _judged(self, code: int) -> str:
-        said = self._answer.read_text("utf-8", "replace").strip()
-        return said or (f"the check of its GPUs ended with exit code {code}" if code else "")
+        answer = self._answer.read_text("utf-8", "replace").strip()
+        return answer or (f"the check of its GPUs ended with exit code {code}" if code else "")
 
 
 def _complain(_function: object, path: str, info: object) -> None:
@@ -221,7 +221,7 @@ def main() -> int:
     """Entry point. Exit code 0 when it was told to stop, also if Ray had ended before."""
     events = Events([signal.SIGTERM, signal.SIGINT, signal.SIGCHLD])
 
-    def told(seconds: float) -> bool:
+    def stop_asked(seconds: float) -> bool:
         """Wait for an event. True for the word to stop."""
         signals, closed = events.wait(seconds, sys.stdin.buffer)
         return closed or signal.SIGTERM in signals or signal.SIGINT in signals
@@ -237,7 +237,7 @@ def main() -> int:
             print(node, word, file=report, flush=True)
 
         try:
-            fault = Node(plan, node, os.environ).run(told, tell)
+            fault = RayNode(plan, node, os.environ).run(stop_asked, tell)
         except OSError as error:
             fault = f"Ray could not be started: {error}"
         say(fault or "stopped, as asked")
@@ -246,7 +246,7 @@ def main() -> int:
         # Not to end before cluster.py says so: srun would kill all other nodes at once.
         tell(f"failed {fault}")
         deadline = time.monotonic() + _PATIENCE
-        while not told(deadline - time.monotonic()):
+        while not stop_asked(deadline - time.monotonic()):
             if time.monotonic() > deadline:
                 return 1
     return 0

@@ -93,7 +93,7 @@ def clean_up(plan: Plan, nodes: int) -> None:
         )
 
 
-def said_by_srun() -> list[str]:
+def srun_messages() -> list[str]:
     """The last lines of the job's own standard error, where srun says why it ended."""
     try:
         lines = last_lines(Path(os.readlink("/proc/self/fd/2")), 20)

@@ -15,7 +15,7 @@ from cluster_files import last_lines
 from cluster_net import Dashboard, NoAnswerError
 from cluster_node import Plan
 from cluster_proc import Events
-from cluster_step import Step, clean_up, said_by_srun
+from cluster_step import Step, clean_up, srun_messages
 
 STOPPING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 _POLL = 0.2  # seconds between two looks while the cluster comes up
@@ -51,7 +51,7 @@ def is_busy(jobs: list[dict[str, Any]]) -> bool:
     return any(job.get("status") in {"PENDING", "RUNNING"} for job in jobs)
 
 
-class Cluster:
+class ClusterWatch:
     """One Ray cluster whose step has just been started."""
 
     def __init__(
@@ -209,10 +209,9 @@ class Cluster:
 
     def _ended(self) -> ClusterError:
         code = self._step.exit_code(_STOP)
-        said = "".join(f"\n    {line}" for line in said_by_srun())
-        words = (
-            f"the Ray cluster is lost: srun ended, exit code {code}.{said and ' It said:'}{said}"
-        )
+        messages = "".join(f"\n    {line}" for line in srun_messages())
+        words = f"the Ray cluster is lost: srun ended, exit code {code}."
+        words += f" It said:{messages}" if messages else ""
         missing = self._faults if len(self._faults) < len(self._nodes) else {}
         return ClusterError("\n".join(filter(None, [words, self._evidence(missing)])), missing)
 

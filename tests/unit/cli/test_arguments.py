@@ -66,7 +66,7 @@ def test_a_command_is_known_as_it_was_typed() -> None:
 def test_old_names_are_those_of_the_script() -> None:
     setup = ["step_2_0", "step_2_1", "step_2_2_setup", "submit_sft"]
     ray = ["step_3_0_setup", "start_ray", "setup_ppo", "run_ppo", "stop_ray"]
-    assert list(ALIASES) == [*setup, *ray, "step_3_3", "step_3_4"]
+    assert list(ALIASES) == [*setup, *ray, "step_3_3", "step_3_4", "data"]
 
 
 def test_the_help_names_every_command_and_every_old_name() -> None:

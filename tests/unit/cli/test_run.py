@@ -16,7 +16,7 @@ import pexpect
 import pytest
 
 from mnrun import runner
-from mnrun.errors import MnrunError
+from mnrun.errors import CliError
 from mnrun.processes import descendants
 
 ROOT = Path(__file__).parents[3]
@@ -260,8 +260,10 @@ def test_without_ansible_playbook_it_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MnrunError, match="pip install 'ansible-core"):
-        runner.run(runner.Playbook("x", "y", tmp_path / "a/b/c/d"), lambda _: True, lambda: True)
+    with pytest.raises(CliError, match="pip install 'ansible-core"):
+        runner.run_playbook(
+            runner.Playbook("x", "y", tmp_path / "a/b/c/d"), lambda _: True, lambda: True
+        )
 
 
 def test_ctrl_c_ends_all_of_ours_and_says_how_to_come_back(checkout: Checkout) -> None:

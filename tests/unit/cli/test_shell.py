@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnrun.errors import MnrunError, UsageError
+from mnrun.errors import CliError, UsageError
 from mnrun.shell import sandbox_dir, ssh_command
 
 
@@ -42,7 +42,7 @@ def test_an_unknown_node_lists_those_there_are(config: Path) -> None:
 
 
 def test_without_a_sandbox_it_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(MnrunError, match="mnrun sandbox up"):
+    with pytest.raises(CliError, match="mnrun sandbox up"):
         ssh_command("login", [], tmp_path / "ssh_config", terminal=False)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mnrun import sites
-from mnrun.errors import MnrunError, UsageError
+from mnrun.errors import CliError, UsageError
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_wheel_carries_its_collection(root: Path) -> None:
 
 def test_a_checkout_without_its_link_says_how_to_mend_it(tmp_path: Path) -> None:
     (tmp_path / "galaxy.yml").touch()
-    with pytest.raises(MnrunError, match="git checkout collections"):
+    with pytest.raises(CliError, match="git checkout collections"):
         sites.collection_root(tmp_path / "mnrun")
 
 

@@ -116,8 +116,7 @@ def test_an_option_of_a_role_that_was_renamed_is_refused_with_its_name_of_today(
     tmp_path: Path,
 ) -> None:
     message = validate(tmp_path, {**GOOD, "data_check_fetch": True})
-    line = f"data_check_fetch, in group_vars/all.yml:{len(GOOD) + 1}: is called preflight_fetch now"
-    assert line in message
+    assert "data_check_fetch: is called preflight_fetch now" in message
 
 
 def test_a_placeholder_is_told_once_where_it_was_written(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.mnrun.train.plugins.module_utils.preflight.summary import told
+from ansible_collections.mnrun.train.plugins.module_utils.preflight.summary import summary
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import Saves
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.options import Reads
 
@@ -26,7 +26,7 @@ def test_model_rows_options_requests_and_checkpoints_are_named(tmp_path: Path) -
     sft = Reads("sft", [*train], [Path("/d/t")], [], 64, Saves(16, 10, 3, 5, 0))
     ppo = Reads("ppo", [*train], [Path("/d/t")], [], 128, Saves(28, 10, 0, 1, 20))
     space = {"sft": {"step_bytes": 17_002_496, "kept": 3}, "ppo": {"step_bytes": 0, "kept": 2}}
-    assert told(params, [sft, ppo], {"/d/a": 2000, "/d/b": 48, "/d/t": 128}, space) == [
+    assert summary(params, [sft, ppo], {"/d/a": 2000, "/d/b": 48, "/d/t": 128}, space) == [
         (
             f"Checked: the model {tmp_path} (4 weights), 2,048 rows to train on (2 files), 128 rows"
             " to validate on (1 file), the options of sft and ppo, the Slurm requests of sft, ray"
@@ -39,4 +39,4 @@ def test_model_rows_options_requests_and_checkpoints_are_named(tmp_path: Path) -
 
 def test_what_was_not_asked_for_is_not_named() -> None:
     params = {**NOTHING, "slurm": [{"stage": "sft"}]}
-    assert told(params, [], {}, {}) == ["Checked: the Slurm requests of sft."]
+    assert summary(params, [], {}, {}) == ["Checked: the Slurm requests of sft."]

@@ -104,14 +104,14 @@ def ray(tmp_path: Path, clock: FakeClock) -> Ray:
 
 @pytest.fixture
 def attempt() -> Attempt:
-    return Attempt(1, "t0ken", NAME, intent_time=1_700_000_000.0, cluster="7", job_id=NAME)
+    return Attempt(1, "t0ken", NAME, intent_time=1_700_000_000.0, head_job="7", job_id=NAME)
 
 
 # submit, find
 
 
 def test_submit_sends_paths_only_and_remembers_the_log(ray: Ray, attempt: Attempt) -> None:
-    assert ray.backend().submit(ray.folder, attempt) == JobRef(NAME, "7")
+    assert ray.backend().submit(ray.folder, attempt) == JobRef(NAME, head_job="7")
     assert attempt.stdout == f"{ray.folder}/logs/{NAME}.log"
     assert ray.head.jobs[NAME]["metadata"] == {"mnrun_token": "t0ken"}
     assert "trained" not in ray.head.jobs[NAME]["entrypoint"]
@@ -136,7 +136,7 @@ def test_the_entrypoint_runs_and_leaves_log_and_end_on_the_shared_file_system(
 
 def test_without_a_path_the_log_lies_with_the_record(ray: Ray, attempt: Attempt) -> None:
     backend = RayBackend(
-        RayClient(ray.head), RayJob("true", cluster="7"), lambda _cluster, _used: False
+        RayClient(ray.head), RayJob("true", head_job="7"), lambda _cluster, _used: False
     )
     backend.submit(ray.folder, attempt)
     assert attempt.stdout == f"{ray.folder}/{NAME}.log"
@@ -144,7 +144,7 @@ def test_without_a_path_the_log_lies_with_the_record(ray: Ray, attempt: Attempt)
 
 def test_a_job_that_is_there_is_attached_to(ray: Ray, attempt: Attempt) -> None:
     for _ in range(2):
-        assert ray.backend().submit(ray.folder, attempt) == JobRef(NAME, "7")
+        assert ray.backend().submit(ray.folder, attempt) == JobRef(NAME, head_job="7")
     assert ray.head.submissions() == 1
 
 
@@ -181,7 +181,7 @@ def test_find_is_sure_only_if_the_head_answers(ray: Ray, attempt: Attempt) -> No
 
 def test_find_knows_a_job_that_started_on_an_earlier_head(ray: Ray, attempt: Attempt) -> None:
     _write(ray.folder, attempt)
-    assert ray.backend().find(ray.folder, attempt) == Found(True, JobRef(NAME, ""))
+    assert ray.backend().find(ray.folder, attempt) == Found(True, JobRef(NAME))
 
 
 # observe
@@ -264,7 +264,7 @@ def test_a_job_known_by_its_start_only_was_on_a_head_that_is_over(
     ray: Ray, attempt: Attempt
 ) -> None:
     _write(ray.folder, attempt)
-    seen = ray.backend().observe(ray.folder, replace(attempt, cluster=""))
+    seen = ray.backend().observe(ray.folder, replace(attempt, head_job=""))
     assert seen.phase is Phase.GONE
 
 
@@ -310,7 +310,7 @@ def test_a_submission_that_was_cut_off_is_adopted(ray: Ray) -> None:
     ray.head.unclean = [LOST]
     assert ray.present().action is Action.ADOPT
     assert ray.head.submissions() == 1
-    assert (ray.attempt().cluster, ray.attempt().phase) == ("7", Phase.QUEUED)
+    assert (ray.attempt().head_job, ray.attempt().phase) == ("7", Phase.QUEUED)
     assert ray.attempt().stdout.endswith(f"/logs/{ray.attempt().name}.log")
 
 
@@ -338,7 +338,7 @@ def test_a_job_lost_with_its_cluster_gets_a_successor_on_the_next(ray: Ray) -> N
     ray.head.run(ray.attempt().name)
     ray.next_head("8")
     assert ray.present().action is Action.RESUBMIT
-    assert (ray.attempt().number, ray.attempt().cluster) == (2, "8")
+    assert (ray.attempt().number, ray.attempt().head_job) == (2, "8")
     assert list(ray.head.jobs) == [ray.attempt().name]
 
 

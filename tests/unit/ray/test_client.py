@@ -86,7 +86,7 @@ def test_a_refused_token_is_an_answer_that_does_not_hold_it(address: str, tmp_pa
     wrong.write_text("very-secret")
     answer = RayClient(http_transport(address, str(wrong))).version()
     assert answer.status == 403
-    assert "very-secret" not in answer.said
+    assert "very-secret" not in answer.summary
 
 
 def test_an_unknown_job_is_an_answer(address: str, token_file: str) -> None:
@@ -97,19 +97,19 @@ def test_an_unknown_job_is_an_answer(address: str, token_file: str) -> None:
 def test_a_head_that_hangs_is_no_answer(address: str, token_file: str) -> None:
     answer = http_transport(address, token_file)("GET", "/api/jobs/slow", None, 0.2)
     assert answer.status is None
-    assert "timed out" in answer.said
+    assert "timed out" in answer.summary
 
 
 def test_a_closed_port_is_no_answer(token_file: str) -> None:
     answer = RayClient(http_transport("http://127.0.0.1:9", token_file)).version()
     assert answer.status is None
-    assert "http://127.0.0.1:9" in answer.said
+    assert "http://127.0.0.1:9" in answer.summary
 
 
 def test_a_token_that_is_gone_is_no_answer(address: str, tmp_path: Path) -> None:
     answer = RayClient(http_transport(address, str(tmp_path / "gone"))).version()
     assert answer.status is None
-    assert "token" in answer.said
+    assert "token" in answer.summary
 
 
 def test_proxies_of_the_environment_are_passed_over(
@@ -119,8 +119,8 @@ def test_proxies_of_the_environment_are_passed_over(
     assert RayClient(http_transport(address, token_file)).version().status == 200
 
 
-def test_said_is_the_cause_in_one_short_line() -> None:
+def test_the_summary_is_the_cause_in_one_short_line() -> None:
     text = "Traceback (most recent call last):\n  File x\nValueError: no such thing\n.\n"
-    assert Answer(500, text).said == "HTTP 500: ValueError: no such thing"
-    assert Answer(500, "").said == "HTTP 500: an empty answer"
-    assert len(Answer(None, "x" * 1000).said) == 300
+    assert Answer(500, text).summary == "HTTP 500: ValueError: no such thing"
+    assert Answer(500, "").summary == "HTTP 500: an empty answer"
+    assert len(Answer(None, "x" * 1000).summary) == 300

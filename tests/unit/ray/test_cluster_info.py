@@ -10,9 +10,9 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Mnr
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.ray.cluster import (
     Cluster,
+    as_result,
     newest,
     refuse_ended,
-    told,
     wait_for_head,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.ray.head import ask_slurm
@@ -91,7 +91,7 @@ def test_the_head_is_told_as_soon_as_it_is_published(site: Site) -> None:
     site.clock.after(100, site.run)
     site.clock.after(107, site.publish)
     begun = site.clock.now()
-    answer = told(site.wait(), site.clock.now())
+    answer = as_result(site.wait(), site.clock.now())
     assert site.clock.now() - begun == pytest.approx(107, abs=12)
     assert answer["head"] == a_head(site.record_folder)
     assert answer["dashboard_url"] == "http://127.0.0.1:37174"

@@ -150,5 +150,5 @@ def test_another_job_with_the_cluster_s_id_says_nothing_about_it(ppo: Ppo) -> No
     ppo.slurm.jobs.append(theirs)
     ppo.slurm.node_states["osk-gpu95"] = "down*"
     ppo.slurm.end(theirs, "TIMEOUT")
-    assert ppo.records.host(ppo.attempt()) is None
+    assert ppo.records.enclosing_end(ppo.attempt()) is None
     assert ppo.records.lost_nodes(ppo.attempt()) == []

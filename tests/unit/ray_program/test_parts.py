@@ -140,7 +140,7 @@ def test_nodes_with_a_slow_network_are_named() -> None:
     rates = {"all": 9.5, "nodes": {"a": 180.5, "b": 9.5, "c": 180}}
     assert list(cluster_bandwidth.slow_nodes(rates, 100)) == ["b"]
     assert cluster_bandwidth.slow_nodes(rates, 0) == {}
-    assert "9.5 GB/s over all ranks; by node: a 180.5, b 9.5, c 180" in cluster_bandwidth.told(
+    assert "9.5 GB/s over all ranks; by node: a 180.5, b 9.5, c 180" in cluster_bandwidth.described(
         rates
     )
 

@@ -56,7 +56,7 @@ def test_it_is_busy_while_a_job_runs_or_is_about_to(statuses: list[str], busy: b
 # watching
 
 
-class _Watched(cluster_watch.Cluster):
+class _Watched(cluster_watch.ClusterWatch):
     """A cluster in which time passes by waiting only, until a signal at the end."""
 
     def __init__(self, dashboard: _Dashboard, life: float) -> None:
@@ -184,7 +184,7 @@ def test_nodes_that_have_said_nothing_are_waited_for(
     monkeypatch.setattr(time, "monotonic", lambda: said.time)
     step = cluster_step.Step(said, said, said)
     plan = make_plan(log_dir="/nowhere")
-    watched = cluster_watch.Cluster(plan, ["a", "b", "c"], step, said, _Dashboard(silent=True))
+    watched = cluster_watch.ClusterWatch(plan, ["a", "b", "c"], step, said, _Dashboard(silent=True))
     with pytest.raises(ClusterError, match=r"is lost\.\na: none") as caught:
         watched.until_ready(300)
     assert caught.value.nodes == nodes

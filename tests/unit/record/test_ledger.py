@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -136,6 +137,23 @@ def test_a_damaged_record_is_refused_by_name(
     with pytest.raises(Damaged, match="nothing is done for this stage") as caught:
         ledger.records()
     assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize(("kind", "field"), [("slurm", "slurm_cluster"), ("ray", "head_job")])
+def test_a_record_with_the_old_name_of_where_its_job_is_can_be_read(
+    ledger: Ledger, kind: str, field: str
+) -> None:
+    attempt = Attempt(1, "t", "n-1", 5.0, job_id="12")
+    setattr(attempt, field, "7")
+    record = Record("sft", kind, fingerprint({"a": 1}), {"a": 1}, attempts=[attempt])
+    ledger.save(record)
+    path = ledger.folder(record.fingerprint) / "record.json"
+    data = json.loads(path.read_text())
+    del data["sum"], data["attempts"][0]["slurm_cluster"], data["attempts"][0]["head_job"]
+    data["attempts"][0]["cluster"] = "7"
+    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+    path.write_text(json.dumps({**data, "sum": digest}))
+    assert ledger.load(record.fingerprint) == record
 
 
 def test_a_record_in_another_ones_place_is_refused(ledger: Ledger) -> None:

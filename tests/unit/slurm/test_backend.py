@@ -18,7 +18,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.process import (
     find_tool,
     run,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Phase
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import JobRef, Phase
 from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import (
     log_pattern,
     resolve,
@@ -180,10 +180,10 @@ def test_a_job_of_another_token_is_not_adopted(
     assert backend.find(tmp_path, an_attempt("")) == (True, None, "")
     job.comment = COMMENT
     backend._client._queues.clear()
-    assert backend.find(tmp_path, an_attempt("")).job == ("12", "")
+    assert backend.find(tmp_path, an_attempt("")).job == JobRef("12")
     slurm.jobs.insert(0, FakeJob("11", "n-1", COMMENT, "/run", job.submit))
     backend._client._queues.clear()
-    assert backend.find(tmp_path, an_attempt("")).job == ("11", ""), "the first of two"
+    assert backend.find(tmp_path, an_attempt("")).job == JobRef("11"), "the first of two"
 
 
 @pytest.mark.parametrize(("work_dir", "found"), [("/run", True), ("/other", False)])
@@ -212,7 +212,7 @@ def test_a_job_on_another_cluster_is_asked_about_there(tmp_path: Path) -> None:
 
     backend = SlurmBackend(SlurmClient(record, FakeClock()), SlurmJob(Path("/run"), "sft"))
     there = an_attempt()
-    there.cluster = "osk"
+    there.slurm_cluster = "osk"
     backend.observe(tmp_path, there)
     with pytest.raises(Unknown):
         backend.stop(there, "USR1")

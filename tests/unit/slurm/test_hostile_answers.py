@@ -146,7 +146,7 @@ def test_no_parser_of_slurm_s_answers_breaks_or_invents(text: str) -> None:
 @given(st.integers(0, 40))
 def test_a_job_id_that_was_cut_off_is_none(length: int) -> None:
     job = parse_submitted("Welcome!\n123456;osk-cluster\n"[:length])
-    assert job is None or (job.job_id, job.cluster) == ("123456", "osk-cluster")
+    assert job is None or (job.job_id, job.slurm_cluster) == ("123456", "osk-cluster")
 
 
 @pytest.mark.parametrize(("text", "parse"), [(QUEUE, parse_queue), (HISTORY, parse_history)])
@@ -266,9 +266,9 @@ def test_no_answer_of_ray_is_taken_for_the_state_of_a_job(
 ) -> None:
     client = slurm(scontrol=scontrol, sacct=sacct, squeue=scontrol, sinfo=sacct)
     ray = RayClient(lambda *_arguments: answer)
-    backend = RayBackend(ray, RayJob(cluster="9"), ask_slurm(client), Heads(client))
+    backend = RayBackend(ray, RayJob(head_job="9"), ask_slurm(client), Heads(client))
     ours = attempt("n-1")
-    ours.cluster = "9"
+    ours.head_job = "9"
     seen = backend.observe(tmp_path, ours)
     if seen.phase is Phase.GONE:
         assert answer.status in (404, None)  # None: nobody listens, and Slurm says why
@@ -276,7 +276,7 @@ def test_no_answer_of_ray_is_taken_for_the_state_of_a_job(
         assert (answer.status, seen.state in answer.body) == (200, True)
     found = backend.find(tmp_path, attempt(""))
     assert not found.job or "t0" in answer.body
-    ours.cluster = "8"
+    ours.head_job = "8"
     assert backend.observe(tmp_path, ours).phase in (Phase.UNKNOWN, Phase.GONE, Phase.QUEUED)
 
 

@@ -276,7 +276,7 @@ def test_info_asks_slurm_about_the_cluster_of_a_ray_job(
     slurm.jobs.append(head)
     slurm.run(head)
     attempt = record.attempts[0]
-    attempt.job_id, attempt.cluster, attempt.state = "ppo-1", "77", "PENDING"
+    attempt.job_id, attempt.head_job, attempt.state = "ppo-1", "77", "PENDING"
     record.kind = "ray"
     ledger.save(record)
     mark = {"job_id": "ppo-1", "token": attempt.token}

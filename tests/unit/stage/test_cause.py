@@ -132,7 +132,7 @@ TERMINATED = ended(exit_code=143)
 
 @pytest.mark.parametrize("attempt", [GONE_WITH_IT, TERMINATED])
 @pytest.mark.parametrize(
-    ("host", "cause"),
+    ("enclosing", "cause"),
     [
         (Observation(Phase.FAILED, "TIMEOUT"), Cause.TIME_LIMIT),
         (Observation(Phase.FAILED, "PREEMPTED"), Cause.PREEMPTED),
@@ -143,9 +143,9 @@ TERMINATED = ended(exit_code=143)
     ],
 )
 def test_a_ray_job_that_was_cut_off_ended_as_its_cluster_did(
-    attempt: Attempt, host: Observation, cause: Cause
+    attempt: Attempt, enclosing: Observation, cause: Cause
 ) -> None:
-    assert find(Evidence(attempt, host)) is cause
+    assert find(Evidence(attempt, enclosing)) is cause
 
 
 def test_a_driver_that_lost_its_workers_ended_as_its_cluster_did() -> None:

@@ -28,8 +28,8 @@ def users(run: Run) -> Ledger:
     return Ledger(run.folder, "ppo", run.clock)
 
 
-def used(ledger: Ledger, phase: Phase, cluster: str) -> None:
-    attempt = Attempt(1, "token", "ppo-1", 0.0, phase, job_id="ppo-1", cluster=cluster)
+def used(ledger: Ledger, phase: Phase, head_job: str) -> None:
+    attempt = Attempt(1, "token", "ppo-1", 0.0, phase, job_id="ppo-1", head_job=head_job)
     ledger.save(Record("ppo", "ray", KEY, {}, {}, [attempt], None))
 
 
