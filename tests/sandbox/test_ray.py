@@ -27,6 +27,10 @@ def test_up_train_again_fail_and_down(new_run: Any) -> None:
     head = run.head()
     assert head["nodes"] == list(NODES)
     assert (head["gpus"], head["host"]) == (2, "osk-gpu94")
+    for node, count in zip(NODES, (5, 6), strict=True):
+        log = run.run(f"cat {run.folder}/ppo/ray_cluster/logs/ray-{head['job_id']}-{node}.log")
+        assert f"mnrun: ray start: {count} of {count} shortcuts taken\n" in log
+        assert "shortcut failed" not in log
 
     said = run.play("start", "job")
     assert re.search(r"\[ppo\] job ppo-\w+-1 SUCCEEDED · step 3/3 · reward 0.3", said)

@@ -1,18 +1,19 @@
 """`ray start`, sooner: without what nothing here needs, and without its fixed pauses.
 
 Before some steps of Ray's, in its own process, come steps of ours which let Ray go on at once. They
-rely on names inside Ray. Where a Ray has others, its own steps do all the work, only later.
+rely on names inside Ray. Where a Ray has others, its own steps do all the work, only later. A line
+in the node's log reports how many of these shortcuts were taken, and which were not.
 Standard library only beside Ray, Python 3.8 or later.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 # Commands of `ray` other than `start`. Ray itself does without those that cannot be imported, and
@@ -26,35 +27,78 @@ _PAUSE = 0.05  # seconds between two looks
 _PATIENCE = 60.0  # seconds of such looks; then come Ray's own
 
 
+class LeftOut(ModuleType):
+    """Stands for a module that Ray does without: nothing can be imported from it."""
+
+    wanted = False  # whether somebody tried
+
+    def __getattr__(self, name: str) -> Any:
+        self.wanted = self.wanted or not name.startswith("__")
+        raise AttributeError(name)
+
+
 def hook(params: Any, head: bool) -> None:
     """Called by `ray start` before it starts anything: `params` is all that it was asked to do."""
     os.environ.pop("RAY_START_HOOK")  # for this one start only, not for what runs below it
+    shortcuts = {
+        **{f"no import of {name}": _is_left_out(name) for name in _OTHER_COMMANDS},
+        "no client server": hasattr(params, "ray_client_server_port"),
+        **(_sooner_on_the_head() if head else _sooner_on_a_worker()),
+    }
     # One process and two listeners more; `ray start` has no option against it.
     params.ray_client_server_port = None
-    with contextlib.suppress(ImportError, AttributeError):
+    missed = [name for name, taken in shortcuts.items() if not taken]
+    rest = f"; not: {', '.join(missed)}. Ray starts without them, only later" if missed else ""
+    _say(f"{len(shortcuts) - len(missed)} of {len(shortcuts)} shortcuts taken{rest}")
+
+
+def _is_left_out(name: str) -> bool:
+    # Not by its class: this file is a program and, as the hook's home, a module beside that.
+    return bool(getattr(sys.modules.get(name), "wanted", False))
+
+
+def _sooner_on_the_head() -> dict[str, bool]:
+    before = "raylet beside the dashboard"
+    return {before: _before(before, "Node.start_api_server", announce_dashboard)}
+
+
+def _sooner_on_a_worker() -> dict[str, bool]:
+    gcs, head = "no pause before the GCS", "no pause before the head"
+    return {
+        gcs: _before(gcs, "Node._init_gcs_client", await_gcs),
+        head: _before(head, "get_all_node_info_until_retrieved", await_head),
+    }
+
+
+def _before(shortcut: str, name: str, part: Callable[..., None]) -> bool:
+    """Have `part` called before a function of Ray's module `node`, with the same arguments.
+
+    Returns:
+        Whether there is such a function.
+    """
+    outer, _, inner = name.rpartition(".")
+    try:
         from ray._private import node
 
-        if head:
-            _before(node.Node, "start_api_server", announce_dashboard)
-        else:
-            _before(node.Node, "_init_gcs_client", await_gcs)
-            _before(node, "get_all_node_info_until_retrieved", await_head)
-
-
-def _before(owner: Any, name: str, part: Callable[..., None]) -> None:
-    """Have `part` called before the function `name` of `owner`, with the same arguments.
-
-    Raises:
-        AttributeError: there is no such function.
-    """
-    function = getattr(owner, name)
+        owner: Any = getattr(node, outer) if outer else node
+        function = getattr(owner, inner)
+    except (ImportError, AttributeError):
+        return False
 
     def both(*args: Any, **options: Any) -> Any:
-        with contextlib.suppress(Exception):  # whatever is wrong, Ray's own step will say so
+        try:
             part(*args, **options)
+        except Exception as error:  # noqa: BLE001 - whatever it is, Ray's own step follows
+            _say(f"shortcut failed: {shortcut} ({type(error).__name__}: {error})")
         return function(*args, **options)
 
-    setattr(owner, name, both)
+    setattr(owner, inner, both)
+    return True
+
+
+def _say(text: str) -> None:
+    """One line for the node's log."""
+    print(f"mnrun: ray start: {text}", flush=True)
 
 
 def announce_dashboard(node: Any, **_options: Any) -> None:
@@ -100,7 +144,7 @@ def _poll(is_there: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.modules.update(dict.fromkeys(_OTHER_COMMANDS))  # type: ignore[arg-type]
+    sys.modules.update({name: LeftOut(name) for name in _OTHER_COMMANDS})
     from ray.scripts.scripts import main
 
     os.environ["RAY_START_HOOK"] = "cluster_ray.hook"

@@ -176,6 +176,9 @@ def test_up_published_and_stopped_as_asked(job: Job) -> None:
     assert job.end() == 0
     assert job.said().endswith("[ray] stopped: asked to (SIGUSR1)\n")
     assert "[ray] Welcome to the cluster\n" in job.said()
+    # The fake has no module `ray._private.node`.
+    missed = "not: raylet beside the dashboard. Ray starts without them, only later"
+    assert f"mnrun: ray start: 4 of 5 shortcuts taken; {missed}\n" in job.node_log()
     assert job.node_log().endswith("mnrun: stopped, as asked\n")
     assert secret.decode() not in job.said() + job.node_log()
 

@@ -83,6 +83,14 @@ def _listens(address: str) -> bool:
     return True
 
 
+def import_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import the other commands as Ray does, where the program has left them out."""
+    for name in cluster_ray._OTHER_COMMANDS:
+        monkeypatch.setitem(sys.modules, name, cluster_ray.LeftOut(name))
+        with pytest.raises(ImportError):
+            exec(f"from {name} import commands")  # noqa: S102 - a name of our own
+
+
 def call(monkeypatch: pytest.MonkeyPatch, head: bool) -> SimpleNamespace:
     """Call the hook as Ray does."""
     monkeypatch.setenv("RAY_START_HOOK", "cluster_ray.hook")
@@ -129,7 +137,29 @@ def test_patience_ends_and_then_ray_looks_itself(ray: Any, monkeypatch: pytest.M
     assert 0.2 <= time.monotonic() - begun < 10
 
 
-def test_what_we_cannot_do_ray_does_itself(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("head", "count"), [(True, 5), (False, 6)])
+def test_all_shortcuts_are_taken_and_counted(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, head: bool, count: int
+) -> None:
+    import_commands(monkeypatch)
+    call(monkeypatch, head)
+    assert capsys.readouterr().out == f"mnrun: ray start: {count} of {count} shortcuts taken\n"
+
+
+def test_shortcuts_that_a_newer_ray_does_not_take_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setenv("RAY_START_HOOK", "cluster_ray.hook")
+    cluster_ray.hook(SimpleNamespace(), True)
+    said = capsys.readouterr().out
+    assert said.startswith("mnrun: ray start: 0 of 5 shortcuts taken; not: no import of ray.")
+    assert "no client server, raylet beside the dashboard. Ray starts without" in said
+
+
+def test_what_we_cannot_do_ray_does_itself(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     def another(_node: object) -> None:
         raise RuntimeError("of another Ray")
 
@@ -137,6 +167,8 @@ def test_what_we_cannot_do_ray_does_itself(ray: Any, monkeypatch: pytest.MonkeyP
     call(monkeypatch, head=True)
     assert ray.Node().start_api_server(include_dashboard=True) == "started"
     assert ray.done == [("dashboard", True, {})]
+    failed = "shortcut failed: raylet beside the dashboard (RuntimeError: of another Ray)"
+    assert failed in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,12 @@ def main() -> None:
 
 
 def _call_hook() -> None:
+    for name in ("util.state.state_cli", "dashboard.modules.job.cli", "serve.scripts"):
+        try:
+            exec(f"from ray.{name} import cli")  # noqa: S102 - as Ray imports its other commands
+        except ImportError:
+            continue
+        raise AssertionError(f"ray.{name} was not left out")
     module, _, name = os.environ["RAY_START_HOOK"].rpartition(".")
     params = SimpleNamespace(ray_client_server_port=10001)
     getattr(importlib.import_module(module), name)(params, True)
