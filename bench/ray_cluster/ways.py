@@ -74,7 +74,6 @@ OUR_SCRIPT = """\
  ./driver.sh
  scancel --batch --signal=USR1 "$SLURM_JOB_ID") &
 export MNRUN_RECORD=$PWD
-unset RAY_AUTH_MODE
 exec python -B cluster.py
 """
 

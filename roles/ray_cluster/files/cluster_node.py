@@ -25,10 +25,14 @@ from cluster_interface import choose
 from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
 
-# The first would name some other cluster, the second would win over our token's file. The third is
-# Slurm's, beside CUDA_VISIBLE_DEVICES, where gres.conf does not say what GPUs these are; verl's
-# workers refuse to start when both are set.
-_NOT_FOR_RAY = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "ROCR_VISIBLE_DEVICES"}
+_NOT_FOR_RAY = {
+    "RAY_ADDRESS",  # names some other cluster
+    "RAY_AUTH_TOKEN",  # wins over our token's file
+    "RAY_ENABLE_K8S_TOKEN_AUTH",  # has Kubernetes judge the token
+    # Slurm's, beside CUDA_VISIBLE_DEVICES, where gres.conf does not say what GPUs these are; verl's
+    # workers refuse to start when both are set.
+    "ROCR_VISIBLE_DEVICES",
+}
 
 # Seconds that Ray and a driver get to leave by themselves. Ray alone would take 30.
 _GRACE = 1.5
@@ -113,6 +117,8 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     """The environment of Ray and of everything that it starts on this node."""
     ours = {name: value for name, value in env.items() if name not in _NOT_FOR_RAY}
     ours.update(
+        # Both by name, on every node and for every driver: nothing depends on what this Ray's
+        # defaults are (off before 2.61), nor on a token in the user's home.
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=plan.token_file,
         RAY_USAGE_STATS_ENABLED="0",
@@ -165,7 +171,7 @@ class RayNode:
             finally:
                 left = end_descendants(_GRACE)
                 if left:
-                    say(f"processes that do not end, even by SIGKILL: {left}")
+                    say(f"processes that are not ours to end, or do not end by SIGKILL: {left}")
                 shutil.rmtree(home, onerror=_complain)
 
     def _watch(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:

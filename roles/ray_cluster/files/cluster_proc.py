@@ -5,7 +5,6 @@ Standard library only, Python 3.8 or later: runs inside the Slurm job, beside cl
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import select
@@ -99,22 +98,31 @@ def end_descendants(grace: float, patience: float = 5.0) -> list[int]:
 
     Returns:
         The process ids that are still there `patience` seconds after the first SIGKILL (one that
-        hangs in the kernel, mostly).
+        hangs in the kernel, mostly), or as soon as all that are left belong to other users.
     """
     kill_at = time.monotonic() + grace
-    _signal_all(descendants(os.getpid()), signal.SIGTERM)
+    foreign = _signal_all(descendants(os.getpid()), signal.SIGTERM)
     while True:
         reap()
         left = descendants(os.getpid())
         now = time.monotonic()
-        if not left or now > kill_at + patience:
+        if foreign.issuperset(left) or now > kill_at + patience:
             return left
         if now >= kill_at:
-            _signal_all(left, signal.SIGKILL)
+            foreign = _signal_all(left, signal.SIGKILL)
         time.sleep(0.02)
 
 
-def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _signal_all(pids: Iterable[int], number: signal.Signals) -> set[int]:
+    """Send a signal to each. Returns those that belong to other users, and did not get it."""
+    return {pid for pid in pids if not _signal(pid, number)}
+
+
+def _signal(pid: int, number: signal.Signals) -> bool:
+    try:
+        os.kill(pid, number)
+    except PermissionError:
+        return False
+    except ProcessLookupError:
+        pass  # it ended meanwhile
+    return True

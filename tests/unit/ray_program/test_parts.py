@@ -218,13 +218,18 @@ def _ray_folder(temp_dir: str) -> str:
 
 
 def test_ray_gets_the_tokens_path_and_no_other_cluster() -> None:
-    env = {"RAY_ADDRESS": "other:1", "RAY_AUTH_TOKEN": "other", "ROCR_VISIBLE_DEVICES": "0"}
-    env["PATH"] = "/bin"
+    unwanted = {
+        "RAY_ADDRESS": "other:1",
+        "RAY_AUTH_TOKEN": "other",
+        "RAY_ENABLE_K8S_TOKEN_AUTH": "true",
+        "ROCR_VISIBLE_DEVICES": "0",
+    }
+    env = {**unwanted, "PATH": "/bin", "RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": "/other"}
     ours = cluster_node.ray_environment(make_plan(), env)
     assert ours["RAY_AUTH_TOKEN_PATH"] == make_plan().token_file
     assert ours["RAY_AUTH_MODE"] == "token"
     assert ours["PATH"] == "/bin"
-    assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "ROCR_VISIBLE_DEVICES"} & set(ours)
+    assert not set(unwanted) & set(ours)
 
 
 # files
@@ -282,3 +287,35 @@ def test_daemons_and_deaf_processes_end_too() -> None:
     before, left, *pids = done.stdout.split()
     assert (before, left) == ("2", "0")
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+_OF_ANOTHER = """
+import os, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from cluster_proc import adopt_orphans, end_descendants
+adopt_orphans()
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+theirs, *ours = [subprocess.Popen(sleep, stdout=2) for _ in range(3)]
+kill = os.kill
+
+def refuse(pid, number):
+    if pid == theirs.pid:
+        raise PermissionError(1, "Operation not permitted")
+    kill(pid, number)
+
+os.kill = refuse
+begun = time.monotonic()
+try:
+    left = end_descendants(grace=0.3)
+    print(left == [theirs.pid], time.monotonic() - begun < 5)
+finally:
+    os.kill = kill
+    end_descendants(grace=0)
+"""
+
+
+def test_a_process_of_another_user_does_not_keep_the_others_alive() -> None:
+    """As of a program that sudo started: first in the list, and no signal of ours gets to it."""
+    command = [sys.executable, "-c", _OF_ANOTHER, str(Path(cluster.__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "True True\n", done.stderr
