@@ -15,7 +15,7 @@ from ..base.errors import Unknown
 from ..base.files import read_text
 from ..base.process import Runner
 from ..record.ledger import Ledger
-from ..slurm.nodes import names_in
+from ..slurm.nodelist import names_in
 from ..slurm.refusal import directives
 
 STAGE = "ray"

@@ -7,39 +7,12 @@ from pathlib import Path
 
 from ..base.logfile import clean_lines, tail
 from .client import SlurmClient
+from .nodelist import names_in
 from .refusal import directives
 
 _NODE_FAILURE = re.compile(r"\bNode failure on ([\w.-]+)|\bnode ([\w.-]+) (?:failed|is down)")
-_PIECES = re.compile(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)*")
 _LOST = ("down", "fail")  # not "drained": that is often done on purpose, or because of a job
 _FREE = ("idle", "mixed")
-_MOST = 10_000  # names of one list
-
-
-def names_in(nodelist: str) -> list[str]:
-    """The single names of a list in Slurm's form: `a[1-3,7],b`. What is not understood is left
-    out."""
-    found: list[str] = []
-    for piece in _PIECES.findall(nodelist):
-        found += _expanded(piece.strip())
-    return found[:_MOST]
-
-
-def _expanded(piece: str) -> list[str]:
-    before, bracket, rest = piece.partition("[")
-    if not bracket:
-        return [piece] if re.fullmatch(r"[\w.-]+", piece) else []
-    inside, _bracket, after = rest.partition("]")
-    numbers = [number for part in inside.split(",") for number in _range(part)]
-    return [f"{before}{number}{end}" for number in numbers for end in _expanded(after) or [""]]
-
-
-def _range(text: str) -> list[str]:
-    match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text)
-    if not match:
-        return []
-    first, last = match.group(1), match.group(2) or match.group(1)
-    return [str(n).zfill(len(first)) for n in range(int(first), min(int(last), _MOST) + 1)]
 
 
 def lost_nodes(client: SlurmClient, nodelist: str, logs: list[Path]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.slurm.nodes import names_in
 from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
 from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause
 from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
@@ -202,18 +201,3 @@ def test_with_no_whole_step_the_trainer_begins_anew(run: Run) -> None:
     make_resumable(run.rule)
     assert not (run.rule.path / TRACKER).exists()
     assert make_resumable(run.rule) == ""
-
-
-@pytest.mark.parametrize(
-    ("nodelist", "names"),
-    [
-        ("osk-gpu[94-95]", ["osk-gpu94", "osk-gpu95"]),
-        ("a[08-10,2],b", ["a08", "a09", "a10", "a2", "b"]),
-        ("r[1-2]n[1-2]x", ["r1n1x", "r1n2x", "r2n1x", "r2n2x"]),
-        ("", []),
-        ("a[x]", []),
-        ("(null)", []),
-    ],
-)
-def test_a_list_of_nodes_is_read(nodelist: str, names: list[str]) -> None:
-    assert names_in(nodelist) == names
