@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from .mnrun import mnrun
 from .ray_runs import NODES, Run
 
 pytestmark = pytest.mark.sandbox
@@ -38,8 +39,21 @@ def test_a_colleague_does_not_get_in(new_run: Any) -> None:
     assert run.run(f"stat -c %a {head['token_file']}") == "600"
     assert run.run(f"stat -c %a {head['temp_dir']}", head["host"]) == "700"
 
+    _the_owner_gets_in(run, head)
     assert _wide_listeners(run) <= _WIDE
     _is_nowhere(run, token, head["token_file"])
+
+
+def _the_owner_gets_in(run: Run, head: dict[str, Any]) -> None:
+    """By the command that `mnrun ray status` shows, in an environment that says otherwise."""
+    shown = mnrun("ray", "status", mnrun_run_dir=run.folder).text
+    (line,) = re.findall(
+        r"To submit a job, on osk-gpu94: (RAY_AUTH_MODE=token .+) -- COMMAND", shown
+    )
+    command = line.replace(" ray job", " conda_env/bin/ray job")
+    said = run.run(f"export RAY_AUTH_MODE=disabled; {command} -- echo let in 2>&1", head["host"])
+    assert "let in" in said
+    assert "succeeded" in said
 
 
 def _gcs(head: dict[str, Any]) -> str:
