@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -59,6 +60,14 @@ def message(done: subprocess.CompletedProcess[str]) -> str:
     found = re.search(r"\[ERROR\]: (.*?)\nOrigin: ", done.stdout + done.stderr, re.DOTALL)
     assert found, done.stdout + done.stderr
     return found.group(1)
+
+
+def result(text: str) -> dict[str, Any]:
+    """What a play printed as `RESULT:`, which is JSON in base64."""
+    found = re.search(r"RESULT:(\S+?):", text)
+    assert found, text
+    done: dict[str, Any] = json.loads(base64.b64decode(found[1]))
+    return done
 
 
 def in_environment(sandbox: Cluster, program: str, given: Any) -> Any:

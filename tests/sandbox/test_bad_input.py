@@ -163,6 +163,7 @@ def test_each_fault_of_the_trainers_options_is_named(sandbox: Cluster, folder: P
         assert all(word in report["faults"][0] for word in words), report["faults"]
 
 
+@pytest.mark.quick
 def test_all_faults_come_at_once(sandbox: Cluster, folder: Path) -> None:
     wrong = case(folder / "raw.parquet", "sft", [*SFT, "a=1", "b=2"], test=folder / "cut.parquet")
     (report,) = checked(
@@ -209,34 +210,52 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
     sandbox.run(f"rm -rf {here}")
 
 
+# What is judged in one step comes in one message: several faults in one run.
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
         (
-            {"mnrun_partition": "gpus"},
-            ["sft, ray, convert: there is no partition gpus", "debug, gpu"],
+            {
+                "mnrun_nodes": 0,
+                "mnrun_model": "Qwen/Qwen2.5",
+                "mnrun_partition": "YOU_TEAM",
+                "sft_dir": "{here}/it's my folder",
+                "sft_overide": {},
+            },
+            ["1 or more", "begin with / or ~/", "mnrun_partition", "placeholder YOU_TEAM",
+             "sft_dir", "it's my folder", "in a path", "sft_overide",
+             "did you mean sft_overrides?"],
         ),
-        ({"mnrun_nodelist": "osk-gpu[94,99]"}, ["there is no node osk-gpu99", "osk-gpu95"]),
-        ({"mnrun_gpus_per_node": 9}, ["9 GPUs on each of 2 nodes", "8 at most"]),
         ({"environment_modules": ["nccl/2.22.9"]}, ["no module nccl/2.22.9", "nccl/2.22.3"]),
-        ({"mnrun_train_files": ["{here}/raw.parquet"]}, ["raw GSM8K", "{here}/raw.parquet"]),
-        ({"mnrun_model": "{here}/model"}, ["model.safetensors is damaged", "2000000 bytes"]),
-        ({"sft_overrides": {"trainer.total_epoch": 1}}, ["did you mean trainer.total_epochs"]),
+        (
+            {"mnrun_partition": "gpus", "sft_overrides": {"trainer.total_epoch": 1}},
+            ["sft, ray, convert: there is no partition gpus", "debug, gpu",
+             "did you mean trainer.total_epochs"],
+        ),
+        (
+            {
+                "mnrun_gpus_per_node": 9,
+                "sft_overrides": {"optim.lr": "abc", "trainer.default_local_dir": "/tmp/x"},
+            },
+            ["9 GPUs on each of 2 nodes", "8 at most", "use sft_dir instead",
+             "optim.lr is 'abc', but the trainer expects a number"],
+        ),
+        (
+            {
+                "mnrun_nodelist": "osk-gpu[94,99]",
+                "mnrun_train_files": ["{here}/raw.parquet"],
+                "mnrun_model": "{here}/model",
+            },
+            ["there is no node osk-gpu99", "osk-gpu95", "raw GSM8K", "{here}/raw.parquet",
+             "model.safetensors is damaged", "2000000 bytes"],
+        ),
         (
             {"sft_overrides": {"trainer.save_freq": 1, "trainer.total_epochs": 9999}},
             ["has room for", "x 9.23 MB of checkpoints", "trainer.max_ckpt_to_keep"],
         ),
         ({"sft_overrides": {"trainer.max_ckpt_to_keep": 1}}, ["keep 2 or more"]),
-        (
-            {"sft_overrides": {"optim.lr": "abc", "trainer.default_local_dir": "/tmp/x"}},
-            ["optim.lr is 'abc', but the trainer expects a number", "use sft_dir instead"],
-        ),
-        ({"mnrun_nodes": 0, "mnrun_model": "Qwen/Qwen2.5"}, ["1 or more", "begin with / or ~/"]),
-        ({"sft_dir": "{here}/it's my folder"}, ["sft_dir", "it's my folder", "in a path"]),
-        ({"sft_overide": {}}, ["sft_overide", "did you mean sft_overrides?"]),
-        ({"mnrun_partition": "YOU_TEAM"}, ["mnrun_partition", "placeholder YOU_TEAM"]),
     ],
-)
+)  # fmt: skip
 def test_a_bad_run_ends_before_anything_is_submitted(
     sandbox: Cluster, spoiled: str, variables: dict[str, Any], words: list[str]
 ) -> None:

@@ -22,8 +22,7 @@ pytestmark = pytest.mark.sandbox
 def stage(sandbox: Cluster, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(sandbox, tmp_path, f"cancel-{time.time_ns()}")
     yield stage
-    stage.call(state="absent")
-    sandbox.run(f"rm -rf tests/{stage.outside.parent.name}")
+    stage.clear()
 
 
 def waited_for(stage: Stage, threads: ThreadPoolExecutor) -> tuple[Future[dict[str, Any]], str]:
@@ -45,6 +44,7 @@ def test_scancel_by_hand_is_told_and_not_undone(stage: Stage) -> None:
     assert len(stage.names()) == 1
 
 
+@pytest.mark.quick
 def test_mnrun_cancel_ends_it_and_says_by_whom(stage: Stage) -> None:
     with ThreadPoolExecutor() as threads:
         call, job = waited_for(stage, threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -16,7 +15,7 @@ import pytest
 
 from .conftest import ROOT, Cluster, playbook
 from .place import beside
-from .plays import play
+from .plays import play, result
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -137,11 +136,3 @@ def from_outside(closed: Cluster, job: str, line: str) -> dict[str, Any]:
         check=False,
     )
     return result(done.stdout + done.stderr)
-
-
-def result(text: str) -> dict[str, Any]:
-    """What the play's step came to."""
-    found = re.search(r"RESULT:(\S+?):", text)
-    assert found, text
-    done: dict[str, Any] = json.loads(base64.b64decode(found[1]))
-    return done

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import ROOT, Cluster
-from .test_closed_nodes import RAW, about, arguments, result
+from .plays import result
+from .test_closed_nodes import RAW, about, arguments
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .conftest import Cluster
-from .plays import play
+from .plays import play, result
 
 pytestmark = pytest.mark.sandbox
 
@@ -62,18 +62,21 @@ class Stage:
             "spec": {"lr": 0.1},
             **options,
         }
-        report = self.scratch / "report.json"
         variables = {
             "job_options": given,
-            "job_report": str(report),
             "job_check": check,
             "job_environment": {"PATH": f"{path}:/usr/bin:/bin"} if path else {},
         }
         done = play(PLAY, variables)
         assert done.returncode == 0, done.stdout + done.stderr
         self.lines = re.findall(r"^\[sft\] (.*)$", done.stdout, re.MULTILINE)
-        answer: dict[str, Any] = json.loads(report.read_text())
-        return answer
+        return result(done.stdout)
+
+    def clear(self) -> None:
+        """End what is left and remove the folder, without Ansible's own time."""
+        folder = f"tests/{self.outside.parent.name}"
+        self.sandbox.end_jobs(folder)
+        self.sandbox.run(f"rm -rf {folder}")
 
     def accounted(self, job_id: str) -> str:
         """State, exit code and nodes of a job in the accounting."""
@@ -91,11 +94,10 @@ class Stage:
 def stage(sandbox: Cluster, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(sandbox, tmp_path, f"slurm-job-{time.time_ns()}")
     yield stage
-    if list(stage.outside.rglob("record.json")):
-        stage.call(state="absent")
-    sandbox.run(f"rm -rf tests/{stage.outside.parent.name}")
+    stage.clear()
 
 
+@pytest.mark.quick
 def test_a_stage_is_trained_once_and_then_left_alone(stage: Stage) -> None:
     answer = stage.call(wait=True)
     assert "failed" not in answer or not answer["failed"], answer["msg"]
@@ -128,6 +130,7 @@ def test_a_job_knows_its_record_and_little_else(stage: Stage) -> None:
     assert "SLURM_TIME_FORMAT" not in values
 
 
+@pytest.mark.quick
 def test_a_failure_is_told_with_its_cause_and_gets_a_successor(stage: Stage) -> None:
     answer = stage.call(RAISES, wait=True)
     assert answer["failed"]
@@ -181,6 +184,7 @@ kill -KILL $PPID
 """
 
 
+@pytest.mark.quick
 def test_a_job_whose_controller_was_killed_in_sbatch_is_adopted(stage: Stage) -> None:
     shims = stage.outside.parent / "bin"
     stage.sandbox.run(f"mkdir -p tests/{shims.parent.name}/bin")

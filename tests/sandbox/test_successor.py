@@ -27,8 +27,7 @@ def stage(sandbox: Cluster, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(sandbox, tmp_path, f"successor-{time.time_ns()}")
     yield stage
     mend(sandbox)
-    stage.call(state="absent")
-    sandbox.run(f"rm -rf tests/{stage.outside.parent.name}")
+    stage.clear()
 
 
 def test_a_job_whose_node_died_gets_a_successor_by_itself(stage: Stage) -> None:

@@ -30,7 +30,7 @@ GresTypes=gpu
 # The nodes are said to be far larger than this machine.
 SlurmdParameters=config_overrides
 ReturnToService=2
-SchedulerParameters=sched_interval=5,bf_interval=5
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=1
 KillWait=5
 # With 20 s a busy machine drains its nodes: "Kill task failed".
 UnkillableStepTimeout=60
