@@ -1,7 +1,7 @@
 # make demo   the whole job on a real small cluster on this machine
+# make quick  lint, unit, and one pass over the sandbox without training
+# make test   every check and every test, the sandbox's included
 # make lint   ruff, mypy, vermin, ansible-lint     make unit   the tests that need no cluster
-# make quick  both, and one pass over the sandbox without training: for each change
-# make test   every check and every test, the sandbox's included: what CI runs
 # make torture  controllers killed at every point and moment, outages: long, with counts
 # make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
 
@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test quick sandbox-pass torture lint unit clean help
+.PHONY: demo test torture lint unit clean help
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,6 +43,7 @@ endef
 test: lint
 	@$(ON_SANDBOX) $(SIDE_BY_SIDE:auto=2) --maxfail=10 -m "not torture" tests/sandbox tests/packaging tests/unit
 
+.PHONY: quick sandbox-pass
 # The pass waits for Slurm most of the time, and the others need the processors.
 quick: .venv/installed-dev
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target sandbox-pass lint unit

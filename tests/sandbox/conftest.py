@@ -26,6 +26,19 @@ FIRST_UP = 1800.0  # seconds: packages and the training environment
 LONGEST = ("test_main_path", "test_bad_input", "test_ray", "test_slurm_job", "test_publish",
            "test_convert", "test_environment", "test_fetch", "test_closed_nodes",
            "test_hub_publish")  # fmt: skip
+# One pass over the sandbox without training, for `make quick`.
+QUICK = (
+    "test_a_step_runs_on_both_nodes_with_their_gpus",
+    "test_the_user_reaches_all_nodes_without_a_prompt",
+    "test_module_is_there_as_on_a_real_site",
+    "test_all_faults_come_at_once",
+    "test_a_stage_is_trained_once_and_then_left_alone",
+    "test_a_failure_is_told_with_its_cause_and_gets_a_successor",
+    "test_a_job_whose_controller_was_killed_in_sbatch_is_adopted",
+    "test_mnrun_cancel_ends_it_and_says_by_whom",
+    "test_what_belongs_to_no_living_run_is_found_and_goes",
+    "test_up_train_again_fail_and_down",
+)
 LMOD = ("lmod", "lua5.3", "lua-posix", "lua-term", "lua-filesystem", "lua-json", "lua-lpeg",
         "lua-bit32")  # fmt: skip
 LMOD_PATHS = r"/usr/(share/lmod|bin/lua|share/lua/|lib/[a-z0-9_-]+/lua/)"
@@ -191,7 +204,11 @@ def here(sandbox: Cluster, tmp_path: Path) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: workers side by side then end at the same time."""
+    """Mark the quick ones, and begin with what takes longest: workers side by side then end at the
+    same time."""
+    for item in items:
+        if item.name in QUICK:
+            item.add_marker("quick")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 

@@ -163,7 +163,6 @@ def test_each_fault_of_the_trainers_options_is_named(sandbox: Cluster, folder: P
         assert all(word in report["faults"][0] for word in words), report["faults"]
 
 
-@pytest.mark.quick
 def test_all_faults_come_at_once(sandbox: Cluster, folder: Path) -> None:
     wrong = case(folder / "raw.parquet", "sft", [*SFT, "a=1", "b=2"], test=folder / "cut.parquet")
     (report,) = checked(

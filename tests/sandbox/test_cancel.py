@@ -44,7 +44,6 @@ def test_scancel_by_hand_is_told_and_not_undone(stage: Stage) -> None:
     assert len(stage.names()) == 1
 
 
-@pytest.mark.quick
 def test_mnrun_cancel_ends_it_and_says_by_whom(stage: Stage) -> None:
     with ThreadPoolExecutor() as threads:
         call, job = waited_for(stage, threads)

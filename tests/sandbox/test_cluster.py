@@ -25,7 +25,6 @@ def test_status_says_how_to_reach_it(sandbox: Cluster) -> None:
     assert f"ssh -F {sandbox.directory}/ssh_config login" in output
 
 
-@pytest.mark.quick
 def test_a_step_runs_on_both_nodes_with_their_gpus(sandbox: Cluster) -> None:
     line = 'echo "$(hostname) $(hostname -i) $SLURM_GPUS_ON_NODE $CUDA_VISIBLE_DEVICES"'
     output = sandbox.run(f"srun {BOTH} bash -c '{line}'")
@@ -70,7 +69,6 @@ def test_nothing_can_write_to_the_machine(sandbox: Cluster) -> None:
         assert output.endswith("0")
 
 
-@pytest.mark.quick
 def test_the_user_reaches_all_nodes_without_a_prompt(sandbox: Cluster) -> None:
     for node in NODES:
         assert sandbox.run(f"ssh -o BatchMode=yes {node} hostname; whoami") == f"{node}\nmluser"
@@ -99,7 +97,6 @@ PLACES = (
 )
 
 
-@pytest.mark.quick
 def test_module_is_there_as_on_a_real_site(sandbox: Cluster) -> None:
     assert "module: command not found" in sandbox.run("module list", check=False)
     assert sandbox.run(f"bash -lc '{LOADED}'").splitlines()[-1] == PLACES

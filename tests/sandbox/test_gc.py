@@ -36,7 +36,6 @@ def a_run_with_a_record() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.quick
 def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> None:
     sandbox.run(f"rm -rf {RUN}")
     a_run_with_a_record()

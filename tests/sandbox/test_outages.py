@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from string import Template
 from typing import Any
+from unittest import mock
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox import render
@@ -77,10 +78,13 @@ def later(act: Any, *arguments: Any, **options: Any) -> Future[Any]:
 
 
 def test_slurmctld_hangs_during_sbatch_and_accepts_the_job_nevertheless(own: Outage) -> None:
-    own.start("hang", accounting=False)
+    short = render.SLURM.template.replace("MessageTimeout=10", "MessageTimeout=3")
+    assert short != render.SLURM.template
+    with mock.patch.object(render, "SLURM", Template(short)):
+        own.start("hang", accounting=False)
     own.signal("slurmctld", "STOP")
     call = later(own.call, own.job(wait=True))
-    time.sleep(25)  # sbatch gives up after 10 s, and squeue too
+    time.sleep(9)  # sbatch gives up after 3 s, and squeue too
     own.signal("slurmctld", "CONT")
     answer = call.result(180)
     assert not answer.get("failed"), answer["msg"]

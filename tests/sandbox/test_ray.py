@@ -21,7 +21,6 @@ from tests.sandbox.ray_runs import NODES
 pytestmark = pytest.mark.sandbox
 
 
-@pytest.mark.quick
 def test_up_train_again_fail_and_down(new_run: Any) -> None:
     run = new_run("one")
     assert re.search(r"\[ray\] job \d+ RUNNING on osk-gpu\[94-95\]", run.play("start"))

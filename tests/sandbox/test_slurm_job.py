@@ -97,7 +97,6 @@ def stage(sandbox: Cluster, tmp_path: Path) -> Iterator[Stage]:
     stage.clear()
 
 
-@pytest.mark.quick
 def test_a_stage_is_trained_once_and_then_left_alone(stage: Stage) -> None:
     answer = stage.call(wait=True)
     assert "failed" not in answer or not answer["failed"], answer["msg"]
@@ -130,7 +129,6 @@ def test_a_job_knows_its_record_and_little_else(stage: Stage) -> None:
     assert "SLURM_TIME_FORMAT" not in values
 
 
-@pytest.mark.quick
 def test_a_failure_is_told_with_its_cause_and_gets_a_successor(stage: Stage) -> None:
     answer = stage.call(RAISES, wait=True)
     assert answer["failed"]
@@ -184,7 +182,6 @@ kill -KILL $PPID
 """
 
 
-@pytest.mark.quick
 def test_a_job_whose_controller_was_killed_in_sbatch_is_adopted(stage: Stage) -> None:
     shims = stage.outside.parent / "bin"
     stage.sandbox.run(f"mkdir -p tests/{shims.parent.name}/bin")
