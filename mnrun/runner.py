@@ -190,7 +190,7 @@ def _ansible_playbook(path: str) -> str:
     if not program:
         raise CliError(
             f"ansible-playbook is neither beside {sys.executable} nor on PATH.\n"
-            f"Install it there:  {sys.executable} -m pip install 'ansible-core~=2.19.0'"
+            f"Install it there:  {sys.executable} -m pip install 'ansible-core>=2.19.0,<2.22.0'"
         )
     return program
 

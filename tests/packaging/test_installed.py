@@ -110,7 +110,7 @@ def from_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install
 @pytest.fixture(scope="session")
 def from_collection(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("from-collection")
-    scripts = environment(folder / "venv", "ansible-core~=2.19.0")
+    scripts = environment(folder / "venv", "ansible-core>=2.19.0,<2.22.0")
     (folder / "elsewhere").mkdir()
     installed = Installed(scripts, folder / "elsewhere")
     installed.run("ansible-galaxy", "collection", "install", "--offline", str(collection))

@@ -61,6 +61,7 @@ def validate(
         check=False,
     )
     assert "changed=0" in done.stdout, done.stdout + done.stderr
+    assert "[DEPRECATION WARNING]" not in done.stderr, done.stderr
     failed = re.search(r"^fatal: \[here\]: FAILED! => (.*)$", done.stdout, re.MULTILINE)
     assert bool(done.returncode) == bool(failed)
     return str(json.loads(failed.group(1))["msg"]) if failed else ""

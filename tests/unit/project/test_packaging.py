@@ -42,8 +42,19 @@ def test_the_wheel_carries_every_folder_of_the_collection() -> None:
 def test_collection_and_wheel_want_the_same_ansible() -> None:
     runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())
     (wanted,) = [name for name in PYPROJECT["project"]["dependencies"] if "ansible-core" in name]
-    assert wanted == "ansible-core ~=2.19.0"
-    assert runtime["requires_ansible"] == ">=2.19.0,<2.20.0"
+    range_ = runtime["requires_ansible"]
+    assert wanted == f"ansible-core {range_}"
+    # What is told to somebody who has none, and what is installed to test the collection.
+    for path in ("mnrun/runner.py", "tests/packaging/test_installed.py"):
+        assert f"ansible-core{range_}" in (ROOT / path).read_text()
+
+
+def test_the_docs_name_each_ansible_core_that_is_allowed() -> None:
+    runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())
+    first, end = (int(minor) for minor in re.findall(r"2\.(\d+)\.0", runtime["requires_ansible"]))
+    text = (ROOT / "docs/versions.md").read_text()
+    named = re.findall(r"^\| (2\.\d+) +\|", text, re.MULTILINE)
+    assert named == [f"2.{minor}" for minor in range(first, end)]
 
 
 def test_the_tools_that_judge_the_tree_are_pinned() -> None:

@@ -34,6 +34,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
+    assert "[DEPRECATION WARNING]" not in run.stderr, run.stderr
     return out
 
 

@@ -41,7 +41,7 @@ def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
         with patch_module_args(given), pytest.raises(SystemExit):
             module.main()
         answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-        answer.pop("invocation")
+        answer.pop("invocation", None)  # not there since ansible-core 2.21
         return answer
 
     return run
