@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -13,50 +16,131 @@ from types import ModuleType
 import pytest
 
 SOURCE = Path(__file__).parents[3] / "roles" / "sandbox" / "files" / "env"
+LOCKS = sorted(SOURCE.glob("requirements-*.lock"))
 
 
 @pytest.fixture
-def installer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """install.py with commands that only leave a trace: no pip, no network."""
+def fresh() -> ModuleType:
+    """install.py as it is."""
     spec = importlib.util.spec_from_file_location("env_install", SOURCE / "install.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "PYTHON", Path(sys.executable))
+    return module
+
+
+@pytest.fixture
+def installer(fresh: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """install.py for Debian 12's Python, with commands that only leave a trace: no network."""
+    module = fresh
     module.commands = []  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "cpu_index", list)
+    use(module, "python3.11", tmp_path, monkeypatch)
 
     def run(command: list[str], _deadline: float) -> None:
         module.commands.append(command)
         if command[1:3] == ["-m", "venv"]:
-            (Path(command[3]) / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+            name = Path(command[0]).name
+            (Path(command[3]) / "lib" / name / "site-packages").mkdir(parents=True)
 
     monkeypatch.setattr(module, "run", run)
     return module
 
 
+def use(installer: ModuleType, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `name` the Python of the machine."""
+    machine = folder / "usr" / name
+    machine.parent.mkdir(exist_ok=True)
+    machine.write_text("")
+    monkeypatch.setattr(installer, "PYTHON", machine)
+
+
 def test_the_second_time_nothing_is_run(installer: ModuleType, tmp_path: Path) -> None:
-    path, changed = installer.install(tmp_path)
+    path, changed = installer.install(tmp_path / "envs")
     assert changed
     count = len(installer.commands)
     assert count == 4
-    assert installer.install(tmp_path) == (path, False)
+    assert installer.install(tmp_path / "envs") == (path, False)
     assert len(installer.commands) == count
 
 
 def test_torch_comes_first_and_the_rest_unresolved(installer: ModuleType, tmp_path: Path) -> None:
-    installer.install(tmp_path)
+    installer.install(tmp_path / "envs")
     _, torch, rest, _ = installer.commands
     assert torch[-1] == "torch==2.13.0"
     assert "--no-deps" not in torch
     assert "--no-deps" in rest
 
 
+def test_debians_torch_is_linked_in_and_nothing_else_of_debian(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(installer, "python3.13", tmp_path, monkeypatch)
+    debian = tmp_path / "dist-packages"
+    linked = {"torch", "torchgen", "functorch", "torch-2.6.0+debian.egg-info"}
+    for name in [*linked, "numpy"]:
+        (debian / name).mkdir(parents=True)
+    monkeypatch.setattr(installer, "DEBIAN_PACKAGES", debian)
+    path, _ = installer.install(tmp_path / "envs")
+    packages = path / "lib" / "python3.13" / "site-packages"
+    assert {link.name for link in packages.iterdir() if link.is_symlink()} == linked
+    assert (packages / "torch").samefile(debian / "torch")
+    assert [words for words in installer.commands if words[-1].startswith("torch==")] == []
+    assert len(installer.commands) == 3
+
+
+def test_another_version_of_debians_torch_is_refused(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(installer, "python3.13", tmp_path, monkeypatch)
+    for name in ("torch", "torchgen", "functorch", "torch-2.9.0+debian.egg-info"):
+        (tmp_path / "dist-packages" / name).mkdir(parents=True)
+    monkeypatch.setattr(installer, "DEBIAN_PACKAGES", tmp_path / "dist-packages")
+    with pytest.raises(installer.InstallError, match=r"torch-2\.6\.0\+debian\.egg-info missing"):
+        installer.install(tmp_path / "envs")
+
+
+def test_the_cpu_builds_come_from_pytorchs_index_where_it_answers(
+    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installer, "cpu_index", lambda: ["--extra-index-url", "https://x"])
+    installer.install(tmp_path / "envs")
+    _, torch, rest, _ = installer.commands
+    assert torch[torch.index("--extra-index-url") + 1] == "https://x"
+    assert "https://x" not in rest
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_index_is_asked_for_torch(
+    fresh: ModuleType, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    def urlopen(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        assert request.full_url == "https://download.pytorch.org/whl/cpu/torch/"
+        assert (request.method, timeout) == ("HEAD", 5)
+        if answers:
+            return io.BytesIO()
+        raise urllib.error.URLError("no way")
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    assert fresh.cpu_index() == (["--extra-index-url", fresh.CPU_INDEX] if answers else [])
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.stem))
+def test_each_python_is_locked_to_the_same_verl(installer: ModuleType, lock: Path) -> None:
+    pins = dict(line.split("==") for line in lock.read_text().splitlines())
+    first = dict(line.split("==") for line in LOCKS[0].read_text().splitlines())
+    differ = {name for name in first if pins[name] != first[name]}
+    assert pins.keys() == first.keys()
+    assert differ <= {"numpy", "torch"}  # there is no numpy 1 for Python 3.13
+    assert installer.lock_of(Path(f"/usr/bin/python{lock.stem.split('-')[1]}")) == lock
+
+
 def test_a_half_built_environment_is_built_again(installer: ModuleType, tmp_path: Path) -> None:
-    path, _ = installer.install(tmp_path)
+    path, _ = installer.install(tmp_path / "envs")
     (path / installer.MARKER).unlink()
     (path / "half").write_text("")
-    assert installer.install(tmp_path) == (path, True)
+    assert installer.install(tmp_path / "envs") == (path, True)
     assert not (path / "half").exists()
 
 
@@ -72,9 +156,9 @@ def test_a_failed_build_is_not_complete(
 
     monkeypatch.setattr(installer, "run", fail)
     with pytest.raises(installer.InstallError, match="no such package"):
-        installer.install(tmp_path)
+        installer.install(tmp_path / "envs")
     monkeypatch.setattr(installer, "run", good)
-    assert installer.install(tmp_path)[1] is True
+    assert installer.install(tmp_path / "envs")[1] is True
 
 
 def test_a_mended_shim_needs_no_new_build(
@@ -84,11 +168,12 @@ def test_a_mended_shim_needs_no_new_build(
     here.mkdir()
     for name in installer.SHIM:
         (here / name).write_text("old")
+    (here / "requirements-3.11.lock").write_text("torch==2.13.0\n")
     monkeypatch.setattr(installer, "HERE", here)
-    path, _ = installer.install(tmp_path)
+    path, _ = installer.install(tmp_path / "envs")
     (here / installer.SHIM[0]).write_text("mended")
     count = len(installer.commands)
-    assert installer.install(tmp_path) == (path, True)
+    assert installer.install(tmp_path / "envs") == (path, True)
     assert len(installer.commands) == count
     copy = path / "lib" / "python3.11" / "site-packages" / installer.SHIM[0]
     assert copy.read_text() == "mended"
@@ -117,21 +202,22 @@ def test_a_second_installer_waits_and_finds_the_work_done(
             waiting.set()
 
     monkeypatch.setattr(installer, "say", say)
-    path, _ = installer.install(tmp_path)
+    path, _ = installer.install(tmp_path / "envs")
     with ThreadPoolExecutor() as pool:
-        with installer.only_one(tmp_path):
-            second = pool.submit(installer.install, tmp_path)
+        with installer.only_one(tmp_path / "envs"):
+            second = pool.submit(installer.install, tmp_path / "envs")
             assert waiting.wait(30)
             assert not second.done()
         assert second.result(30) == (path, False)
 
 
-def program_without(python: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the real installer with another program in place of Python 3.11."""
+def program_with(python: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the real installer with another program in place of the machine's Python."""
     text = (SOURCE / "install.py").read_text()
-    assert 'Path("/usr/bin/python3.11")' in text
-    (folder / "install.py").write_text(text.replace("/usr/bin/python3.11", python))
-    (folder / "requirements.lock").write_text("torch==2.13.0\n")
+    assert 'Path("/usr/bin/python3")' in text
+    (folder / "install.py").write_text(text.replace("/usr/bin/python3", str(python)))
+    for version in ("3.11", "3.13"):
+        (folder / f"requirements-{version}.lock").write_text("torch==2.13.0\n")
     return subprocess.run(
         [sys.executable, str(folder / "install.py"), "--root", str(folder / "envs")],
         capture_output=True,
@@ -142,14 +228,26 @@ def program_without(python: str, folder: Path) -> subprocess.CompletedProcess[st
 
 
 def test_a_missing_python_is_said_with_its_package(tmp_path: Path) -> None:
-    done = program_without("/nowhere/python3.11", tmp_path)
+    done = program_with(Path("/nowhere/python3"), tmp_path)
     assert done.returncode == 1
-    assert "/nowhere/python3.11 is missing: apt-get install" in done.stderr
+    assert "/nowhere/python3 is missing: apt-get install" in done.stderr
     assert done.stdout == ""
 
 
-def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
-    done = program_without("/bin/false", tmp_path)
+def test_a_python_without_a_lock_is_refused(tmp_path: Path) -> None:
+    python = tmp_path / "python3.14"
+    python.write_text("")
+    done = program_with(python, tmp_path)
     assert done.returncode == 1
-    assert "this failed (exit 1): /bin/false -m venv" in done.stderr
+    assert f"locked for Python 3.11, 3.13, and this is {python}" in done.stderr
+    assert not (tmp_path / "envs").exists()
+
+
+def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
+    python = tmp_path / "python3.11"
+    python.write_text("#!/bin/false\n")
+    python.chmod(0o755)
+    done = program_with(python, tmp_path)
+    assert done.returncode == 1
+    assert f"this failed (exit 1): {python} -m venv" in done.stderr
     assert done.stdout == ""

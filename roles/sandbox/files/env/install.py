@@ -4,10 +4,11 @@
     install.py --root /var/lib/mnrun-sandbox/envs
 
 prints one JSON line on stdout, ``{"path": "<root>/<hash>", "changed": true}``, and its progress
-on stderr. ``<hash>`` is that of the lock file and of the Python: another lock is another
-environment, beside the old one. The CPU shim is kept up to date inside it, so that a mended shim
-costs no new build. An environment is complete when its marker is there, which is written last;
-what a killed run left half built is removed and built again.
+on stderr. Each version of Python has a lock file of its own. ``<hash>`` is that of the lock file
+and of the Python: another lock is another environment, beside the old one. The CPU shim is kept up
+to date inside it, so that a mended shim costs no new build. An environment is complete when its
+marker is there, which is written last; what a killed run left half built is removed and built
+again.
 
 Exit code 1 and one clear message on stderr when something cannot be done.
 """
@@ -24,14 +25,20 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LOCK_FILE = HERE / "requirements.lock"
 SHIM = ("mnrun_cpu_patches.py", "mnrun_cpu_shim.py", "mnrun_cpu_shim.pth")
 # The system's Python: one below /root (pyenv, conda) cannot be run by the cluster's user.
-PYTHON = Path("/usr/bin/python3.11")
+PYTHON = Path("/usr/bin/python3")
+# A lock file that wants torch VERSION+debian takes it from Debian's package python3-torch: PyPI's
+# builds bring 3 GB of CUDA.
+OF_DEBIAN = "+debian"
+DEBIAN_PACKAGES = Path("/usr/lib/python3/dist-packages")
+# Elsewhere the CPU build comes from here, if this machine gets there, else from pip's own indexes.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 MARKER = ".mnrun-complete"
 TOTAL_SECONDS = 1800
 TAIL_LINES = 15
@@ -93,9 +100,14 @@ def build(path: Path, python: Path, lock_file: Path) -> None:
     deadline = time.monotonic() + TOTAL_SECONDS
     run([str(python), "-m", "venv", str(path)], deadline)
     pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--no-compile"]
-    # torch by itself and first: pip then picks the site's own CPU build of exactly this version.
-    say("1/3 torch")
-    run([*pip, "--constraint", str(lock_file), torch_requirement(lock_file)], deadline)
+    torch = torch_requirement(lock_file)
+    if torch.endswith(OF_DEBIAN):
+        say("1/3 torch, Debian's own")
+        link_torch(site_packages(path, python), torch.removeprefix("torch=="))
+    else:
+        # By itself and first: pip then picks the CPU build of exactly this version.
+        say("1/3 torch")
+        run([*pip, *cpu_index(), "--constraint", str(lock_file), torch], deadline)
     say("2/3 verl, Ray and what they need")
     # --no-deps: the set is locked as a whole; resolving it takes pip more than ten minutes.
     run([*pip, "--no-deps", "--requirement", str(lock_file)], deadline)
@@ -114,6 +126,44 @@ def torch_requirement(lock_file: Path) -> str:
     raise InstallError(f"{lock_file} has no line torch==VERSION")
 
 
+def cpu_index() -> list[str]:
+    """Return pip's option for PyTorch's index of CPU builds; none where it does not answer."""
+    request = urllib.request.Request(f"{CPU_INDEX}/torch/", method="HEAD")  # noqa: S310 - https
+    try:
+        with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - https
+            return ["--extra-index-url", CPU_INDEX]
+    except OSError:
+        return []
+
+
+def link_torch(packages: Path, version: str) -> None:
+    """Make Debian's torch a package of the environment, and no other package of Debian's."""
+    names = ("torch", "torchgen", "functorch", f"torch-{version}.egg-info")
+    missing = [name for name in names if not (DEBIAN_PACKAGES / name).exists()]
+    if missing:
+        raise InstallError(
+            f"torch {version} of Debian's package python3-torch is not whole in {DEBIAN_PACKAGES}: "
+            f"{', '.join(missing)} missing. Try: apt-get install --reinstall python3-torch"
+        )
+    for name in names:
+        (packages / name).symlink_to(DEBIAN_PACKAGES / name)
+
+
+def lock_of(python: Path) -> Path:
+    """Return the lock file of a Python, which is called as /usr/bin/python3.11 is."""
+    lock = HERE / f"requirements-{python.name.removeprefix('python')}.lock"
+    if not lock.exists():
+        known = sorted(HERE.glob("requirements-*.lock"))
+        names = ", ".join(path.stem.removeprefix("requirements-") for path in known)
+        raise InstallError(f"its packages are locked for Python {names}, and this is {python}")
+    return lock
+
+
+def site_packages(path: Path, python: Path) -> Path:
+    """Return where the environment at ``path`` keeps its packages."""
+    return path / "lib" / python.name / "site-packages"
+
+
 def write_atomically(target: Path, content: bytes) -> None:
     """Replace ``target`` in one step, readable by all."""
     fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -122,9 +172,8 @@ def write_atomically(target: Path, content: bytes) -> None:
     fresh.replace(target)
 
 
-def sync_shim(path: Path, source: Path) -> bool:
+def sync_shim(packages: Path, source: Path) -> bool:
     """Copy the CPU shim's files where they differ; say whether any did."""
-    packages = path / "lib" / "python3.11" / "site-packages"
     changed = False
     # The .pth line that imports them comes last: no Python starts with half a shim.
     for name in SHIM:
@@ -138,14 +187,16 @@ def sync_shim(path: Path, source: Path) -> bool:
 def install(root: Path) -> tuple[Path, bool]:
     """Make sure that the environment is there and complete; return its path and what changed."""
     if not PYTHON.exists():
-        raise InstallError(f"{PYTHON} is missing: apt-get install python3.11 python3-venv")
+        raise InstallError(f"{PYTHON} is missing: apt-get install python3 python3-venv")
+    python = PYTHON.resolve()
+    lock_file = lock_of(python)
     root.mkdir(parents=True, exist_ok=True)
-    path = root / environment_hash(PYTHON, LOCK_FILE.read_bytes())
+    path = root / environment_hash(python, lock_file.read_bytes())
     with only_one(root):
         missing = not (path / MARKER).exists()
         if missing:
-            build(path, PYTHON, LOCK_FILE)
-        changed = sync_shim(path, HERE)
+            build(path, python, lock_file)
+        changed = sync_shim(site_packages(path, python), HERE)
         if missing:
             os.sync()
             write_atomically(path / MARKER, b"")
