@@ -72,12 +72,14 @@ clean:
 	rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info *.tar.gz
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-# A virtual environment; what it needs from Debian only where it is missing.
+# A virtual environment; Debian's and Ubuntu's packages for it only where they are missing.
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mnrun needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && command -v git >/dev/null || \
-	  { echo "== Debian packages: python3-venv git"; $(APT) update; $(APT) install -y --no-install-recommends python3-venv git; }
+	  { command -v apt-get >/dev/null || \
+	      { echo "mnrun needs git, and the modules ensurepip and venv of $(PYTHON). Install them first." >&2; exit 1; }; \
+	    echo "== Debian packages: python3-venv git"; $(APT) update; $(APT) install -y --no-install-recommends python3-venv git; }
 	@echo "== .venv"
 	@$(PYTHON) -m venv .venv
 

@@ -9,6 +9,7 @@ module: sandbox_packages
 short_description: Install the Debian packages that the sandbox is made of
 description:
   - Installs those packages that are missing, and does not run C(apt-get) when none is.
+  - On a machine that cannot have them all it changes nothing, and names everything that is missing.
   - The daemons in them are neither started nor enabled on this machine.
 options:
   names:
@@ -16,6 +17,13 @@ options:
     type: list
     elements: str
     required: true
+  pythons:
+    description:
+      - The versions of Python that the sandbox can use, such as V(3.13), each with the packages
+        that it needs besides.
+      - Without any, all will do.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Can run in check_mode and say what it would install.
@@ -23,7 +31,7 @@ attributes:
   diff_mode:
     description: Returns the missing packages before and after.
     support: full
-requirements: [root, Debian 12]
+requirements: [root, Debian 12 or 13 or Ubuntu 24.04]
 author: The mnrun authors
 version_added: 0.1.0
 """
@@ -32,6 +40,7 @@ EXAMPLES = r"""
 - name: Install what the cluster is made of
   mnrun.train.sandbox_packages:
     names: [slurmctld, slurmd, munge]
+    pythons: {"3.11": [], "3.13": [python3-torch]}
 """
 
 RETURN = r"""
@@ -47,13 +56,18 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.base.module_exit import with_edge
-from ..module_utils.sandbox import packages, run
+from ..module_utils.sandbox import host, packages, run
 
 
-def install(names: list[str], check: bool) -> dict[str, Any]:
-    missing = packages.missing(names)
+def install(names: list[str], pythons: dict[str, list[str]], check: bool) -> dict[str, Any]:
+    lacks = host.lacks(pythons)
+    missing = packages.missing([*names, *pythons.get(host.python(), [])])
     if missing and not check:
         run.need_root()
+        lacks += packages.unavailable(missing)
+    if lacks:
+        raise host.refuse(lacks)
+    if missing and not check:
         packages.install(missing)
     before = "".join(f"{name} missing\n" for name in missing)
     return {
@@ -64,9 +78,12 @@ def install(names: list[str], check: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    names = {"type": "list", "elements": "str", "required": True}
-    module = AnsibleModule({"names": names}, supports_check_mode=True)
-    with_edge(module, lambda: install(module.params["names"], module.check_mode))
+    spec = {
+        "names": {"type": "list", "elements": "str", "required": True},
+        "pythons": {"type": "dict", "default": {}},
+    }
+    module = AnsibleModule(spec, supports_check_mode=True)
+    with_edge(module, lambda: install(**module.params, check=module.check_mode))
 
 
 if __name__ == "__main__":

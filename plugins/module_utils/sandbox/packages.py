@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from .errors import SandboxError
 from .process import run
 
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -29,35 +29,45 @@ APT = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
 
 
 def missing(names: Sequence[str]) -> list[str]:
-    """Return those packages that are not installed.
-
-    Raises SandboxError where there is no dpkg.
-    """
+    """Return those packages that are not installed: all of them where there is no dpkg."""
     if not shutil.which("dpkg-query"):
-        raise SandboxError(
-            "The sandbox is made of Debian packages, and dpkg is not here: run it on Debian 12, "
-            "or in a virtual machine with it."
-        )
+        return list(names)
     query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", *names]
     lines = run(query, check=False).stdout.splitlines()
     there = {line.split()[0] for line in lines if line.endswith(" installed")}
     return [name for name in names if name not in there]
 
 
+def unavailable(names: Sequence[str]) -> list[str]:
+    """Return those packages that no source of this machine has, by the newest lists.
+
+    Raises SandboxError with what apt-get printed.
+    """
+    if not shutil.which("apt-get"):
+        return list(names)
+    run([*APT, "update"], timeout=INSTALL, extra=_settings())
+    shown = run(["apt-cache", "policy", *names], check=False, extra={"LC_ALL": "C"}).stdout
+    candidates = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))", shown, re.MULTILINE)
+    return [name for name in names if name not in candidates]
+
+
 def install(names: Sequence[str]) -> None:
     """Install packages; their daemons are not started, and not enabled for the next boot.
 
-    Raises SandboxError with what apt-get said.
+    Raises SandboxError with what apt-get printed.
     """
     with quiet(POLICY):
-        extra = {name: os.environ[name] for name in PROXIES if name in os.environ}
-        extra["DEBIAN_FRONTEND"] = "noninteractive"
-        run([*APT, "update"], timeout=INSTALL, extra=extra)
         command = [*APT, "install", "--yes", "--no-install-recommends", *names]
-        run(command, timeout=INSTALL, extra=extra)
+        run(command, timeout=INSTALL, extra=_settings())
     units = [UNITS[name] for name in names if name in UNITS]
     if units and SYSTEMD.is_dir():
         run(["systemctl", "disable", "--quiet", *units], check=False)
+
+
+def _settings() -> dict[str, str]:
+    """The environment of apt-get."""
+    proxies = {name: os.environ[name] for name in PROXIES if name in os.environ}
+    return {**proxies, "DEBIAN_FRONTEND": "noninteractive"}
 
 
 @contextmanager
