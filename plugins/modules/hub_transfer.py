@@ -8,7 +8,7 @@ module: hub_transfer
 short_description: Run a program that talks to the Hugging Face Hub on this machine
 description:
   - For sites whose compute nodes have no way to the Hub. The programs are those of the roles
-    M(mnrun.train.publish#role) and M(mnrun.train.fetch#role), which elsewhere run in a Slurm job.
+    C(mnrun.train.publish) and C(mnrun.train.fetch), which elsewhere run in a Slurm job.
   - The program reads its token from a file, or from HF_TOKEN in this module's own environment. A
     token is never an option, and never on a command line.
 author: The mnrun authors

@@ -37,7 +37,7 @@ def installed(sandbox: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     run(*build, "-o", str(wheels))
     home = sandbox.home / FOLDER
     shutil.rmtree(home, ignore_errors=True)
-    run("/usr/bin/python3.11", "-m", "venv", str(home / "venv"))
+    run("/usr/bin/python3", "-m", "venv", str(home / "venv"))
     run(str(home / "venv/bin/pip"), "install", "--quiet", *map(str, wheels.glob("*.whl")))
     site = home / "site"
     shutil.copytree(ROOT / "inventory" / "sandbox" / "group_vars", site / "group_vars")

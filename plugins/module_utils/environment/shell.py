@@ -151,7 +151,7 @@ __mnrun_wandb_answers() {
   timeout 15 python - "${WANDB_BASE_URL:-https://api.wandb.ai}" 2> /dev/null << 'END'
 import sys, urllib.error, urllib.request
 try:
-    urllib.request.urlopen(sys.argv[1], timeout=10)
+    urllib.request.build_opener().open(sys.argv[1], timeout=10)
 except urllib.error.HTTPError:
     pass
 END

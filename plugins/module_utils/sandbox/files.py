@@ -42,6 +42,7 @@ def write_slurm(options: Options, proctrack: str) -> None:
     put(folder / "gres.conf", render.gres_conf(options))
     put(folder / "cgroup.conf", render.cgroup_conf(options))
     put(folder / "slurmdbd.conf", render.slurmdbd_conf(options), PRIVATE)
+    put(options.path("database.sql"), f"CREATE DATABASE IF NOT EXISTS {render.DATABASE};\n")
 
 
 def put(path: Path, text: str, mode: int = 0o644) -> None:

@@ -50,6 +50,8 @@ AccountingStoreFlags=job_comment,job_env,job_script
 AccountingStorageTRES=gres/gpu
 """
 
+DATABASE = "slurm_acct_db"
+
 SLURMDBD = Template("""\
 DbdHost=$controller
 SlurmUser=root
@@ -58,7 +60,7 @@ LogFile=$directory/log/slurmdbd.log
 StorageType=accounting_storage/mysql
 StorageHost=localhost
 StorageUser=root
-StorageLoc=slurm_acct_db
+StorageLoc=$database
 """)
 
 SSH_CONFIG = Template("""\
@@ -112,7 +114,8 @@ def cgroup_conf(options: Options) -> str:
 
 def slurmdbd_conf(options: Options) -> str:
     """slurmdbd.conf."""
-    return SLURMDBD.substitute(controller=CONTROLLER, directory=options.directory)
+    names = {"controller": CONTROLLER, "database": DATABASE}
+    return SLURMDBD.substitute(names, directory=options.directory)
 
 
 def hosts(options: Options) -> str:

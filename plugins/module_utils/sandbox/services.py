@@ -82,6 +82,8 @@ def _mariadbd(options: Options) -> Service:
         "--pid-file=/run/mariadbd.pid", f"--log-error={options.path('log', 'mariadbd.log')}",
         "--performance-schema=OFF", "--innodb-buffer-pool-size=32M",
         "--innodb-lock-wait-timeout=900",
+        # slurmdbd makes its database too, but dies of that with the MariaDB client of Debian 13.
+        f"--init-file={options.path('database.sql')}",
     ]  # fmt: skip
     return Service("mariadbd", CONTROLLER, ["setsid", "--fork", *argv], serves=DATABASE_SOCKET)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -83,6 +84,18 @@ def test_daemons_start_in_the_order_in_which_they_need_each_other(options: Optio
     ]  # fmt: skip
     without = services.phases(options._replace(accounting=False))
     assert not {"mariadbd", "slurmdbd"} & {s.name for phase in without for s in phase}
+
+
+def test_slurmdbd_finds_its_database_made(options: Options) -> None:
+    for folder in ("etc/slurm", "log"):
+        options.path(folder).mkdir(parents=True, exist_ok=True)
+    files.write_slurm(options, "cgroup")
+    configuration = options.path("etc/slurm/slurmdbd.conf").read_text()
+    database = re.findall(r"^StorageLoc=(\w+)$", configuration, re.MULTILINE)
+    made = options.path("database.sql")
+    assert made.read_text() == f"CREATE DATABASE IF NOT EXISTS {database[0]};\n"
+    (daemon,) = [s for phase in services.phases(options) for s in phase if s.name == "mariadbd"]
+    assert f"--init-file={made}" in daemon.argv
 
 
 def test_whoever_calls_sudo_may_log_in(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
