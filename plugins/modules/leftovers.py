@@ -47,7 +47,7 @@ EXAMPLES = r"""
 - name: End what belongs to no living run
   mnrun.train.leftovers:
     run_dir: ~/training/multinode
-    program: "{{ lookup('ansible.builtin.file', 'roles/ray_cluster/files/cluster_leftovers.py') }}"
+    program: "{{ lookup('mnrun.train.programs', 'cluster_leftovers.py').values() | first }}"
 """
 
 RETURN = r"""
