@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.base.fingerprint import fingerprint
+from ..module_utils.record.contract import Phase
 from ..module_utils.stage.describe import line
 from .connection import PatientAction
 
@@ -25,7 +26,7 @@ _QUESTION = 30
 _KEPT = ("changed", "action", "diff")
 """What the first call did; the last one only waits."""
 
-ENDED = ("succeeded", "failed", "cancelled", "gone")
+ENDED = tuple(phase.value for phase in Phase if phase.ended)
 """Phases of a job that is over."""
 
 

@@ -1,0 +1,77 @@
+"""The filter that decides what `mnrun cancel` ends, and in what way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..module_utils.record.contract import Phase
+
+DOCUMENTATION = r"""
+name: cancel_plan
+short_description: Decide what to end of a run
+description:
+  - Turns the result of M(mnrun.train.slurm_job_info) into what has to be ended. A damaged record
+    may hide a job that is alive, so its stage is among that; the record is rebuilt before its job
+    is ended.
+  - PPO is ended on its Ray cluster first, so that its own record names who ended it. The cluster
+    that PPO brought up goes with it; one of C(mnrun ray start) only if everything or C(ray) is
+    asked for.
+author: The mnrun authors
+version_added: 0.1.0
+positional: stage
+options:
+  _input:
+    description: The module's result.
+    type: dict
+    required: true
+  stage:
+    description: The only stage to end. Empty for all of the run.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: What has to be ended of PPO
+  ansible.builtin.debug:
+    msg: "{{ found | mnrun.train.cancel_plan('ppo') }}"
+  # {"ppo": true, "jobs": [{"stage": "ray", "labels": {"owner": "ppo"}, "signal": "USR1"}]}
+"""
+
+RETURN = r"""
+_value:
+  description: >-
+    C(ppo), whether PPO's job has to be ended on its Ray cluster; C(jobs), a list of the Slurm jobs
+    to end, each with its C(stage), the C(labels) that it must have, and the C(signal) to send
+    first.
+  type: dict
+"""
+
+
+def cancel_plan(found: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
+    """Give what to end of the stages in `found`; of all, or of one stage."""
+    damaged = [entry["stage"] for entry in found["damaged"]]
+    known = dict.fromkeys([*(entry["stage"] for entry in found["stages"]), *damaged])
+    wanted = [name for name in known if stage in ("", name)]
+    jobs = [_job(name) for name in wanted if name not in ("ppo", "ray")]
+    if "ray" in known and stage in ("", "ppo", "ray"):
+        # Ray on all nodes ends before the job does, so that the job is COMPLETED.
+        jobs.append(_job("ray", {"owner": "ppo"} if stage == "ppo" else {}, "USR1"))
+    alive = "ppo" in damaged or any(_alive(entry) for entry in found["stages"])
+    return {"ppo": "ppo" in wanted and alive, "jobs": jobs}
+
+
+def _job(stage: str, labels: Mapping[str, str] | None = None, signal: str = "") -> dict[str, Any]:
+    return {"stage": stage, "labels": dict(labels or {}), "signal": signal}
+
+
+def _alive(entry: Mapping[str, Any]) -> bool:
+    return entry["stage"] == "ppo" and not Phase(entry["job"]["phase"]).ended
+
+
+class FilterModule:
+    """The filter as Ansible finds it."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by their names."""
+        return {"cancel_plan": cancel_plan}
