@@ -30,8 +30,10 @@ A_HEAD = {"head": a_head(Path("/t"), "7")}
 DONE = {"action": "submitted", "changed": True, "attempt": 2, "output": {"step": 20}}
 CUT_OFF = {"failed": True, "attempt": 1, "msg": "Cut off.", "output": None, "retryable": False}
 LOST = {"failed": True, "attempt": 1, "msg": "There was no connection.", "lost": True}
-GOES_ON = {**CUT_OFF, "msg": "Job ppo-1 ended. The next one goes on.", "retryable": True}
+RETRYABLE = {**CUT_OFF, "msg": "Job ppo-1 ended. The next one goes on.", "retryable": True}
 FINAL = {**CUT_OFF, "msg": "Job ppo-1 ended. Cause: cancelled by hand."}
+ENDS: list[dict[str, Any]] = [{**CUT_OFF, "attempt": number} for number in range(1, 6)]
+RETRIES: list[dict[str, Any]] = [{**RETRYABLE, "attempt": number} for number in range(1, 6)]
 USUAL: dict[str, list[dict[str, Any]]] = {
     PLAN: [AGAIN], UP: [STARTED], HEAD: [A_HEAD], DOWN: [{"changed": True}],
 }  # fmt: skip
@@ -82,13 +84,13 @@ def test_a_training_that_ends_well_needs_one_cluster(role: Role) -> None:
 
 
 def test_a_lost_cluster_is_followed_by_another_one(role: Role) -> None:
-    text, calls = role.run(**{**USUAL, TRAIN: [CUT_OFF, DONE], ASK: [GOES_ON]})
+    text, calls = role.run(**{**USUAL, TRAIN: [CUT_OFF, DONE], ASK: [RETRYABLE]})
     assert "step 20" in text
     assert calls == [*ROUND, ASK, *ROUND]
 
 
 def test_it_goes_on_as_often_as_the_modules_say(role: Role) -> None:
-    text, calls = role.run(**{**USUAL, TRAIN: [CUT_OFF] * 5 + [DONE], ASK: [GOES_ON]})
+    text, calls = role.run(**{**USUAL, TRAIN: [*ENDS, {**DONE, "attempt": 6}], ASK: RETRIES})
     assert "step 20" in text
     assert calls == [*([*ROUND, ASK] * 5), *ROUND]
 
@@ -101,7 +103,7 @@ def test_what_a_person_ended_fails_with_its_words_and_leaves_no_cluster(role: Ro
 
 
 def test_a_head_that_is_gone_is_followed_from_the_login_node(role: Role) -> None:
-    text, calls = role.run(**{**USUAL, TRAIN: [LOST, DONE], ASK: [CUT_OFF, GOES_ON]})
+    text, calls = role.run(**{**USUAL, TRAIN: [LOST, DONE], ASK: [CUT_OFF, RETRYABLE]})
     assert "step 20" in text
     assert calls == [PLAN, UP, HEAD, TRAIN, ASK, DOWN, ASK, *ROUND]
 
@@ -130,7 +132,7 @@ def test_an_unused_cluster_is_stopped_by_who_started_it_and_not_once_he_has_trai
     role: Role,
 ) -> None:
     refused = {"failed": True, "msg": "Ray refuses."}
-    role.run(**{**USUAL, TRAIN: [CUT_OFF, refused], ASK: [GOES_ON]})
+    role.run(**{**USUAL, TRAIN: [CUT_OFF, refused], ASK: [RETRYABLE]})
     calls = (role.scratch / "calls.jsonl").read_text().splitlines()
     downs = [call for call in map(json.loads, calls) if call["key"] == DOWN]
     assert [call["if_used"] for call in downs] == [True, False]
@@ -140,3 +142,13 @@ def test_done_work_brings_up_nothing(role: Role) -> None:
     done = {"action": "nothing", "changed": False, "output": {"step": 20}}
     _text, calls = role.run(**{**USUAL, PLAN: [done]})
     assert calls == [PLAN, DOWN]
+
+
+def test_an_unused_cluster_that_did_not_come_up_is_stopped_by_who_started_it(role: Role) -> None:
+    gone = {"failed": True, "msg": "No head."}
+    text, calls = role.run(**{**USUAL, HEAD: [A_HEAD, gone], TRAIN: [CUT_OFF], ASK: [RETRYABLE]})
+    assert "No head." in text
+    assert calls == [*ROUND, ASK, PLAN, UP, HEAD, DOWN]
+    lines = (role.scratch / "calls.jsonl").read_text().splitlines()
+    downs = [call for call in map(json.loads, lines) if call["key"] == DOWN]
+    assert [call["if_used"] for call in downs] == [True, False]
