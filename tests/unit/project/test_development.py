@@ -46,7 +46,10 @@ def test_a_path_that_is_named_is_there(page: Path) -> None:
 def test_a_command_leads_to_its_playbook_roles_and_modules(row: list[str]) -> None:
     command, playbook, roles, modules = (ticked(cell) for cell in row[:4])
     assert playbook == [f"playbooks/{COMMANDS[command[0].removeprefix('mnrun ')].playbook}.yml"]
-    plays = (ROOT / playbook[0]).read_text()
+    needs = [
+        path.read_text() for role in roles for path in ROOT.glob(f"roles/{role}/meta/main.yml")
+    ]
+    plays = "".join([(ROOT / playbook[0]).read_text(), *needs])
     assert all(f"mnrun.train.{role}" in plays for role in roles)
     tasks = [
         path.read_text() for role in roles for path in (ROOT / "roles" / role).rglob("tasks/*")

@@ -1,0 +1,101 @@
+"""What roles and playbooks may read of each other: one published variable for each role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+PUBLISHED = {
+    "environment": "environment_result",
+    "preflight": "preflight_result",
+    "fetch": "fetch_result",
+    "sft": "sft_stage",
+    "ray_cluster": "ray_cluster_stage",
+    "ppo": "ppo_stage",
+    "convert": "convert_stage",
+    "publish": "publish_result",
+}
+# Who reads of whom: those to the right run earlier in a play, or beside it.
+READS = {
+    "environment": "",
+    "preflight": "environment",
+    "fetch": "environment",
+    "sft": "environment preflight",
+    "ray_cluster": "environment",
+    "convert": "environment preflight",
+    "ppo": "environment preflight sft convert ray_cluster",
+    "publish": "environment convert",
+}
+# Switches that a playbook itself obeys.
+OF_PLAYBOOKS = {"publish_enabled"}
+
+
+def code(text: str) -> str:
+    """A file without its comments."""
+    return re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+
+
+def foreign(text: str, owner: str) -> set[str]:
+    """The variables of other roles that a text reads; those it only sets are not among them."""
+    names: set[str] = set()
+    for role in PUBLISHED:
+        if role != owner:
+            read = re.findall(rf"(?<![\w.])(?<!\\\"){role}_\w+\b(?!:)", code(text))
+            names |= {name for name in read if not _of_longer(name, role)}
+    return names
+
+
+def _of_longer(name: str, role: str) -> bool:
+    return any(len(other) > len(role) and name.startswith(f"{other}_") for other in PUBLISHED)
+
+
+def texts(role: str) -> Iterator[tuple[Path, str]]:
+    for path in sorted((ROOT / "roles" / role).rglob("*")):
+        if path.suffix in {".yml", ".j2"} and "meta" not in path.parts:
+            yield path, path.read_text()
+
+
+@pytest.mark.parametrize("role", PUBLISHED)
+def test_a_role_reads_only_what_others_publish(role: str) -> None:
+    allowed = {PUBLISHED[other] for other in READS[role].split()}
+    for path, text in texts(role):
+        assert foreign(text, role) <= allowed, path
+
+
+def test_no_two_roles_read_of_each_other() -> None:
+    done: list[str] = []
+    while len(done) < len(READS):
+        ready = [role for role in READS if role not in done and set(READS[role].split()) <= {*done}]
+        assert ready, f"a circle among {set(READS) - set(done)}"
+        done += ready
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("playbooks/**/*.yml")), ids=lambda path: path.stem
+)
+def test_a_playbook_reads_only_what_roles_publish(path: Path) -> None:
+    assert foreign(path.read_text(), "") <= {*PUBLISHED.values(), *OF_PLAYBOOKS}
+    assert "when: false" not in path.read_text()
+
+
+@pytest.mark.parametrize("role", PUBLISHED)
+def test_a_role_publishes_a_dict_and_says_so(role: str) -> None:
+    variables: dict[str, Any] = yaml.safe_load(
+        (ROOT / "roles" / role / "vars/main.yml").read_text()
+    )
+    assert isinstance(variables[PUBLISHED[role]], dict)
+    specs = (ROOT / "roles" / role / "meta/argument_specs.yml").read_text()
+    assert f"Publishes C({PUBLISHED[role]})" in specs
+    # A task that registered this name would hide the dict from then on.
+    assert not re.search(rf"(register|set_fact): {PUBLISHED[role]}\b", "".join(
+        text for _path, text in texts(role)))  # fmt: skip
+    read = "".join(text for other in PUBLISHED for _path, text in texts(other) if other != role)
+    read += "".join(path.read_text() for path in ROOT.glob("playbooks/**/*.yml"))
+    for entry in re.findall(rf"(?<![\w.]){PUBLISHED[role]}\.(\w+)", read):
+        assert entry in variables[PUBLISHED[role]]
