@@ -120,7 +120,12 @@ COMMANDS = {
             "sandbox up",
             "bring up a real small Slurm cluster on this machine",
             "sandbox_up",
-            variables=("sandbox_nodes", "sandbox_gpus_per_node", "sandbox_accounting"),
+            variables=(
+                "sandbox_nodes",
+                "sandbox_gpus_per_node",
+                "sandbox_accounting",
+                "sandbox_slurm",
+            ),
             site="sandbox",
             one_run=False,
         ),

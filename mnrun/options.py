@@ -105,6 +105,12 @@ def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stand-in GPUs on each",
     )
+    parser.add_argument(
+        "--slurm",
+        dest="sandbox_slurm",
+        metavar="VERSION",
+        help="22.05, 24.11, 26.05, newest, or host for this machine's own",
+    )
     _switch(
         parser,
         "--no-accounting",

@@ -43,6 +43,12 @@ options:
       - Whether the cluster's user may log in to compute nodes. Many sites close them. Root may.
     type: bool
     default: true
+  slurm:
+    description:
+      - The version of Slurm, as M(mnrun.train.sandbox_slurm) returns it; empty for this machine's
+        own. Each series (26.05) has its own jobs and accounting.
+    type: str
+    default: ""
   wipe:
     description:
       - Take the cluster down first and forget all jobs, the accounting and C(~/training) of the
@@ -96,6 +102,11 @@ ssh:
   type: str
   returned: when up
   sample: ssh -F /var/lib/mnrun-sandbox/ssh_config login
+slurm:
+  description: The version of Slurm that runs.
+  type: str
+  returned: when up
+  sample: 26.05.5
 proctrack:
   description: How Slurm follows a job's processes, V(cgroup) or V(linuxproc).
   type: str
@@ -115,6 +126,7 @@ ARGUMENTS = {
     "gpus": {"type": "int", "default": 8},
     "accounting": {"type": "bool", "default": True},
     "ssh_to_nodes": {"type": "bool", "default": True},
+    "slurm": {"type": "str", "default": ""},
     "wipe": {"type": "bool", "default": False},
     "files": {"type": "path"},
     "conda_env": {"type": "path"},

@@ -52,6 +52,11 @@ ssh:
   description: The command that logs in to the login node as the cluster's user.
   type: str
   returned: when not down
+slurm:
+  description: The version of Slurm that runs.
+  type: str
+  returned: when not down
+  sample: 26.05.5
 proctrack:
   description: How Slurm follows a job's processes, V(cgroup) or V(linuxproc).
   type: str

@@ -19,7 +19,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.sandbox.errors import 
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox.layout import Options
 
 from .conftest import ROOT, Cluster
-from .place import beside
+from .place import PLACE, beside
 
 pytestmark = pytest.mark.sandbox
 
@@ -28,13 +28,18 @@ FREEZER = Path("/sys/fs/cgroup/freezer")
 
 
 class OwnCluster(Cluster):
-    """A cluster that a test may break."""
+    """A cluster that a test may break, with the Slurm of the usual one."""
+
+    @property
+    def slurm(self) -> str:
+        """The version, as the module `sandbox` takes it."""
+        return str(run.info(str(PLACE))["options"]["slurm"])
 
     def change(self, state: str = "up", check: bool = False, **options: Any) -> dict[str, Any]:
         """The module `sandbox`, in this process."""
         params = {"state": state, "directory": str(self.directory), "nodes": 2, "gpus": 8,
                   "accounting": True, "ssh_to_nodes": True, "wipe": False,
-                  "files": str(FILES), "conda_env": ""}  # fmt: skip
+                  "slurm": self.slurm, "files": str(FILES), "conda_env": ""}  # fmt: skip
         return run.apply({**params, **options}, check, Clock())
 
     def info(self) -> dict[str, Any]:
@@ -52,7 +57,7 @@ class OwnCluster(Cluster):
 
         Killed before, it would start a young job again, or know nothing of it.
         """
-        now, path = time.time(), self.directory / "spool" / "job_state"
+        now, path = time.time(), Options(str(self.directory), slurm=self.slurm).spool / "job_state"
         process.wait_until(
             lambda: path.exists() and path.stat().st_mtime > now, 30, lambda: "not saved", Clock()
         )

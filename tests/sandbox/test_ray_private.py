@@ -12,7 +12,7 @@ import pytest
 from .mnrun import mnrun
 from .ray_runs import NODES, Run
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 PROBE = (Path(__file__).parent / "files" / "ray_probe.py").read_text()
 
@@ -122,7 +122,8 @@ def _is_nowhere(run: Run, token: str, token_file: str) -> None:
     for node in NODES:
         inside = f"grep -rlF {token} /tmp /run /dev/shm --devices=skip 2> /dev/null"
         assert run.sandbox.run(inside, f"root@{node}", check=False) == ""
-    places = [run.sandbox.directory / name for name in ("home", "log", "spool", "run")]
+    directory = run.sandbox.directory
+    places = [directory / "home", directory / "log", directory / "run", *directory.glob("spool*")]
     places += [Path.home() / ".ansible", Path("/var/tmp")]
     command = ["grep", "-rlF", "--devices=skip", "--exclude-dir=appli", token, *map(str, places)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -63,6 +63,8 @@ def find(options: Options) -> Found:
 def started_with(options: Options) -> Options:
     """The options that the files on disk were written for; those asked for if there are none."""
     kept = json.loads(read_text(options.path("options.json")) or "{}")
+    if kept:
+        kept.setdefault("slurm", "")  # of before there was a choice
     return options._replace(**{name: kept[name] for name in Options._fields if name in kept})
 
 
@@ -93,7 +95,9 @@ def plan(options: Options, found: Found, request: Request) -> list[str]:
 def _words(options: Options) -> str:
     accounting = "on" if options.accounting else "off"
     closed = "" if options.ssh_to_nodes else ", ssh to compute nodes closed"
-    return f"{options.nodes} nodes, {options.gpus} GPUs each, accounting {accounting}{closed}"
+    slurm = f"Slurm {options.slurm}" if options.slurm else "this machine's own Slurm"
+    size = f"{options.nodes} nodes, {options.gpus} GPUs each"
+    return f"{slurm}, {size}, accounting {accounting}{closed}"
 
 
 def up(options: Options, request: Request, clock: Clock) -> dict[str, str]:

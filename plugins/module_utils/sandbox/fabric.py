@@ -13,6 +13,7 @@ from ..base.clock import Clock
 from ..sandbox import process
 from .errors import NO_NAMESPACES, SandboxError
 from .layout import NETWORK, Node, Options
+from .portable import PROGRAMS
 
 PYTHON = ["/usr/bin/python3", "-IS"]
 NAMESPACES = ["--mount", "--net", "--uts", "--ipc", "--pid"]
@@ -104,7 +105,7 @@ def start_node(options: Options, fabric: int, node: Node) -> int:
     """Make one machine inside the fabric and connect it; return its first process."""
     for half_made in find(options, "node", options.directory, node.name, depth=3):
         _kill(half_made)
-    words = ["node", options.directory, node.name, str(node.gpus)]
+    words = ["node", options.directory, node.name, str(node.gpus), *_programs(options)]
     command = [*enter(options, fabric), *_unshare(options, *words)]
     _start(command, options.path("log", f"{node.name}.log"))
     found = find(options, "node", options.directory, node.name, depth=3)
@@ -114,6 +115,12 @@ def start_node(options: Options, fabric: int, node: Node) -> int:
     _connect(fabric, pid, node)
     inside(pid, READY).touch()
     return pid
+
+
+def _programs(options: Options) -> list[str]:
+    """The folder of the programs that take the place of this machine's, if there is one."""
+    folder = options.slurm_folder
+    return [str(folder / PROGRAMS)] if folder else []
 
 
 def _connect(fabric: int, pid: int, node: Node) -> None:

@@ -22,7 +22,14 @@ def write_all(options: Options, source: Path, owner: int) -> None:
     `owner` is the number of the user of this machine who may log in to the cluster.
     """
     os.umask(0o022)
-    for folder in ("log", "spool", "run", "etc/slurm", "etc/ssh/authorized_keys", "home"):
+    for folder in (
+        "log",
+        options.spool.name,
+        "run",
+        "etc/slurm",
+        "etc/ssh/authorized_keys",
+        "home",
+    ):
         options.path(folder).mkdir(parents=True, exist_ok=True)
     copy_tree(source, Path(options.directory))
     if not options.path("munge.key").exists():
@@ -42,7 +49,8 @@ def write_slurm(options: Options, proctrack: str) -> None:
     put(folder / "gres.conf", render.gres_conf(options))
     put(folder / "cgroup.conf", render.cgroup_conf(options))
     put(folder / "slurmdbd.conf", render.slurmdbd_conf(options), PRIVATE)
-    put(options.path("database.sql"), f"CREATE DATABASE IF NOT EXISTS {render.DATABASE};\n")
+    create = f"CREATE DATABASE IF NOT EXISTS {render.database(options)};\n"
+    put(options.path("database.sql"), create)
 
 
 def put(path: Path, text: str, mode: int = 0o644) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..base.clock import Clock
 from ..sandbox import process
 from .errors import SandboxError
@@ -24,6 +26,14 @@ def node_states(options: Options, pid: int) -> dict[str, str]:
     if done.returncode:
         return {}
     return dict(line.split()[:2] for line in done.stdout.splitlines())
+
+
+def version(options: Options, pid: int) -> str:
+    """The version of Slurm that a node has, as its own program says. `pid` is the node's first
+    process."""
+    done = process.run([*enter(options, pid), "sinfo", "--version"], ANSWER, check=False)
+    found = re.search(r"\d+(\.\d+)+", done.stdout)
+    return found.group() if found else "unknown"
 
 
 def wait_registered(options: Options, pid: int, clock: Clock) -> dict[str, str]:

@@ -27,6 +27,9 @@ MAX_DIRECTORY = 80
 # A node has its own of these; a sandbox kept there would be hidden from it.
 HIDDEN = ("/dev", "/home", "/proc", "/root", "/run", "/sys", "/var/tmp")  # noqa: S108
 
+# Each Slurm that is not this machine's own, for all sandboxes: a folder named by its version.
+SLURMS = Path("/var/cache/mnrun/slurm")
+
 
 class Node(NamedTuple):
     """One machine of the cluster, and its address inside the sandbox."""
@@ -38,17 +41,34 @@ class Node(NamedTuple):
 
 class Options(NamedTuple):
     """What a user chooses. `gpus` is the number of stand-in GPUs on each compute node; without
-    `ssh_to_nodes` only root may log in to those."""
+    `ssh_to_nodes` only root may log in to those. `slurm` is a version that is kept in SLURMS, or
+    "" for this machine's own."""
 
     directory: str
     nodes: int = 2
     gpus: int = 8
     accounting: bool = True
     ssh_to_nodes: bool = True
+    slurm: str = ""
 
     def path(self, *parts: str) -> Path:
         """Return the path of a file below the sandbox's folder."""
         return Path(self.directory, *parts)
+
+    @property
+    def slurm_folder(self) -> Path | None:
+        """Where the programs and plugins of its Slurm lie; None for this machine's own."""
+        return SLURMS / self.slurm if self.slurm else None
+
+    @property
+    def series(self) -> str:
+        """26.05 for 26.05.5, empty for this machine's own: another series cannot read the files."""
+        return ".".join(self.slurm.split(".")[:2])
+
+    @property
+    def spool(self) -> Path:
+        """Where slurmctld keeps the jobs."""
+        return self.path("-".join(filter(None, ("spool", self.series))))
 
     @property
     def home(self) -> Path:

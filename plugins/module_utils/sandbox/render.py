@@ -6,6 +6,7 @@ from string import Template
 from typing import Iterable
 
 from .layout import CLUSTER, CONTROLLER, LOGIN, USER, USERS, Node, Options
+from .portable import LIBRARIES, PLUGINS
 
 SLURM = Template("""\
 # Written by the sandbox each time it starts.
@@ -16,10 +17,10 @@ SlurmctldPidFile=/run/slurmctld.pid
 SlurmdPidFile=/run/slurmd.pid
 SlurmctldLogFile=$directory/log/slurmctld.log
 SlurmdLogFile=$directory/log/slurmd-%n.log
-StateSaveLocation=$directory/spool
+StateSaveLocation=$spool
 # Gone with the node, as after a reboot.
 SlurmdSpoolDir=/run/slurmd
-MpiDefault=none
+${plugins}MpiDefault=none
 SwitchType=switch/none
 TaskPlugin=task/none
 ProctrackType=proctrack/$proctrack
@@ -50,12 +51,10 @@ AccountingStoreFlags=job_comment,job_env,job_script
 AccountingStorageTRES=gres/gpu
 """
 
-DATABASE = "slurm_acct_db"
-
 SLURMDBD = Template("""\
 DbdHost=$controller
 SlurmUser=root
-PidFile=/run/slurmdbd.pid
+${plugins}PidFile=/run/slurmdbd.pid
 LogFile=$directory/log/slurmdbd.log
 StorageType=accounting_storage/mysql
 StorageHost=localhost
@@ -92,11 +91,18 @@ def slurm_conf(options: Options, proctrack: str) -> str:
         controller=CONTROLLER,
         directory=options.directory,
         proctrack=proctrack,
+        spool=options.spool,
+        plugins=_plugins(options),
         accounting=WITH_ACCOUNTING if options.accounting else "",
         names=",".join(names),
         first=names[0],
         gres=f" Gres=gpu:{options.gpus}" if options.gpus else "",
     )
+
+
+def _plugins(options: Options) -> str:
+    folder = options.slurm_folder
+    return f"PluginDir={folder / LIBRARIES / PLUGINS}\n" if folder else ""
 
 
 def gres_conf(options: Options) -> str:
@@ -114,8 +120,17 @@ def cgroup_conf(options: Options) -> str:
 
 def slurmdbd_conf(options: Options) -> str:
     """slurmdbd.conf."""
-    names = {"controller": CONTROLLER, "database": DATABASE}
-    return SLURMDBD.substitute(names, directory=options.directory)
+    return SLURMDBD.substitute(
+        controller=CONTROLLER,
+        directory=options.directory,
+        plugins=_plugins(options),
+        database=database(options),
+    )
+
+
+def database(options: Options) -> str:
+    """The name of the database that slurmdbd keeps the accounting in."""
+    return "_".join(filter(None, ("slurm_acct_db", options.series.replace(".", "_"))))
 
 
 def hosts(options: Options) -> str:

@@ -8,9 +8,9 @@ from typing import Any, Mapping
 
 from ..base.clock import Clock
 from ..base.lock import stage_lock
-from ..sandbox import cluster, fabric, files, teardown
+from ..sandbox import cluster, fabric, files, jobs, teardown, versions
 from .errors import SandboxError
-from .layout import LOGIN, Options, checked
+from .layout import CONTROLLER, LOGIN, Options, checked
 
 LOCK = 120.0  # seconds to wait for another one that brings up or takes down
 NO_FREEZER = (
@@ -24,8 +24,8 @@ def apply(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str
 
     Raises SandboxError.
     """
-    wanted = ("directory", "nodes", "gpus", "accounting", "ssh_to_nodes")
-    options = checked(Options(**{name: params[name] for name in wanted}))
+    wanted = ("directory", "nodes", "gpus", "accounting", "ssh_to_nodes", "slurm")
+    options = checked(Options(**{name: params[name] for name in wanted if name in params}))
     need_root()
     if check_mode:
         return _change(options, params, check_mode, clock)
@@ -48,6 +48,25 @@ def info(directory: str) -> dict[str, Any]:
         "dead": [str(service) for service in found.dead],
         "options": options._asdict(),
         **result,
+    }
+
+
+def choose_slurm(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str, Any]:
+    """Choose and fetch the Slurm that is to run: the result of the module `sandbox_slurm`.
+
+    Raises SandboxError.
+    """
+    need_root()
+    before = cluster.started_with(checked(Options(params["directory"])))
+    running = before.slurm if fabric.find_fabric(before) else None
+    there = versions.kept()
+    choice = versions.choose(params["version"], running, check_mode, clock)
+    after = sorted({*there, choice.version} - {""}) if choice.fetched else there
+    return {
+        "changed": choice.fetched,
+        "version": choice.version,
+        "warnings": [choice.warning] if choice.warning else [],
+        "diff": {"before": "\n".join(there), "after": "\n".join(after)},
     }
 
 
@@ -106,6 +125,7 @@ def _describe(options: Options, found: cluster.Found) -> dict[str, Any]:
     tracked = fabric.tracked(options, found.fabric)
     return {
         "nodes": found.states,
+        "slurm": jobs.version(options, found.nodes.get(CONTROLLER, found.fabric)),
         "proctrack": "cgroup" if tracked else "linuxproc",
         "ssh": f"ssh -F {options.path('ssh_config')} {LOGIN}",
         "warnings": [] if tracked else [NO_FREEZER],

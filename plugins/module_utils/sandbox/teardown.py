@@ -71,10 +71,9 @@ def _remove_cgroup(options: Options) -> bool:
 
 def wipeable(options: Options) -> list[Path]:
     """The folders that hold jobs, accounting and training results, as far as they are there."""
-    names = ("spool", "mysql", "mysql.new", "log")
-    paths = [options.path(name) for name in names] + [
-        home / "training" for home in options.homes.values()
-    ]
+    paths = [options.path(name) for name in ("mysql", "mysql.new", "log")]
+    paths += sorted(options.path().glob("spool*"))  # each Slurm that ran has one
+    paths += [home / "training" for home in options.homes.values()]
     return [path for path in paths if path.is_dir()]
 
 

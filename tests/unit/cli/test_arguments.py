@@ -125,6 +125,7 @@ def test_options_of_the_sandbox_are_variables_of_its_role() -> None:
         ("sandbox up", {}),
         ("sandbox up --nodes 3", {"sandbox_nodes": 3}),
         ("sandbox up --gpus=4", {"sandbox_gpus_per_node": 4}),
+        ("sandbox up --slurm 26.05", {"sandbox_slurm": "26.05"}),
         ("sandbox up --no-accounting", {"sandbox_accounting": False}),
         ("sandbox down", {}),
         ("sandbox down --wipe", {"sandbox_wipe": True}),

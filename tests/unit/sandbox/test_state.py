@@ -67,9 +67,17 @@ def test_a_drained_node_is_resumed(options: Options) -> None:
 def test_other_options_than_those_that_run_are_refused(options: Options) -> None:
     old = options._replace(nodes=4, accounting=False)
     options.path("options.json").write_text(json.dumps(old._asdict()))
-    with pytest.raises(SandboxError, match="up with 4 nodes, 8 GPUs each, accounting off, and you"):
+    words = "up with this machine's own Slurm, 4 nodes, 8 GPUs each, accounting off, and you"
+    with pytest.raises(SandboxError, match=words):
         plan(options, running(options))
     assert len(plan(options, cluster.NOTHING)) == 1
+
+
+def test_another_slurm_than_the_one_that_runs_is_refused(options: Options) -> None:
+    # Written before there was a choice: it runs this machine's own.
+    options.path("options.json").write_text('{"nodes": 2}')
+    with pytest.raises(SandboxError, match=r"own Slurm, 2 .* you ask for Slurm 26\.05\.5, 2 nodes"):
+        plan(options._replace(slurm="26.05.5"), running(options))
 
 
 def test_options_of_a_later_version_do_no_harm(options: Options) -> None:

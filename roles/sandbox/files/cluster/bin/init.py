@@ -1,7 +1,8 @@
 """The first process of the sandbox's fabric, and of each node in it.
 
 init.py fabric DIRECTORY CGROUP          namespaces that hold the bridge and every node
-init.py node DIRECTORY NAME GPUS         one machine: its own mounts, name and devices
+init.py node DIRECTORY NAME GPUS [SLURM] one machine: its own mounts, name and devices; SLURM is a
+                                         folder of programs that take the place of this machine's
 
 Prints one line when it is ready, then only collects processes that have ended. Everything in a
 pid namespace dies with its first process.
@@ -100,7 +101,7 @@ def fabric(directory: str, cgroup: str) -> None:
     track(Path(directory, "run", "freezer"), cgroup)
 
 
-def node(directory: str, name: str, gpus: str) -> None:
+def node(directory: str, name: str, gpus: str, slurm: str = "") -> None:
     """Set up one machine."""
     socket.sethostname(name)
     kept = os.open(directory, os.O_PATH)
@@ -115,9 +116,19 @@ def node(directory: str, name: str, gpus: str) -> None:
     for path in Path(directory, "etc").iterdir():
         bind(path, Path("/etc", path.name))
     bind(Path(directory, "home"), Path("/home"))
+    if slurm:
+        programs(Path(slurm))
     for folder in ("munge", "mysqld", "sshd", "lock", "slurmd"):
         Path("/run", folder).mkdir()
+    Path("/run/mariadbd").symlink_to("mysqld")  # where newer clients of MariaDB look for it
     devices(int(gpus))
+
+
+def programs(folder: Path) -> None:
+    """Show the programs in `folder` where this machine has its own of the same names."""
+    for path in folder.iterdir():
+        for place in ("/usr/bin", "/usr/sbin"):
+            bind(path, Path(place, path.name))
 
 
 def devices(number: int) -> None:
