@@ -3,18 +3,19 @@
 # make test   every check and every test, the sandbox's included
 # make lint   ruff, mypy, vermin, ansible-lint     make unit   the tests that need no cluster
 # make torture  controllers killed at every point and moment, outages: long, with counts
+# make slurms   the tests that depend on Slurm, on each version of it: SLURMS="22.05 24.11 26.05"
 # make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test torture lint unit clean help
+.PHONY: demo test torture slurms lint unit clean help
 
 PYTHON ?= python3
 BIN := .venv/bin
 # The sandbox is root's: it makes namespaces, mounts and devices.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=MNRUN_SANDBOX_SLURM)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
 help:
@@ -53,6 +54,14 @@ sandbox-pass: .venv/installed-dev
 
 torture: .venv/installed-dev
 	@$(ON_SANDBOX) -m torture -rP tests/sandbox
+
+# SLURM_TESTS=slurm_core is the part that CI runs on the versions that are not the default.
+SLURMS := 22.05 24.11 26.05
+SLURM_TESTS := slurm
+slurms: .venv/installed-dev
+	@for version in $(SLURMS); do ( \
+	  echo "== Slurm $$version"; export MNRUN_SANDBOX_SLURM=$$version; \
+	  $(ON_SANDBOX) -m "$(SLURM_TESTS) and not torture" tests/sandbox ); done
 
 lint: .venv/installed-dev
 	@echo "== ruff"

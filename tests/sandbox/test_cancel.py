@@ -15,7 +15,7 @@ from .conftest import Cluster
 from .mnrun import mnrun
 from .test_slurm_job import STAYS, Stage
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def waited_for(stage: Stage, threads: ThreadPoolExecutor) -> tuple[Future[dict[s
     return call, str(attempt["job_id"])
 
 
+@pytest.mark.slurm_core
 def test_scancel_by_hand_is_told_and_not_undone(stage: Stage) -> None:
     with ThreadPoolExecutor() as threads:
         call, job = waited_for(stage, threads)

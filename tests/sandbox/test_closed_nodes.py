@@ -17,7 +17,7 @@ from .conftest import ROOT, Cluster, playbook
 from .place import beside
 from .plays import play, result
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm, pytest.mark.timeout(600)]
 
 RUN = "/home/mluser/test-closed"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 
 import pytest
@@ -25,6 +27,23 @@ def test_status_says_how_to_reach_it(sandbox: Cluster) -> None:
     assert f"ssh -F {sandbox.directory}/ssh_config login" in output
 
 
+@pytest.mark.slurm
+@pytest.mark.slurm_core
+def test_every_program_is_of_the_version_that_status_names(sandbox: Cluster) -> None:
+    status = playbook("playbooks/sandbox_status.yml", "-i", "inventory/sandbox")
+    found = re.search(r"Slurm (\d+\.\d+\.\d+)", status)
+    assert found, status
+    wanted = os.environ.get("MNRUN_SANDBOX_SLURM", "")
+    assert found[1].startswith(wanted) or not wanted[:1].isdigit()
+    line = "for name in sbatch squeue srun scontrol sacct scancel sinfo; do $name --version; done"
+    for node in ("login", *NODES):
+        assert {*sandbox.run(line, node).splitlines()} == {f"slurm-wlm {found[1]}"}
+    assert found[1] in sandbox.run("scontrol show config | grep ^SLURM_VERSION")
+    assert f"Version={found[1]} " in sandbox.run(f"scontrol show node -o {NODES[0]}") + " "
+
+
+@pytest.mark.slurm
+@pytest.mark.slurm_core
 def test_a_step_runs_on_both_nodes_with_their_gpus(sandbox: Cluster) -> None:
     line = 'echo "$(hostname) $(hostname -i) $SLURM_GPUS_ON_NODE $CUDA_VISIBLE_DEVICES"'
     output = sandbox.run(f"srun {BOTH} bash -c '{line}'")
@@ -34,6 +53,8 @@ def test_a_step_runs_on_both_nodes_with_their_gpus(sandbox: Cluster) -> None:
     ]
 
 
+@pytest.mark.slurm
+@pytest.mark.slurm_core
 def test_accounting_knows_a_job(sandbox: Cluster) -> None:
     # slurmctld reports a job's start every five seconds; of a shorter one sacct says user root.
     job = sandbox.submit(BOTH, "--comment='a b'", "--output=/dev/null", "--wrap='srun sleep 6'")
@@ -43,6 +64,8 @@ def test_accounting_knows_a_job(sandbox: Cluster) -> None:
     assert "gres/gpu=16" in line
 
 
+@pytest.mark.slurm
+@pytest.mark.slurm_core
 def test_scancel_ends_what_a_job_sent_to_the_background(sandbox: Cluster) -> None:
     daemon = "setsid --fork sleep 54321; sleep 600"
     job = sandbox.submit(BOTH, "--output=/dev/null", f"--wrap='srun bash -c \"{daemon}\"'")

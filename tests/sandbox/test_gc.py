@@ -12,7 +12,7 @@ import pytest
 from .conftest import ROOT, Cluster
 from .mnrun import mnrun
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 RUN = "/home/mluser/test-gc"
 NODE = "osk-gpu95"
@@ -36,6 +36,7 @@ def a_run_with_a_record() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slurm_core
 def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> None:
     sandbox.run(f"rm -rf {RUN}")
     a_run_with_a_record()

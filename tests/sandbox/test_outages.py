@@ -20,7 +20,7 @@ from .test_cluster_life import OwnCluster, assert_nothing_left
 from .test_torture import SHORT_QUIET, exactly_once
 from .torture import Torture, judged
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 class Outage(OwnCluster):
@@ -77,6 +77,7 @@ def later(act: Any, *arguments: Any, **options: Any) -> Future[Any]:
     return future
 
 
+@pytest.mark.slurm_core
 def test_slurmctld_hangs_during_sbatch_and_accepts_the_job_nevertheless(own: Outage) -> None:
     short = render.SLURM.template.replace("MessageTimeout=10", "MessageTimeout=3")
     assert short != render.SLURM.template

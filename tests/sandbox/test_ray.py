@@ -18,7 +18,7 @@ from tests.sandbox.faults import record, running
 from tests.sandbox.plays import controller
 from tests.sandbox.ray_runs import NODES
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 
 def test_up_train_again_fail_and_down(new_run: Any) -> None:

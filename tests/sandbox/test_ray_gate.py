@@ -8,7 +8,7 @@ import pytest
 
 from .ray_runs import NODES
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 
 def test_a_node_at_fault_is_left_out_when_another_is_free(new_run: Any) -> None:

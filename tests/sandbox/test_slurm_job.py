@@ -14,7 +14,7 @@ import pytest
 from .conftest import Cluster
 from .plays import play, result
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 PLAY = Path(__file__).parent / "files" / "slurm_job.yml"
 HOSTILE = 'it\'s; echo 100%j "x" $HOME |'
@@ -97,6 +97,7 @@ def stage(sandbox: Cluster, tmp_path: Path) -> Iterator[Stage]:
     stage.clear()
 
 
+@pytest.mark.slurm_core
 def test_a_stage_is_trained_once_and_then_left_alone(stage: Stage) -> None:
     answer = stage.call(wait=True)
     assert "failed" not in answer or not answer["failed"], answer["msg"]
@@ -129,6 +130,7 @@ def test_a_job_knows_its_record_and_little_else(stage: Stage) -> None:
     assert "SLURM_TIME_FORMAT" not in values
 
 
+@pytest.mark.slurm_core
 def test_a_failure_is_told_with_its_cause_and_gets_a_successor(stage: Stage) -> None:
     answer = stage.call(RAISES, wait=True)
     assert answer["failed"]
@@ -141,6 +143,7 @@ def test_a_failure_is_told_with_its_cause_and_gets_a_successor(stage: Stage) -> 
     assert (again["action"], again["attempt"]) == ("resubmitted", 2)
 
 
+@pytest.mark.slurm_core
 def test_a_live_job_is_attached_to_defended_and_stopped_in_order(stage: Stage) -> None:
     first = stage.call(STAYS, labels={"owner": "ppo"})
     stage.sandbox.wait(f"squeue -h -o %T -j {first['job']['id']}", "RUNNING")
@@ -182,6 +185,7 @@ kill -KILL $PPID
 """
 
 
+@pytest.mark.slurm_core
 def test_a_job_whose_controller_was_killed_in_sbatch_is_adopted(stage: Stage) -> None:
     shims = stage.outside.parent / "bin"
     stage.sandbox.run(f"mkdir -p tests/{shims.parent.name}/bin")
@@ -219,6 +223,7 @@ def test_check_mode_shows_all_and_leaves_no_trace(stage: Stage) -> None:
     assert stage.names() == []
 
 
+@pytest.mark.slurm_core
 @pytest.mark.parametrize(
     ("line", "said", "check"),
     [

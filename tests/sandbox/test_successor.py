@@ -14,7 +14,7 @@ from .conftest import Cluster
 from .faults import kill_node, mend
 from .test_slurm_job import Stage
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 SECOND_TIME_LUCKY = """\
 if [ "$MNRUN_ATTEMPT" = 1 ]; then srun sleep 300; fi
