@@ -13,7 +13,7 @@ description:
   - Exit codes, output and errors are the command's own. When the job has ended, or srun cannot
     start the step, the host is unreachable, and the message says which it was.
   - Files are copied through the step too, so nothing has to be shared but what the play needs.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:
   - mnrun.train.srun

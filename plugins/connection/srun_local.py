@@ -12,7 +12,7 @@ description:
     runs. C(srun --overlap) starts each command as a step of a job that runs on the node.
   - Exit codes, output and errors are the command's own. When the job has ended, or srun cannot
     start the step, the host is unreachable, and the message says which it was.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:
   - mnrun.train.srun

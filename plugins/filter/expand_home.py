@@ -15,7 +15,7 @@ description:
     texts inside lists and mappings. Everything else stays as it is.
   - Quoted values are never expanded by a shell, and the home folder on the cluster is not the one
     of the machine that Ansible runs on.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 positional: home
 options:
   _input:

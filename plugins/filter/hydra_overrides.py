@@ -17,7 +17,7 @@ description:
   - Text that YAML leaves as text but that is a number in scientific form (C(1e-6)) is passed as a
     number. All other text stays text, also C("true") and C("12").
   - C(${...}) is passed on, because it is how one option of the trainer refers to another.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 options:
   _input:
     description:

@@ -12,7 +12,7 @@ short_description: Show runs as a table, or two runs compared
 description:
   - Turns the result of M(mnrun.train.training_run_info) into lines for people. When two runs were
     named, how they differ; otherwise a table with a row for each run.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 options:
   _input:
     description: The module's result.

@@ -17,7 +17,7 @@ description:
   - An empty value (C(null), C(""), C(false)) leaves the option out, C(true) gives an option
     without a value (C(exclusive)).
   - Refuses the options that mnrun sets itself, because it finds its jobs again by them.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 options:
   _input:
     description: Options by their long names, without the dashes.

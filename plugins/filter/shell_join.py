@@ -13,7 +13,7 @@ name: shell_join
 short_description: Make one shell command of a list of words
 description:
   - Quotes each word for a POSIX shell where it needs it, and joins them with blanks.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 options:
   _input:
     description: The command and its arguments.

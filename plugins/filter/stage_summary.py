@@ -11,7 +11,7 @@ short_description: Tell in a few lines what a stage came to
 description:
   - Turns the result of M(mnrun.train.slurm_job) or M(mnrun.train.ray_job) into lines for people.
     What the result does not hold is left out.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 options:
   _input:
     description: The module's result.

@@ -13,7 +13,7 @@ description:
   - Works under Environment Modules and under Lmod, and in shells that are not interactive.
   - The script is tried first, in a bash without any start file. One that fails is not installed;
     the message names what is missing and what is there instead.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 attributes:
   check_mode:

@@ -11,7 +11,7 @@ description:
     trainers' form. Changes nothing.
   - Must run with the training environment's Python (C(ansible_python_interpreter)), which has
     pyarrow.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:

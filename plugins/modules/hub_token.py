@@ -8,7 +8,7 @@ module: hub_token
 short_description: Keep the Hugging Face Hub's token in a file that only its owner can read
 description:
   - Programs on the cluster read the token from there when they run. It never stands in a script.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 attributes:
   check_mode:

@@ -10,7 +10,7 @@ description:
   - Asked before a training whose model is to be published, so that a token that is missing does not
     show days later.
   - A token is neither returned nor tried.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:

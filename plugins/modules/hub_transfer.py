@@ -11,7 +11,7 @@ description:
     C(mnrun.train.publish) and C(mnrun.train.fetch), which elsewhere run in a Slurm job.
   - The program reads its token from a file, or from HF_TOKEN in this module's own environment. A
     token is never an option, and never on a command line.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 attributes:
   check_mode:

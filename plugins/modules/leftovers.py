@@ -12,7 +12,7 @@ description:
     which were killed left on the disks of the login node and of the run's nodes.
   - Ends them and sees that they ended; in check mode it only tells what there is.
   - What cannot be judged is told and never ended.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 attributes:
   check_mode:

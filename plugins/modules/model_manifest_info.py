@@ -8,7 +8,7 @@ module: model_manifest_info
 short_description: What a converted model is, by its manifest, and whether it is whole
 description:
   - Reads C(mnrun_manifest.json), and compares the folder with it. Changes nothing.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:

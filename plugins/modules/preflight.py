@@ -16,7 +16,7 @@ description:
     are compared with the partitions and nodes that the cluster has.
   - Must run with the training environment's Python (C(ansible_python_interpreter)), which has
     pyarrow, hydra and verl.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:

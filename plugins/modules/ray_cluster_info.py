@@ -10,7 +10,7 @@ description:
   - Reads the run's ledger, asks Slurm about the job of the Ray cluster that was started last, and
     tells what that job published when all its nodes were up. Changes nothing.
   - What an earlier job published is never told.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.folders, mnrun.train.read_only]
 options:

@@ -13,7 +13,7 @@ description:
     on the head's loopback, until it is interrupted or O(seconds) are over.
   - Says the address, and how to read the token that the dashboard asks for. The token itself is not
     shown and does not pass through Ansible.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.ray_head]
 options:

@@ -13,7 +13,7 @@ description:
     (C(check_mode)) and how an O(attempt) goes and ends, from the run's ledger and from Slurm.
   - The script records its own start and end, and its output goes to the shared file system, so that
     nothing is lost with the head. A job that was lost with its cluster gets a successor.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:
   [mnrun.train.stage, mnrun.train.folders, mnrun.train.ray_head]

@@ -11,7 +11,7 @@ description:
     alive, and reads their logs for the training's progress. Changes nothing.
   - Runs on the head, or without O(head) on the login node. There it tells what the files and Slurm
     say.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:
   [mnrun.train.info, mnrun.train.folders, mnrun.train.ray_head, mnrun.train.read_only]

@@ -69,7 +69,7 @@ attributes:
     description: Returns what runs before and after.
     support: full
 requirements: [root, Debian's packages of Slurm, munge, MariaDB and OpenSSH]
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 """
 

@@ -16,7 +16,7 @@ options:
     default: /var/lib/mnrun-sandbox
 extends_documentation_fragment: mnrun.train.read_only
 requirements: [root]
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 """
 

@@ -32,7 +32,7 @@ attributes:
     description: Returns the missing packages before and after.
     support: full
 requirements: [root, Debian 12 or 13 or Ubuntu 24.04]
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 """
 

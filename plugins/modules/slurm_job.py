@@ -14,7 +14,7 @@ description:
     second one.
   - The job itself records its start and its end beside its script, so that a site without
     accounting loses nothing.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.stage, mnrun.train.folders]
 options:

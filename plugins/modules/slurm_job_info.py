@@ -11,7 +11,7 @@ description:
     training's progress. Changes nothing.
   - Of Ray jobs it tells what the shared file system knows, and what Slurm knows of their cluster;
     M(mnrun.train.ray_job_info) on the Ray head can ask Ray itself.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:
   [mnrun.train.info, mnrun.train.folders, mnrun.train.read_only]

@@ -10,7 +10,7 @@ description:
   - Deletes the folders of runs, with their checkpoints, logs and records. There is no way back.
   - Refuses while a job of one of them is alive or may be. The site's own run has no name and is
     never removed.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.folders.site
 attributes:

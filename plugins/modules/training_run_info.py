@@ -11,7 +11,7 @@ description:
     Changes nothing.
   - The site's own run lies in O(base_dir) itself and is called C(default); one with a name lies
     in C(runs/NAME) below it.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.folders.site, mnrun.train.read_only]
 options:

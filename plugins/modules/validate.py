@@ -14,7 +14,7 @@ description:
   - Finds values of another type, options that are missing or misspelt, placeholders that were left
     in (C(YOU_TEAM), C(CHANGE_ME), C(<your partition>)), and characters that would break a script.
   - Names that begin with C(_) or end in C(_result) are results of tasks, and not checked.
-author: The mnrun authors
+author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mnrun.commands import COMMANDS
 
@@ -21,6 +22,14 @@ pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS = sorted({command.playbook for command in COMMANDS.values() if command.playbook})
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+# All sanity tests of ansible-test that need no download, except three: "shebang" accepts none in
+# templates of batch scripts, "use-argspec-type-path" does not know of paths within a dict, and
+# "ignores" is about a file that we do not have. docs/development.md lists the others.
+SANITY = (
+    "action-plugin-docs", "changelog", "compile", "empty-init", "line-endings", "no-assert",
+    "no-get-exception", "no-illegal-filenames", "no-smart-quotes", "replace-urlopen", "symlinks",
+    "use-compat-six",
+)  # fmt: skip
 RUBBISH = ("__pycache__", "_cache/", ".pyc", "/tests/", "collections/ansible_collections/mnrun/t")
 
 
@@ -52,10 +61,15 @@ class Installed:
     scripts: Path
     elsewhere: Path
 
-    def run(self, program: str, *words: str, code: int = 0) -> str:
+    @property
+    def collection(self) -> Path:
+        """Where ansible-galaxy installs the collection."""
+        return self.elsewhere / ".ansible/collections/ansible_collections/mnrun/train"
+
+    def run(self, program: str | Path, *words: str, code: int = 0, cwd: Path | None = None) -> str:
         path = f"{self.scripts}{os.pathsep}{os.environ['PATH']}"
         environ = {"PATH": path, "HOME": str(self.elsewhere), "LANG": "C.UTF-8", "NO_COLOR": "1"}
-        return run(self.scripts / program, *words, cwd=self.elsewhere, code=code, **environ)
+        return run(self.scripts / program, *words, cwd=cwd or self.elsewhere, code=code, **environ)
 
 
 @pytest.fixture(scope="session")
@@ -184,3 +198,23 @@ def test_a_checkout_works_from_its_root_as_written(tree: Path, from_collection: 
         words = ["all.yml", "-i", f"inventory/{site}", "--list-tasks"]
         output = run(playbook, *words, cwd=tree, HOME=str(tree), LANG="C.UTF-8")
         assert "mnrun.train.ppo : " in output
+
+
+def test_the_sanity_tests_of_ansible_test_pass(from_collection: Installed) -> None:
+    python = f"--python={sys.version_info.major}.{sys.version_info.minor}"
+    words = ["sanity", "--local", python, *(f"--test={name}" for name in SANITY)]
+    output = from_collection.run("ansible-test", *words, cwd=from_collection.collection)
+    assert output.count("Running sanity test ") == len(SANITY)
+
+
+def test_antsibull_docs_accepts_the_documentation(from_collection: Installed) -> None:
+    antsibull = Path(sys.executable).with_name("antsibull-docs")
+    words = ["lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."]
+    assert from_collection.run(antsibull, *words, cwd=from_collection.collection) == ""
+
+
+def test_the_files_of_the_execution_environment_are_there(from_collection: Installed) -> None:
+    root = from_collection.collection
+    environment = yaml.safe_load((root / "meta/execution-environment.yml").read_text())
+    assert environment["version"] == 1
+    assert all((root / path).is_file() for path in environment["dependencies"].values())

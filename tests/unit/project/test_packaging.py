@@ -68,6 +68,16 @@ def test_the_change_log_knows_this_version() -> None:
     assert f"\n## [{GALAXY['version']}] - " in text or GALAXY["version"] in unreleased
 
 
+def test_the_change_log_is_in_the_form_that_it_names() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE)[0] == "[Unreleased]"
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= {
+        "Added", "Changed", "Deprecated", "Removed", "Fixed", "Security",
+    }  # fmt: skip
+    assert [line for line in re.findall(r"^## (.*)$", text, re.MULTILINE)[1:]
+            if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", line)] == []  # fmt: skip
+
+
 @pytest.mark.parametrize("path", ON_OLD_PYTHONS, ids=str)
 def test_a_module_is_python_3_8(path: Path) -> None:
     tree = ast.parse((ROOT / path).read_text(), feature_version=(3, 8))

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Build the sandbox's training environment once: verl 0.5.0, torch and Ray, for CPU.
 
     install.py --root /var/lib/mnrun-sandbox/envs
