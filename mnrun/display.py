@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnrun import report
+from mnrun import contract, report
 from mnrun.terminal import Terminal
 
 Event = Mapping[str, Any]
 
-_STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\] (?P<text>.*)")
 _STRAY_LINES = 40
 """How many of ansible's own lines are kept, for an error that belongs to no task."""
 
@@ -45,7 +43,7 @@ class PlayOutcome:
     """One of the failures is a host that did not answer."""
     stray: deque[str] = field(default_factory=lambda: deque(maxlen=_STRAY_LINES))
     summary: list[str] = field(default_factory=list)
-    stages: list[Mapping[str, Any]] | None = None
+    stages: list[contract.StageStatus] | None = None
 
 
 class Display:
@@ -145,9 +143,9 @@ class Display:
         return self._terminal.style(line, colour) if colour else line
 
     def _gather(self, result: report.Result) -> None:
-        self.outcome.summary = list(result.get("summary") or self.outcome.summary)
-        if "mnrun_status" in result:
-            self.outcome.stages = list(result["mnrun_status"])
+        self.outcome.summary = contract.summary(result) or self.outcome.summary
+        stages = contract.status(result)
+        self.outcome.stages = self.outcome.stages if stages is None else stages
 
     def _task_line(self, mark: str, data: Mapping[str, Any]) -> None:
         host = f"  ({data['host']})" if self._style.verbosity else ""
@@ -187,23 +185,24 @@ class Display:
 
     def _output(self, event: Event) -> None:
         for line in event.get("stdout", "").splitlines():
-            match = _STAGE_LINE.fullmatch(line.rstrip())
-            if match:
-                self._progress(match["stage"], match["text"])
+            about = contract.stage_line(line)
+            if about:
+                self._stage_line(about, line)
             else:
                 self._stray(line.rstrip())
 
-    def _progress(self, stage: str, text: str) -> None:
+    def _stage_line(self, about: contract.StageLine, line: str) -> None:
         if self._style.raw:
+            self._terminal.line(line.partition("] ")[2])
+            return
+        text = f"  [{about.stage}] {about.text}"
+        if self._stage and about.stage != self._stage:
+            self._terminal.keep()
+        if not about.passing:
             self._terminal.line(text)
             return
-        if self._stage and stage != self._stage:
-            self._terminal.keep()
-        if text.endswith("."):  # a sentence, which stays; how far it is gets rewritten
-            self._terminal.line(f"  [{stage}] {text}")
-            return
-        self._stage = stage
-        self._terminal.bottom(f"  [{stage}] {text}")
+        self._stage = about.stage
+        self._terminal.bottom(text)
         if self._style.verbosity:
             self._terminal.keep()
 

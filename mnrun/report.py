@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from mnrun.contract import Progress, StageStatus
+
 Result = Mapping[str, Any]
 """What a module returned, as the event carries it."""
 
@@ -109,31 +111,30 @@ def _unified(before: object, after: object, old_name: str, new_name: str) -> Ite
     yield from difflib.unified_diff(old, new, old_name, new_name, lineterm="")
 
 
-def stage_table(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+def stage_table(stages: Sequence[StageStatus]) -> list[str]:
     """Return a table of stages, from the answers of slurm_job_info and ray_job_info."""
     if not stages:
         return ["Nothing has run yet."]
     head = ("STAGE", "JOB", "STATE", "STEP", "METRICS", "LOG")
-    in_order = sorted(stages, key=lambda stage: (stage.get("job") or {}).get("start") or inf)
+    in_order = sorted(stages, key=lambda stage: stage["job"]["start"] or inf)
     return _columns([head, *(_stage_row(stage) for stage in in_order)])
 
 
-def _stage_row(stage: Mapping[str, Any]) -> tuple[str, ...]:
-    job = stage.get("job") or {}
-    progress = stage.get("progress") or {}
-    words = [str(job[key]) for key in ("state", "reason") if job.get(key)]
-    state = " ".join([*words, *([] if stage.get("known", True) else ["(last known)"])])
+def _stage_row(stage: StageStatus) -> tuple[str, ...]:
+    job, progress = stage["job"], stage["progress"]
+    words = [word for word in (job["state"], job["reason"]) if word]
+    state = " ".join([*words, *([] if stage["known"] else ["(last known)"])])
     return (
-        str(stage.get("stage", "")),
-        str(job.get("id") or ""),
+        stage["stage"],
+        job["id"],
         state,
         _steps(progress),
         ", ".join(_metrics(progress.get("metrics") or {})),
-        str(job.get("stdout") or ""),
+        job["stdout"],
     )
 
 
-def _steps(progress: Mapping[str, Any]) -> str:
+def _steps(progress: Progress) -> str:
     step, total = progress.get("step"), progress.get("total")
     if total is None:
         return "" if step is None else str(step)

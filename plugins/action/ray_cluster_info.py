@@ -35,6 +35,6 @@ class ActionModule(PatientAction):
                 return answer
             if answer["digest"] != since:
                 since = answer["digest"]
-                self.say(arguments["stage"], answer["msg"])
+                self.show_progress(arguments["stage"], answer["msg"])
             if answer["head"] or answer.get("excluded"):
                 return answer

@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.base.errors import Invalid
 from ..module_utils.record.ray_head import HEAD_OPTIONS, Head
+from ..plugin_utils.stage_line import lasting
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "head": {"type": "dict", "required": True, "options": HEAD_OPTIONS},
@@ -88,11 +89,12 @@ def hints(given: dict[str, Any], head: Head, port: int) -> list[str]:
     read = f"cat {shlex.quote(head.token_file)}"
     if given["login"]:
         read = f"ssh {given['login']} {shlex.quote(read)}"
-    asked = [] if given["open"] else [f"[ray] it asks for a token; to read it: {read}"]
+    asked = [] if given["open"] else [lasting("ray", f"it asks for a token; to read it: {read}")]
+    address = f"http://127.0.0.1:{port}"
     return [
-        f"[ray] dashboard of job {head.job_id} on {head.host}: http://127.0.0.1:{port}",
+        lasting("ray", f"dashboard of job {head.job_id} on {head.host}: {address}"),
         *asked,
-        "[ray] forwarding until you press Ctrl-C",
+        lasting("ray", "forwarding until you press Ctrl-C"),
     ]
 
 

@@ -46,8 +46,8 @@ class ActionModule(PatientAction):
             for item in entry["log"]["lines"]:
                 if item["path"] != shown:
                     shown = item["path"]
-                    self.say(entry["stage"], f"==> {shown} <==")
-                self.say(entry["stage"], item["line"])
+                    self.show(entry["stage"], f"==> {shown} <==")
+                self.show(entry["stage"], item["line"])
         return shown
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from . import stage_line
 from .srun_step import AllocationOverError
 
 LONGEST_SILENCE = 600.0
@@ -22,9 +23,13 @@ class PatientAction(ActionBase):
     silence: ClassVar[float] = LONGEST_SILENCE
     """Seconds without a connection after which it gives up; its result is `lost` then."""
 
-    def say(self, stage: str, text: str) -> None:
-        """Show one line about a stage, at once."""
-        self._display.display(f"[{stage}] {text}")
+    def show(self, stage: str, text: str) -> None:
+        """Show a line about a stage, at once."""
+        self._display.display(stage_line.lasting(stage, text))
+
+    def show_progress(self, stage: str, text: str) -> None:
+        """Show a line that the stage's next one replaces."""
+        self._display.display(stage_line.passing(stage, text))
 
     def call(self, module: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         """Run a module once. A lost connection is an `unreachable` result, and one that will never
@@ -59,7 +64,7 @@ class PatientAction(ActionBase):
                     "msg": f"There was no connection for {self.silence:.0f} s. What runs on the "
                     f"cluster goes on; run the same again to come back. {answer.get('msg', '')}",
                 }
-            self.say(arguments["stage"], f"no connection; trying again in {pause:.0f} s")
+            self.show_progress(arguments["stage"], f"no connection; trying again in {pause:.0f} s")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -47,7 +47,7 @@ class Follow(PatientAction):
         if not self._waits(arguments):
             answer = self.call(self.module, arguments, task_vars)
             if answer.get("retryable"):
-                self._say_all(arguments["stage"], answer)
+                self._show_all(arguments["stage"], answer)
             return answer
         if arguments.get("attempt") is not None:
             key = fingerprint(arguments.get("spec") or {})
@@ -56,7 +56,7 @@ class Follow(PatientAction):
         first = self.call(self.module, {**arguments, "wait": False}, task_vars)
         if first.get("failed") or first.get("action") == "nothing":
             return first
-        self.say(arguments["stage"], str(first["msg"]))
+        self.show(arguments["stage"], str(first["msg"]))
         return self._to_the_end(arguments, first, task_vars)
 
     def _to_the_end(
@@ -69,17 +69,17 @@ class Follow(PatientAction):
             final = self._follow(arguments, attempt, task_vars, begun)
             if not (self.continues and final.get("retryable")):
                 return {"attempt": attempt.get("attempt"), **final, **kept}
-            self._say_all(stage, final)
+            self._show_all(stage, final)
             attempt = self.call_patiently(self.module, {**arguments, "wait": False}, task_vars)
             kept["changed"] = kept.get("changed") or attempt.get("changed")
             if attempt.get("failed") or attempt.get("action") == "nothing":
                 return {**attempt, **kept}
-            self.say(stage, str(attempt["msg"]))
+            self.show(stage, str(attempt["msg"]))
 
-    def _say_all(self, stage: str, answer: dict[str, Any]) -> None:
+    def _show_all(self, stage: str, answer: dict[str, Any]) -> None:
         """How an attempt ended that another one goes on from: else nobody would see it."""
         for text in str(answer["msg"]).splitlines():
-            self.say(stage, text)
+            self.show(stage, text)
 
     def _waits(self, arguments: dict[str, Any]) -> bool:
         wanted = boolean(arguments.get("wait", False), strict=False)
@@ -104,7 +104,7 @@ class Follow(PatientAction):
                 break  # somebody else went on with this stage
             if entry["digest"] != since:
                 since = entry["digest"]
-                self.say(stage, line(entry))
+                self.show_progress(stage, line(entry))
             if entry["job"]["phase"] in ENDED:
                 break
         left = max(1, int(limit - (time.monotonic() - begun)))

@@ -14,6 +14,7 @@ from mnrun import closing
 from mnrun.commands import COMMANDS
 from mnrun.display import Display, Style
 from mnrun.terminal import Terminal
+from tests.helpers.statuses import stage_status
 
 
 class Screen(io.StringIO):
@@ -89,9 +90,9 @@ TRAINING = [
     task("Check"),
     result("ok", "Check"),
     task("Train"),
-    said("[sft] job 12 PENDING (Resources)\r\n"),
-    said("[sft] job 12 RUNNING · step 1/2\r\n"),
-    said("[sft] job 12 RUNNING · step 2/2\r\n"),
+    said("[sft] … job 12 PENDING (Resources)\r\n"),
+    said("[sft] … job 12 RUNNING · step 1/2\r\n"),
+    said("[sft] … job 12 RUNNING · step 2/2\r\n"),
     result("ok", changed=True),
     stats(login=1),
 ]
@@ -115,13 +116,14 @@ def test_on_a_terminal_the_stages_line_is_rewritten_and_its_last_state_stays() -
 
 
 def test_each_stage_keeps_its_line() -> None:
-    rows, _ = show(said("[ray] up\r\n[sft] a"), said("[sft] b"), tty=True)
+    rows, _ = show(said("[ray] … up\r\n[sft] … a"), said("[sft] … b"), tty=True)
     assert rows == ["  [ray] up", "  [sft] b"]
 
 
-def test_a_sentence_stays_on_a_terminal_and_is_never_cut() -> None:
-    sentence = f"[sft] Job 59 ended, but its result is not whole: {'x' * 60} is missing."
-    rows, _ = show(task("Train"), said(sentence), said("[sft] job 60 PENDING"), tty=True)
+@pytest.mark.parametrize("end", [" is missing.", ": http://127.0.0.1:8265"])
+def test_what_is_no_progress_stays_on_a_terminal_and_is_never_cut(end: str) -> None:
+    sentence = f"[sft] Job 59 ended, but its result is not whole: {'x' * 60}{end}"
+    rows, _ = show(task("Train"), said(sentence), said("[sft] … job 60 PENDING"), tty=True)
     assert rows == [f"  {sentence}", "  [sft] job 60 PENDING"]
 
 
@@ -165,7 +167,7 @@ def test_a_running_task_shows_for_how_long_on_a_terminal() -> None:
     clock.now = 12.4
     assert display.tick()
     assert screen.rows() == ["  … Install  12 s"]
-    display.handle(said("[env] half"))
+    display.handle(said("[env] … half"))
     clock.now = 13
     display.tick()
     assert screen.rows() == ["  [env] half"]
@@ -190,16 +192,15 @@ def test_what_a_debug_task_says_is_shown() -> None:
 def test_a_line_that_is_too_long_is_cut_until_it_stays() -> None:
     screen = Screen(tty=True)
     display = Display(Terminal(screen), Style())
-    text = "[sft] " + "長" * 40
-    display.handle(said(text))
+    display.handle(said("[sft] … " + "長" * 40))
     assert screen.rows() == [f"  [sft] {'長' * 25}…"]
     display.end()
-    assert screen.rows() == [f"  {text}", ""]
+    assert screen.rows() == [f"  [sft] {'長' * 40}", ""]
 
 
 def test_a_warning_is_shown_once_above_the_stage() -> None:
     warning = {"event": "warning", "stdout": "[WARNING]: W&B has\r\nno key"}
-    rows, _ = show(said("[sft] a"), warning, warning, said("[sft] b"), tty=True)
+    rows, _ = show(said("[sft] … a"), warning, warning, said("[sft] … b"), tty=True)
     assert rows == ["  ! W&B has no key", "  [sft] b"]
     rows, _ = show(result("ok", warnings=["offline"]), result("ok", warnings=["offline"]))
     assert rows == ["  ! offline"]
@@ -296,7 +297,7 @@ def test_the_end_of_a_check() -> None:
 
 
 def test_the_end_of_status_is_its_table_alone() -> None:
-    stages = [{"stage": "sft", "job": {"id": "12"}}]
+    stages = [stage_status("sft", {"id": "12"})]
     rows, code = close(result("ok", mnrun_status=stages), stats(), command="status")
     assert rows == ["STAGE  JOB  STATE  STEP  METRICS  LOG", "sft    12"]
     assert code == 0

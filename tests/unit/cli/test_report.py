@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mnrun.report import differences, duration, failures, stage_table
+from tests.helpers.statuses import stage_status
 
 
 def lines(result: dict[str, Any]) -> list[str]:
@@ -111,15 +112,14 @@ def test_a_prepared_difference_is_taken_as_it_is() -> None:
 
 
 def test_the_table_of_stages() -> None:
-    stages: list[dict[str, Any]] = [
-        {
-            "stage": "sft",
-            "job": {"id": "12", "state": "COMPLETED", "stdout": "/run/sft-12.out"},
-            "progress": {"step": 58, "total": 58, "metrics": {"loss": 1.50123, "reward": 0}},
-        },
-        {"stage": "ppo", "job": {"id": "9", "state": "PENDING", "reason": "Resources"}},
-        {"stage": "environment", "job": {"id": "8", "state": "RUNNING"}, "known": False},
-        {"stage": "ray", "job": None, "progress": {"step": 3, "total": None, "metrics": None}},
+    done = {"id": "12", "state": "COMPLETED", "stdout": "/run/sft-12.out"}
+    stages = [
+        stage_status(
+            "sft", done, {"step": 58, "total": 58, "metrics": {"loss": 1.50123, "reward": 0}}
+        ),
+        stage_status("ppo", {"id": "9", "state": "PENDING", "reason": "Resources"}),
+        stage_status("environment", {"id": "8", "state": "RUNNING"}, known=False),
+        stage_status("ray", {}, {"step": 3, "total": None, "metrics": {}}),
     ]
     assert stage_table(stages) == [
         "STAGE        JOB  STATE                 STEP   METRICS               LOG",

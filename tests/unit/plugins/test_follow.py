@@ -122,9 +122,9 @@ def test_each_change_is_shown_once_and_the_last_call_settles(make: Make) -> None
                        info(ENDED), LAST)  # fmt: skip
     assert stage.screen.lines == [
         "[sft] Job 12 was submitted.",
-        "[sft] job 12 PENDING · 2m10s",
-        "[sft] job 12 RUNNING · step 40/160 · loss 1.93 · 2m10s",
-        "[sft] job 12 COMPLETED · step 160/160 · loss 1.93 · 2m10s",
+        "[sft] … job 12 PENDING · 2m10s",
+        "[sft] … job 12 RUNNING · step 40/160 · loss 1.93 · 2m10s",
+        "[sft] … job 12 COMPLETED · step 160/160 · loss 1.93 · 2m10s",
     ]
     assert result == {**LAST, "changed": True, "action": "submitted", "diff": []}
     names = [name for name, _arguments in stage.calls]
@@ -232,8 +232,8 @@ def test_a_lost_connection_is_survived_and_told(make: Make) -> None:
     unreachable = {"unreachable": True, "msg": "no route"}
     result = stage.run(FIRST, GONE, unreachable, info(ENDED), GONE, LAST)
     assert result["msg"] == LAST["msg"]
-    assert "[sft] no connection; trying again in 2 s" in stage.screen.lines
-    assert "[sft] no connection; trying again in 4 s" in stage.screen.lines
+    assert "[sft] … no connection; trying again in 2 s" in stage.screen.lines
+    assert "[sft] … no connection; trying again in 4 s" in stage.screen.lines
 
 
 def test_an_ssh_that_was_killed_is_a_lost_connection_but_a_crash_is_not(make: Make) -> None:

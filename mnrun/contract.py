@@ -1,0 +1,87 @@
+"""What a playbook delivers to the command line. Nothing else of a run is interpreted.
+
+Two results of tasks, and lines that Ansible displays (docs/architecture.md shows examples):
+
+- `summary`: a list of lines, printed last. The newest one counts.
+- `mnrun_status`: a list of stages, printed as a table.
+- `[STAGE] TEXT`: a line about a stage, which stays on the screen.
+- `[STAGE] … TEXT`: progress of a stage, which the stage's next line replaces on a terminal.
+
+The lines are written by plugins/plugin_utils/stage_line.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
+
+SUMMARY = "summary"
+STATUS = "mnrun_status"
+
+_STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\](?: (?P<passing>… ?)?(?P<text>.*))?")
+
+
+class Job(TypedDict):
+    """The newest attempt's job. Times are seconds since the epoch, None while not known."""
+
+    id: str
+    name: str
+    phase: str
+    state: str
+    reason: str
+    exit_code: int | None
+    start: float | None
+    end: float | None
+    nodes: str
+    stdout: str
+    stderr: str
+
+
+class Progress(TypedDict, total=False):
+    """How far the training is by its log; `first_NAME` is the first value of metric NAME."""
+
+    step: int | None
+    total: int | None
+    metrics: dict[str, float]
+    doing: str
+
+
+class StageStatus(TypedDict):
+    """One stage of a run, as slurm_job_info and ray_job_info return it."""
+
+    stage: str
+    known: bool
+    """False: the scheduler gave no trustworthy answer, and this is the last that is known."""
+    detail: str
+    """Why it is not known."""
+    attempt: int
+    job: Job
+    progress: Progress
+    output: dict[str, Any] | None
+    """The whole result: step, path, model, metrics. None while there is none."""
+
+
+class StageLine(NamedTuple):
+    """A line about a stage."""
+
+    stage: str
+    text: str
+    passing: bool
+    """The stage's next line takes its place."""
+
+
+def stage_line(line: str) -> StageLine | None:
+    """Read a displayed line; None if it is not about a stage."""
+    found = _STAGE_LINE.fullmatch(line.rstrip())
+    return StageLine(found["stage"], found["text"] or "", bool(found["passing"])) if found else None
+
+
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """Return the summary in a task's result; empty if it has none."""
+    return list(result.get(SUMMARY) or ())
+
+
+def status(result: Mapping[str, Any]) -> list[StageStatus] | None:
+    """Return the stages in a task's result; None if it has none."""
+    return list(result[STATUS]) if STATUS in result else None
