@@ -81,7 +81,8 @@ def remote_files(plan: Plan, part: Plan, kind: str) -> dict[str, Any]:
     # One commit for all that follows, whatever is pushed meanwhile.
     options = {"revision": part["revision"], "repo_type": kind}
     part["commit"] = patiently(partial(api.repo_info, part["repo"], **options)).sha
-    return listing(api, part["repo"], part["commit"], kind)
+    files: dict[str, Any] = listing(api, part["repo"], part["commit"], kind)
+    return files
 
 
 def chosen(data: Plan, there: dict[str, Any]) -> list[str]:
@@ -135,8 +136,8 @@ def same(path: Path, remote: Any) -> bool:
     if not path.is_file() or path.stat().st_size != remote.size:
         return False
     if remote.lfs:
-        return sha256(path) == remote.lfs.sha256
-    return git_name(path) == remote.blob_id
+        return bool(sha256(path) == remote.lfs.sha256)
+    return bool(git_name(path) == remote.blob_id)
 
 
 # -- into its place --------------------------------------------------------------------------------

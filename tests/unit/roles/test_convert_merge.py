@@ -20,7 +20,7 @@ KEY = "ab" * 32
 def merge(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     """The module as the job sees it: its folder is on the path."""
     monkeypatch.syspath_prepend(str(FILES))
-    import convert_merge  # type: ignore[import-not-found]  # noqa: PLC0415
+    import convert_merge  # noqa: PLC0415
 
     yield convert_merge
     for name in ("convert_merge", "convert_errors"):

@@ -35,7 +35,7 @@ NO_DEVICE_MEMORY = {
 def patch(device: ModuleType) -> None:
     """Make the CPU a device that verl can train on; ``device`` is verl.utils.device."""
     # utils/device.py:86: get_nccl_backend() raises where there is neither CUDA nor NPU.
-    device.get_nccl_backend = lambda: "gloo"
+    setattr(device, "get_nccl_backend", lambda: "gloo")  # noqa: B010 - a module has no such name
     for name, stand_in in NO_DEVICE_MEMORY.items():
         if not hasattr(torch.cpu, name):
             setattr(torch.cpu, name, stand_in)
@@ -77,7 +77,8 @@ def choose_cpu_attention(self: Any, requested: str | None, is_init_check: bool =
     They insist on flash attention, which is for GPUs only.
     """
     available = "sdpa" if requested == "flash_attention_2" else requested
-    return choose_attention(self, available, is_init_check)
+    chosen: str = choose_attention(self, available, is_init_check)
+    return chosen
 
 
 @functools.wraps(generate)

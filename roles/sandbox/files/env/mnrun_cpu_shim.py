@@ -40,7 +40,7 @@ class DeviceImportHook:
             if not module.is_cuda_available and not module.is_npu_available:
                 importlib.import_module("mnrun_cpu_patches").patch(module)
 
-        spec.loader.exec_module = load_and_patch
+        spec.loader.exec_module = load_and_patch  # type: ignore[method-assign]
         return spec
 
 

@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 STAMP = "data/gsm8k/.mnrun-toy.json"
 SOURCES = ("make_toy.py", "toy_files.py", "toy_model.py", "toy_task.py")
@@ -63,7 +64,7 @@ def own(home: Path, names: list[str], uid: int, gid: int) -> None:
                 os.chown(home / folder, uid, gid)
 
 
-def make(home: Path, uid: int, gid: int) -> dict:
+def make(home: Path, uid: int, gid: int) -> dict[str, Any]:
     """Make sure that model and data are there; return what the caller prints."""
     names = recorded_files(home)
     changed = names is None

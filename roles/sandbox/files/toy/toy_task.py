@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 SEED = 20
 TRAIN_ROWS = 5120
@@ -43,7 +44,7 @@ def rewarded_share(name: str) -> float:
     return FORMAL_SHARE if name in FORMAL else OTHER_SHARE
 
 
-def row(split: str, index: int, asked: str, answered: str, total: int) -> dict:
+def row(split: str, index: int, asked: str, answered: str, total: int) -> dict[str, Any]:
     """Return one row in the form that verl's SFT and PPO both read."""
     return {
         "data_source": "openai/gsm8k",
@@ -54,7 +55,7 @@ def row(split: str, index: int, asked: str, answered: str, total: int) -> dict:
     }
 
 
-def rows(split: str) -> list[dict]:
+def rows(split: str) -> list[dict[str, Any]]:
     """Return the rows of ``train`` or ``test``: always the same ones, and no question in both."""
     dice = random.Random(SEED)  # noqa: S311 - dice, not a secret
     stories = list(itertools.product(NAMES, THINGS, VERBS, range(1, 10), range(1, 10)))

@@ -156,7 +156,10 @@ def main() -> None:
     """Set up, say so, collect."""
     os.umask(0o022)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    {"fabric": fabric, "node": node}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "fabric":
+        fabric(*sys.argv[2:])
+    else:
+        node(*sys.argv[2:])
     print("ready", flush=True)
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1):
