@@ -8,16 +8,17 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mnrun.environment import settings, without_callers_settings
 from mnrun.errors import CliError
+from mnrun.private_folder import private_folder
 from mnrun.processes import Process, await_end, descendants, send
 
 GRACE = 10.0
@@ -28,10 +29,6 @@ _TICK = 1
 
 _LONGEST_SHEBANG = 120
 """Characters of an interpreter's path that every Linux takes."""
-
-_FOLDER = "mnrun-cli-"
-"""How the private folder's name begins; the process id follows. A Ray cluster's folder beside it,
-on a node, is called mnrun-JOB-…: it must not be taken for one of ours."""
 
 _KILLED = 255
 """Stands for the exit code of an ansible-playbook that was killed and has none."""
@@ -117,8 +114,6 @@ def run_playbook(
     import ansible_runner  # noqa: PLC0415 - takes longer than all that --help does
 
     here = _here()
-    environment = _environment(playbook)
-    program = _ansible_playbook(environment["PATH"])
     interruption = Interruption()
 
     def cancelled() -> bool:
@@ -127,23 +122,34 @@ def run_playbook(
         interruption.pass_on()
         return interruption.overdue()
 
-    with _private_folder() as folder, _signals(interruption), _no_orphans(interruption):
+    with private_folder() as folder, _signals(interruption), _no_orphans(interruption):
+        _settings_of_runner(folder)
+        environment = settings(playbook.collection, folder, playbook.tracebacks)
+        program = _ansible_playbook(environment["PATH"])
         environment["PATH"] = f"{_tied(program, folder)}{os.pathsep}{environment['PATH']}"
-        result = ansible_runner.run(
-            private_data_dir=str(folder),
-            project_dir=str(here),
-            playbook=playbook.name,
-            # Not as `inventory`: what is no path there would be written to a file.
-            cmdline=shlex.join(["-i", playbook.inventory, *playbook.arguments]),
-            extravars=dict(playbook.extra_vars),
-            envvars=environment,
-            suppress_env_files=True,
-            quiet=True,
-            event_handler=on_event,
-            status_handler=_forget_command,
-            cancel_callback=cancelled,
-        )
+        with without_callers_settings():
+            result = ansible_runner.run(
+                private_data_dir=str(folder),
+                project_dir=str(here),
+                playbook=playbook.name,
+                # Not as `inventory`: what is no path there would be written to a file.
+                cmdline=shlex.join(["-i", playbook.inventory, *playbook.arguments]),
+                extravars=dict(playbook.extra_vars),
+                envvars=environment,
+                suppress_env_files=True,
+                quiet=True,
+                event_handler=on_event,
+                status_handler=_forget_command,
+                cancel_callback=cancelled,
+            )
     return _KILLED if result.rc is None else int(result.rc), interruption.number
+
+
+def _settings_of_runner(folder: Path) -> None:
+    """Write ansible-runner's own; given as an argument they are lost with the other env files."""
+    (folder / "env").mkdir(mode=0o700)
+    ours = {"pexpect_timeout": _TICK, "suppress_output_file": True}
+    (folder / "env" / "settings").write_text(json.dumps(ours), encoding="utf-8")
 
 
 def _here() -> Path:
@@ -151,38 +157,6 @@ def _here() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise CliError("This folder is not there any more: cd to another one.") from None
-
-
-def _environment(playbook: Playbook) -> dict[str, str]:
-    """Return what is set for ansible-playbook on top of the caller's environment."""
-    scripts = Path(sys.executable).parent
-    places = [str(playbook.collection.parents[2]), *_own_collections()]
-    settings = {
-        "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "ANSIBLE_CONFIG": str(playbook.collection / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(places),
-        # In the file too; ansible-runner would set it to False.
-        "ANSIBLE_HOST_KEY_CHECKING": "True",
-        # Otherwise ansible-runner puts itself in front of the caller's, which may not exist here.
-        "ANSIBLE_STDOUT_CALLBACK": "default",
-        "ANSIBLE_FORCE_COLOR": "False",
-        "ANSIBLE_NOCOLOR": "True",
-        "ANSIBLE_DISPLAY_TRACEBACK": "error" if playbook.tracebacks else "never",
-        "PYTHONIOENCODING": "utf-8",
-    }
-    if "utf" not in _locale().lower():
-        settings["LC_ALL"] = "C.UTF-8"  # ansible does not start in any other encoding
-    return settings
-
-
-def _own_collections() -> list[str]:
-    default = "~/.ansible/collections:/usr/share/ansible/collections"
-    return os.environ.get("ANSIBLE_COLLECTIONS_PATH", default).split(os.pathsep)
-
-
-def _locale() -> str:
-    names = ("LC_ALL", "LC_CTYPE", "LANG")
-    return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
 def _ansible_playbook(path: str) -> str:
@@ -208,40 +182,6 @@ def _tied(program: str, folder: Path) -> Path:
         script.write_text(_TIED.format(python=python, **ours), encoding="utf-8")
         script.chmod(0o700)
     return place
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """Yield ansible-runner's folder, readable by nobody else and gone afterwards."""
-    _remove_those_of_the_dead()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
-    try:
-        # Settings given as an argument are lost together with the other env files.
-        (folder / "env").mkdir(mode=0o700)
-        settings = {"pexpect_timeout": _TICK, "suppress_output_file": True}
-        (folder / "env" / "settings").write_text(json.dumps(settings), encoding="utf-8")
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_those_of_the_dead() -> None:
-    """Remove the private folders that runs of ours left when they were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}[0-9]*-*"):
-        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
-        with suppress(OSError):  # somebody else's, or gone meanwhile
-            if pid.isdecimal() and folder.stat().st_uid == os.getuid() and not _alive(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _forget_command(status: Mapping[str, Any], runner_config: Any) -> None:
