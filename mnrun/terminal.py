@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from typing import TextIO
 from unicodedata import east_asian_width
@@ -12,6 +13,18 @@ _ASCII = str.maketrans(
 )
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 _CLEAR = "\r\x1b[K"
+_OURS = re.compile(rf"(\x1b\[(?:0|{'|'.join(_COLOURS.values())})m)")
+_RESET = "\x1b[0m"
+# As in the collection's module_utils/base/text.py, which the command line cannot import everywhere;
+# a test compares both.
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[PX^_\]]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]"
+)
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]"
+)
 
 
 class Terminal:
@@ -36,6 +49,7 @@ class Terminal:
 
     def line(self, text: str = "") -> None:
         """Print a permanent line; the bottom line stays below it."""
+        text = _harmless(text)
         if self._bottom and self.live:
             self._write(f"{_CLEAR}{text}\n")
             self._draw(self._bottom)
@@ -44,6 +58,7 @@ class Terminal:
 
     def bottom(self, text: str) -> None:
         """Make `text` the bottom line, in place of the one that is there."""
+        text = _harmless(text)
         if self.live:
             self._draw(text)
         elif text != self._bottom:
@@ -52,6 +67,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Show `text` at the bottom on a terminal; elsewhere it is not worth a line."""
+        text = _harmless(text)
         if self.live:
             self._draw(text)
             self._bottom = text
@@ -83,6 +99,17 @@ class Terminal:
             self.stream.flush()
         except OSError:  # nobody reads: that must not end a run that is about to submit a job
             self.gone = True
+
+
+def printable(text: str) -> str:
+    """Return a line without what a terminal obeys instead of showing it."""
+    return _CONTROL.sub("", _SEQUENCE.sub("", text))
+
+
+def _harmless(text: str) -> str:
+    """Return a line that may hold colours of ours, which end with it, and nothing else to obey."""
+    parts = [part if _OURS.fullmatch(part) else printable(part) for part in _OURS.split(text)]
+    return "".join(parts) + ("" if len(parts) == 1 or parts[-2] == _RESET else _RESET)
 
 
 def _fit(text: str, columns: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ..module_utils.base.text import printable
 from . import stage_line
 from .srun_step import AllocationOverError
 
@@ -25,11 +26,11 @@ class PatientAction(ActionBase):
 
     def show(self, stage: str, text: str) -> None:
         """Show a line about a stage, at once."""
-        self._display.display(stage_line.lasting(stage, text))
+        self._display.display(stage_line.lasting(stage, printable(text)))
 
     def show_progress(self, stage: str, text: str) -> None:
         """Show a line that the stage's next one replaces."""
-        self._display.display(stage_line.passing(stage, text))
+        self._display.display(stage_line.passing(stage, printable(text)))
 
     def call(self, module: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         """Run a module once. A lost connection is an `unreachable` result, and one that will never

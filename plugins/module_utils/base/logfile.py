@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from .text import printable
+
 CHUNK = 256 * 1024  # bytes read of a log at once: more than any traceback, less than a second
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def head(path: Path) -> str:
@@ -22,9 +22,9 @@ def tail(path: Path) -> str:
 
 
 def clean_lines(text: str) -> list[str]:
-    """Lines as a terminal would leave them: a progress bar's last state, and no colours."""
-    lines = _COLOURS.sub("", text).split("\n")
-    kept = (line.rstrip().rsplit("\r", 1)[-1] for line in lines)
+    """Lines as a terminal would leave them: a progress bar's last state, and nothing that a
+    terminal would obey."""
+    kept = (printable(line.rstrip().rsplit("\r", 1)[-1]) for line in text.split("\n"))
     return [line for line in kept if line.strip()]
 
 

@@ -1,0 +1,86 @@
+"""What comes from a job's log cannot command a terminal."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import logfile, text
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnrun import terminal
+from mnrun.terminal import Terminal
+
+FILTERS = pytest.mark.parametrize("printable", [text.printable, terminal.printable])
+HOSTILE = {
+    "title": "a\x1b]0;evil\x07b",
+    "title, other end": "a\x1b]2;evil\x1b\\b",
+    "title, 8 bits": "a\x9d0;evil\x9cb",
+    "clipboard": "a\x1b]52;c;cm0gLXJm\x07b",
+    "link": "a\x1b]8;;http://x/\x1b\\b\x1b]8;;\x1b\\",
+    "reset": "a\x1bcb",
+    "device control": "a\x1bP1$r0m\x1b\\b",
+    "colours": "a\x1b[38;5;1mb\x1b[m",
+    "8-bit control": "a\x9b2Jb",
+    "clear": "a\x1b[2J\x1b[Hb",
+    "private mode": "a\x1b[?1049hb",
+    "keyboard": "a\x1b[>4;2mb",
+    "character set": "a\x1b(0b",
+    "bell and backspace": "a\x07\x08\x7fb",
+    "direction": "a\u202e\u2066\u200fb",
+    "line separators": "a\u2028\x85\x0b\x0cb",
+    "application string": "a\x1b_Gf=100;AAAA\x1b\\b",
+}
+
+
+@FILTERS
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_only_the_text_is_left(printable: Callable[[str], str], line: str) -> None:
+    assert printable(line) == "ab"
+
+
+@FILTERS
+def test_text_in_any_script_stays(printable: Callable[[str], str]) -> None:
+    kept = "\tstep:1 - loss 0.5 │ 数学 é 👩‍💻 a→b [0m 100%"
+    assert printable(kept) == kept
+
+
+@given(st.text(st.characters(max_codepoint=0xA5) | st.sampled_from("\u202e\u2066\x1b")))
+def test_both_filters_agree_and_leave_nothing_to_obey(line: str) -> None:
+    assert text.printable(line) == terminal.printable(line)
+    assert not any(ord(sign) < 32 and sign != "\t" for sign in text.printable(line))
+    assert "\x1b" not in text.printable(line)
+
+
+@FILTERS
+@pytest.mark.parametrize("piece", ["\x1b]", "\x1b[1;", "\x9b0", "\x1bP\x07", "a"])
+def test_a_line_of_a_megabyte_takes_no_time(printable: Callable[[str], str], piece: str) -> None:
+    line = piece * (1_000_000 // len(piece))
+    begun = time.process_time()
+    printable(line)
+    # Quadratic would be minutes.
+    assert time.process_time() - begun < 5
+
+
+def test_a_log_is_read_without_what_a_terminal_obeys() -> None:
+    assert logfile.clean_lines("50%\r100%\x1b]0;x\x07 done\n\x1bc\n") == ["100% done"]
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_a_terminal_shows_the_text_and_our_colours(line: str) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    screen = Terminal(stream)
+    for show in (screen.line, screen.bottom, screen.note):
+        show(line)
+    assert "evil" not in stream.getvalue()
+    assert set(stream.getvalue()) <= set("ab\n\r\x1b[K")
+
+
+def test_a_colour_ends_with_its_line() -> None:
+    stream = io.StringIO()
+    Terminal(stream).line("\x1b[31mred")
+    assert stream.getvalue() == "\x1b[31mred\x1b[0m\n"
