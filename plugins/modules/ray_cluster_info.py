@@ -40,6 +40,12 @@ options:
       - It is one if all of several nodes failed, as then it is hardly the nodes.
     type: bool
     default: false
+  sbatch:
+    description: >-
+      With O(relaunch), the options of C(sbatch) that the cluster's job was submitted with. The
+      nodes that its C(exclude) names stay left out.
+    type: dict
+    default: {}
 seealso:
   - module: mnrun.train.slurm_job
   - module: mnrun.train.ray_job
@@ -209,7 +215,8 @@ def _spare(given: dict[str, Any], cluster: Cluster, clock: Clock) -> dict[str, A
     """What there is to say of a cluster that can be started anew without some nodes."""
     if not given["relaunch"] or not cluster.attempt.settled:
         return {}
-    found = find_spare(cluster, SlurmClient(run, clock), clock.now())
+    already = str(given["sbatch"].get("exclude") or "")
+    found = find_spare(cluster, SlurmClient(run, clock), clock.now(), already)
     if found is None:
         return {}
     msg = (
@@ -227,6 +234,7 @@ def main() -> None:
         "wait_timeout": {"type": "int", "default": 604800},
         "since": {"type": "str", "default": ""},
         "relaunch": {"type": "bool", "default": False},
+        "sbatch": {"type": "dict", "default": {}},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     with_edge(module, lambda: {"changed": False, **look(module.params)})

@@ -31,12 +31,24 @@ options:
     default: ""
   script:
     description:
-      - The whole batch script, with its C(#SBATCH) directives, for bash.
-      - Name, output, error, comment and C(--no-requeue) are given to C(sbatch) by this module.
+      - The batch script, for bash, without C(#SBATCH) directives, see O(sbatch).
       - The job runs in O(run_dir), in an environment that does not depend on where it was
         submitted from. C($MNRUN_RECORD) is the folder of the script and O(files).
       - Required for O(state=present).
     type: str
+  sbatch:
+    description:
+      - Options of C(sbatch) by their long names, without the dashes. They become the directives of
+        the script.
+      - V(true) stands for an option without a value (C(exclusive)). Empty values (V(null), V(""),
+        and V(false) for an option that can do without a value) leave an option out.
+      - A time and a text that look like a number have to be in quotes. Without them YAML reads
+        V(2:00:00) as 7200, which sbatch takes for minutes.
+      - Names that C(sbatch --help) does not know are refused, and so are those that this module
+        sets itself (C(job-name), C(output), C(error), C(comment), C(chdir) and others).
+      - They do not belong to O(spec); a change of them is no reason to run a stage again.
+    type: dict
+    default: {}
   output:
     description: >-
       Path of the job's standard output, with C(%x) for the job's name and C(%j) for its id.
@@ -75,6 +87,7 @@ EXAMPLES = r"""
     stage: sft
     name: training_sft
     script: "{{ lookup('ansible.builtin.template', 'sft.sbatch.j2') }}"
+    sbatch: {partition: team, nodes: 2, gpus-per-node: 8, time: "2:00:00"}
     output: ~/training/multinode/sft/logs/%x-%j.out
     error: ~/training/multinode/sft/logs/%x-%j.err
     spec: {model: ~/model/Llama-3.2-1B-Instruct, epochs: 2}
@@ -188,6 +201,7 @@ from ..module_utils.record.contract import Backend, Request
 from ..module_utils.record.log_pattern import log_pattern
 from ..module_utils.slurm.backend import SlurmBackend, SlurmJob, job_files
 from ..module_utils.slurm.client import SlurmClient
+from ..module_utils.slurm.directives import check_body, sbatch_options
 from ..module_utils.stage.module import STAGE_OPTIONS, make_request, run_stage
 
 OPTIONS = {
@@ -195,6 +209,7 @@ OPTIONS = {
     "name": {"type": "str"},
     "run_name": {"type": "str", "default": ""},
     "script": {"type": "str"},
+    "sbatch": {"type": "dict", "default": {}},
     "output": {"type": "str", "default": ""},
     "error": {"type": "str", "default": ""},
     "service": {"type": "bool", "default": False},
@@ -221,15 +236,17 @@ def main() -> None:
     def make() -> tuple[Request, Backend]:
         given = module.params
         request = make_request(given, "slurm", job_name(given), given["service"])
+        client = SlurmClient(run, Clock())
         job = SlurmJob(
             run_dir=request.run_dir,
             stage=request.stage,
-            script=given["script"] or "",
+            script=check_body(given["script"] or "") if given["state"] == "present" else "",
+            sbatch=sbatch_options(given["sbatch"], client.help),
             files=job_files(given["files"]),
             output=log_pattern(given["output"], request.run_dir),
             error=log_pattern(given["error"], request.run_dir),
         )
-        return request, SlurmBackend(SlurmClient(run, Clock()), job)
+        return request, SlurmBackend(client, job)
 
     run_stage(module, make)
 

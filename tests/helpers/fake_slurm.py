@@ -17,6 +17,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.parse import (
 
 NOW = 1_700_000_000.0
 MIN_JOB_AGE = 300.0
+PARTITION = "PartitionName=gpu Default=YES MaxNodes=UNLIMITED MaxTime=7-00:00:00 State=UP"
 DOWN = Result(1, "", "slurm_load_jobs error: Unable to contact slurm controller")
 
 
@@ -97,6 +98,8 @@ class FakeSlurm:
             "scancel": self._scancel,
             "sinfo": self._sinfo,
         }
+        if command == ["sbatch", "--help"]:
+            return Result(0, "      --container-image=[USER@]IMAGE  of a plugin\n", "")
         if command[0] == "sbatch" and "--test-only" in command:
             return (
                 self.refusals.pop(0) if self.refusals else Result(0, "", "sbatch: Job 1 to start")
@@ -106,7 +109,9 @@ class FakeSlurm:
         return answers[command[0]](command[1:])
 
     def count(self, tool: str) -> int:
-        return sum(call[0] == tool and "--test-only" not in call for call in self.calls)
+        return sum(
+            call[0] == tool and not {"--test-only", "--help"} & {*call} for call in self.calls
+        )
 
     def _sbatch(self, arguments: list[str]) -> Result:
         if self.refusals:
@@ -140,6 +145,8 @@ class FakeSlurm:
         return Result(0, self.banner + "\n".join([head, *rows]) + "\n", "")
 
     def _scontrol(self, arguments: list[str]) -> Result:
+        if arguments == ["-a", "show", "partition", "-o"]:
+            return Result(0, f"{self.banner}{PARTITION}\n", "")
         assert arguments[:3] == ["show", "job", "-o"], arguments
         job = next((job for job in self._remembered() if job.job_id == arguments[3]), None)
         if job is None:
@@ -180,6 +187,10 @@ class FakeSlurm:
         return Result(0, "", "")
 
     def _sinfo(self, arguments: list[str]) -> Result:
+        if arguments[:3] == ["-a", "-h", "-N"]:
+            names = [f"osk-gpu{94 + number}" for number in range(self.nodes)]
+            lines = [f"{name}|gpu|64|2000000|gpu:8|idle\n" for name in names]
+            return Result(0, self.banner + "".join(lines), "")
         assert arguments[:3] == ["-h", "-a", "-o"], arguments
         if arguments[3].startswith("%n|%T"):
             more = "|gpu" if arguments[3] == "%n|%T|%R" else ""

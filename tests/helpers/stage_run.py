@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.present import p
 from tests.helpers.fake_slurm import FakeClock, FakeJob, FakeSlurm
 
 HOSTILE = 'a\'; echo "foo" $HOME %j `id` |x'
-SCRIPT = "#!/bin/bash\n#SBATCH --nodes=2\n#SBATCH --partition=gpu\nsrun train\n"
+SCRIPT = "#!/bin/bash\nsrun train\n"
+SBATCH = {"nodes": "2", "partition": "gpu"}
 COMMENT = "mnrun run=/run stage=sft fp=0123456789ab attempt=1 token=t0"
 SPEC = {"lr": 0.1, "data": {"path": "train.parquet"}}
 
@@ -42,6 +43,7 @@ class Run:
     slurm: FakeSlurm
     request: Request
     script: str = SCRIPT
+    sbatch: dict[str, str] = field(default_factory=lambda: dict(SBATCH))
 
     def stage(self, **changes: Any) -> Stage:
         request = changed(self.request, **changes)
@@ -49,6 +51,7 @@ class Run:
             self.folder,
             request.stage,
             script=self.script,
+            sbatch=self.sbatch,
             output=log_pattern(f"{self.folder}/logs/%x-%j.out", self.folder),
             error=log_pattern(f"{self.folder}/logs/%x-%j.err", self.folder),
         )

@@ -22,7 +22,7 @@ LOST = f"mnrun run={RUN} stage=ray fp=0123456789ab attempt=1 token=abcdef"
 # A Ray cluster's job as far as the ledger is concerned.
 OPTIONS = {
     "run_dir": RUN, "stage": "ray", "name": "gc", "spec": {"a": 1}, "service": True, "wait": True,
-    "script": "#!/bin/bash\n#SBATCH --partition=gpu\n#SBATCH --nodes=2\ntrue\n",
+    "script": "#!/bin/bash\ntrue\n", "sbatch": {"partition": "gpu", "nodes": 2},
 }  # fmt: skip
 
 

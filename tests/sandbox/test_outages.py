@@ -46,10 +46,11 @@ class Outage(OwnCluster):
 
     def job(self, body: str = "sleep 1", **options: Any) -> dict[str, Any]:
         """Arguments of slurm_job for the run `one`."""
-        script = "#!/bin/bash\n#SBATCH --ntasks=1 --time=9\necho begin >> works\n"
+        script = "#!/bin/bash\necho begin >> works\n"
         folder = f"{self.torture.inside}/one"
         self.run(f"mkdir -p {folder}")
         return {"run_dir": folder, "stage": "sft", "name": "one", "spec": {"lr": 0.1},
+                "sbatch": {"ntasks": 1, "time": 9},
                 "script": f"{script}{body}\necho end >> works\n", **options}  # fmt: skip
 
     def call(self, arguments: dict[str, Any], **more: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.options import of_help
 
 from .conftest import Cluster
 from .plays import play, result
@@ -18,7 +19,8 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 PLAY = Path(__file__).parent / "files" / "slurm_job.yml"
 HOSTILE = 'it\'s; echo 100%j "x" $HOME |'
-DIRECTIVES = "#!/bin/bash\n#SBATCH --nodes=2 --gpus-per-node=1 --time=5\n"
+SHELL = "#!/bin/bash\n"
+DIRECTIVES = "#SBATCH --nodes=2\n#SBATCH --gpus-per-node=1\n#SBATCH --time=5\n"
 TRAINS = """\
 for step in 1 2 3 4 5 6; do
   echo "step:$step - train/loss:$((9 - step)).5 - train/lr(1e-3):1"
@@ -55,7 +57,8 @@ class Stage:
             "run_dir": self.inside,
             "stage": "sft",
             "name": "test_sft",
-            "script": DIRECTIVES + body,
+            "script": SHELL + body,
+            "sbatch": {"nodes": 2, "gpus-per-node": 1, "time": 5},
             "output": f"{self.inside}/logs/%x-%j.out",
             "error": f"{self.inside}/logs/%x-%j.err",
             "directories": [f"{self.inside}/logs"],
@@ -217,7 +220,7 @@ def test_check_mode_shows_all_and_leaves_no_trace(stage: Stage) -> None:
     answer = stage.call(check=True)
     assert (answer["action"], answer["changed"], answer["job"]) == ("submitted", True, None)
     script, folders, _spec = answer["diff"]
-    assert script["after"] == DIRECTIVES + TRAINS
+    assert script["after"] == SHELL + DIRECTIVES + TRAINS
     assert f"{stage.inside}/logs\n" in folders["after"]
     assert not stage.outside.exists()
     assert stage.names() == []
@@ -225,24 +228,42 @@ def test_check_mode_shows_all_and_leaves_no_trace(stage: Stage) -> None:
 
 @pytest.mark.slurm_core
 @pytest.mark.parametrize(
-    ("line", "said", "check"),
+    ("options", "said", "check"),
     [
         (
-            "--partition=YOU_TEAM",
-            r"--partition=YOU_TEAM\. Partitions that exist: gpu\*",
-            1,
+            {"partition": "YOU_TEAM"},
+            r"no partition YOU_TEAM; there are: .*Partitions that exist: gpu\*",
+            True,
         ),
-        ("--nodelist=osk-gpu[94-97]", r"Invalid node .*Nodes that exist: osk-gpu\[94-95\]", 0),
-        ("--gpus-per-node=9", r"is not available.*--gpus-per-node=9.*gpu:8", 1),
-        ("--nodes=3", r"asks for 3 nodes \(--nodes=3\), but the default partition has 2", 0),
-        ("--partition=debug --time=2-0", r"the partition debug allows 30:00", 0),
-        ("--no-such-option=1", r"unrecognized option '--no-such-option=1'", 0),
+        ({"nodelist": "osk-gpu[94-97]"}, r"no node osk-gpu96, osk-gpu97; the cluster has", False),
+        ({"gpus-per-node": 9}, r"9 GPUs on each of 1 nodes.* have 8 at most", True),
+        ({"nodes": 3}, r"nodes: 3 are asked for, partition gpu gives 2", False),
+        ({"partition": "debug", "time": "2-0"}, r"= 2 days, but .* debug allows 30 minutes", False),
+        ({"time": "0"}, r"time: 0 = no limit, but partition gpu allows", False),
+        ({"account": "nobody", "licenses": "x:1"}, r"Slurm refuses the job, .* license", False),
+        ({"constraint": "no-such"}, r"Slurm refuses the job.*[Ff]eature", True),
+        ({"no-such-option": 1}, r"option no-such-option is not one of sbatch's", False),
+        ({"time": 7200}, r"'2:00:00' for 2 hours or '7200' for 5 days", False),
     ],
 )
 def test_what_slurm_cannot_run_is_refused_with_what_it_has(
-    stage: Stage, line: str, said: str, check: bool
+    stage: Stage, options: dict[str, Any], said: str, check: bool
 ) -> None:
-    answer = stage.call(script=f"#!/bin/bash\n#SBATCH {line}\ntrue\n", check=bool(check))
+    answer = stage.call("true\n", check=check, sbatch=options)
     assert answer["failed"]
     assert re.search(said, answer["msg"]), answer["msg"]
     assert stage.names() == []
+
+
+def test_options_reach_slurm_as_they_were_given(stage: Stage) -> None:
+    options = {"nodes": "1-2", "exclusive": True, "time": "0:90", "account": "", "nice": 7}
+    answer = stage.call("true\n", sbatch={**options, "mcs-label": None, "contiguous": True})
+    shown = stage.sandbox.run(f"scontrol show job -o {answer['job']['id']}")
+    for words in ("TimeLimit=00:02:00", "NumNodes=1", "Contiguous=1", "OverSubscribe=NO"):
+        assert words in shown, shown
+    assert stage.call("true\n", sbatch={"nodes": 2})["action"] in {"attached", "nothing"}
+
+
+def test_the_table_of_options_is_this_sbatch_s(stage: Stage) -> None:
+    listed = of_help(stage.sandbox.run("sbatch --help"))
+    assert listed == {}, "options of this Slurm that the table does not have"

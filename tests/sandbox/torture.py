@@ -115,8 +115,9 @@ class Torture:
         answers."""
         folder = f"{self.inside}/race-{time.time_ns()}"
         self.sandbox.run(f"mkdir {folder}")
-        script = "#!/bin/bash\n#SBATCH --ntasks=1 --time=5\necho begin >> works\nsleep 2\n"
+        script = "#!/bin/bash\necho begin >> works\nsleep 2\n"
         arguments = {"run_dir": folder, "stage": "sft", "name": "race", "script": script,
+                     "sbatch": {"ntasks": 1, "time": 5},
                      "spec": {"lr": 0.1}, "wait": True}  # fmt: skip
         given = {"module": "slurm_job", "arguments": arguments, "quiet": None, "point": "",
                  "passed": "/dev/null"}  # fmt: skip

@@ -15,7 +15,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 from tests.helpers.fake_slurm import FakeClock, FakeJob, FakeSlurm
-from tests.helpers.stage_run import COMMENT, HOSTILE, SCRIPT, SPEC, Run
+from tests.helpers.stage_run import COMMENT, HOSTILE, SBATCH, SCRIPT, SPEC, Run
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def run(tmp_path: Path, clock: FakeClock, slurm: FakeSlurm) -> Run:
 
 @pytest.fixture
 def backend(slurm: FakeSlurm, clock: FakeClock) -> SlurmBackend:
-    return SlurmBackend(SlurmClient(slurm, clock), SlurmJob(Path("/run"), "sft", SCRIPT))
+    return SlurmBackend(SlurmClient(slurm, clock), SlurmJob(Path("/run"), "sft", SCRIPT, SBATCH))
 
 
 @pytest.fixture

@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..base.clock import Clock
 from ..base.errors import Invalid, Unknown
 from ..base.files import expand
 from ..base.process import Runner
 from ..model.folder import model_faults
 from ..model.identity import file_identity, folder_identity
-from ..slurm import capacity as slurm
+from ..slurm.capacity import Partition, survey
+from ..slurm.client import SlurmClient
+from ..slurm.directives import sbatch_options
+from ..slurm.judge import judge
 from ..trainer.data import Checked, check_file
 from ..trainer.estimate import keep_faults, kept, kept_by, too_few_kept, weights
 from ..trainer.options import Field, Reads, reads
@@ -27,6 +31,7 @@ class Report:
     rows: dict[str, int] = field(default_factory=dict)
     identities: dict[str, Any] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, int]] = field(default_factory=dict)  # by stage
+    limits: list[str] = field(default_factory=list)  # how long the jobs may run
     checked: list[str] = field(default_factory=list)  # what was found whole, in words
 
 
@@ -34,7 +39,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     """Check models, data, trainer options and Slurm requests (the module's own parameters)."""
     report = Report()
     trainers = _check_trainers(params["trainers"], report)
-    _check_slurm(params["slurm"], run, report)
+    _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
     _check_models([params["model"], *params["other_models"]], report)
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
@@ -48,6 +53,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
         _identify(params, train, test, report)
         _estimate(params, trainers, report)
         report.checked = summary(params, trainers, report.rows, report.checkpoints)
+        report.checked += [f"{limit}." for limit in report.limits]
     return report
 
 
@@ -99,17 +105,35 @@ def _too_few(trainer: Reads, checked: dict[Path, Checked]) -> list[str]:
     return [f"{trainer.stage}: {fewer}, so {mend}"]
 
 
-def _check_slurm(requests: list[dict[str, Any]], run: Runner, report: Report) -> None:
-    if not requests:
-        return
+def _check_slurm(requests: list[dict[str, Any]], client: SlurmClient, report: Report) -> None:
     faults: list[tuple[str, str]] = []
-    warnings: list[tuple[str, str]] = []
+    read = [(request["stage"], _options(request, client, faults)) for request in requests]
+    asked = [(stage, options) for stage, options in read if options is not None]
+    partitions = _partitions(client, report) if asked else {}
+    found = [(stage, judge(options, partitions)) for stage, options in asked if partitions]
+    faults += [(text, stage) for stage, each in found for text in each.faults]
+    report.faults += _by_stages(faults)
+    report.warnings += _by_stages(
+        [(text, stage) for stage, each in found for text in each.warnings]
+    )
+    report.limits += _by_stages([(each.limit, stage) for stage, each in found if each.limit])
+
+
+def _options(
+    request: dict[str, Any], client: SlurmClient, faults: list[tuple[str, str]]
+) -> dict[str, str] | None:
+    """The options of a request; None, and `faults`, if there is something wrong with them."""
     try:
-        cluster = slurm.survey(run)
-        for request in requests:
-            found = slurm.check(request["options"], cluster)
-            faults += [(fault, request["stage"]) for fault in found.faults]
-            warnings += [(warning, request["stage"]) for warning in found.warnings]
+        return sbatch_options(request["options"], client.help)
+    except (Invalid, Unknown) as error:
+        faults += [(line, request["stage"]) for line in error.message.splitlines()]
+        return None
+
+
+def _partitions(client: SlurmClient, report: Report) -> dict[str, Partition]:
+    """What the cluster has; nothing if that cannot be known, which is a fault."""
+    try:
+        return survey(client)
     except Unknown as error:
         report.faults.append(
             f"Slurm does not answer, so whether the jobs could run is unknown ({error});"
@@ -117,8 +141,7 @@ def _check_slurm(requests: list[dict[str, Any]], run: Runner, report: Report) ->
         )
     except Invalid as error:
         report.faults.append(error.message)
-    report.faults += _by_stages(faults)
-    report.warnings += _by_stages(warnings)
+    return {}
 
 
 def _by_stages(texts: list[tuple[str, str]]) -> list[str]:

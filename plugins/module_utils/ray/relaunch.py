@@ -15,7 +15,6 @@ from typing import Any
 
 from ..base.files import read_text
 from ..slurm.client import SlurmClient
-from ..slurm.refusal import directives
 from .cluster import Cluster
 
 _SOON = 60.0  # seconds within which a job that starts finds its nodes free
@@ -30,14 +29,15 @@ class Spare:
     excluded: str  # all nodes that the next job has to leave out, as sbatch takes them
 
 
-def find_spare(cluster: Cluster, client: SlurmClient, now: float) -> Spare | None:
-    """What to leave out to start anew right now; None if that would not help, or not at once."""
+def find_spare(
+    cluster: Cluster, client: SlurmClient, now: float, already: str = ""
+) -> Spare | None:
+    """What to leave out, beside what was left out `already`, to start anew right now; None if that
+    would not help, or not at once."""
     faulty = _faulty(cluster.folder, cluster.attempt.job_id)
     script = cluster.folder / "script.sh"
-    text = read_text(script)
-    if not faulty or text is None:
+    if not faulty or not script.is_file():
         return None
-    already = directives(text).get("exclude", "")
     excluded = ",".join(filter(None, [already, *faulty]))
     answer = client.sbatch(["--test-only", f"--exclude={excluded}", str(script)])
     found = _START.search(f"{answer.err}\n{answer.out}") if answer.code == 0 else None

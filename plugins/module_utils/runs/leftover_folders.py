@@ -12,11 +12,9 @@ from pathlib import Path
 
 from ..base.clock import Clock
 from ..base.errors import Unknown
-from ..base.files import read_text
 from ..base.process import Runner
 from ..record.ledger import Ledger
 from ..slurm.nodelist import names_in
-from ..slurm.refusal import directives
 
 STAGE = "ray"
 _PATIENCE = 15  # seconds for a free place on a node
@@ -42,8 +40,7 @@ class Folders:
         """
         ledger = Ledger(run_dir, STAGE, clock)
         for record in ledger.records():
-            script = read_text(ledger.folder(record.fingerprint) / "script.sh") or "#!/bin/bash\n"
-            given = directives(script)
+            given = record.spec.get("sbatch") or {}
             options = [f"--{name}={given[name]}" for name in _CARRIED if given.get(name)]
             for attempt in record.attempts[-3:]:
                 for node in names_in(attempt.nodes):

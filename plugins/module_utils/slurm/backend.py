@@ -14,9 +14,10 @@ from ..record.job_report import read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
 from ..record.recorder import with_end_recorder
 from .client import SUBMIT_LIMIT, Answer, SlurmClient
+from .directives import with_directives
 from .nodes import lost_nodes, spare_nodes
 from .parse import Row, parse_submitted
-from .refusal import directives, explain, never_starts
+from .refusal import explain, never_starts
 
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
 _RESERVED = ("record.json", "request.json", "script.sh", "start-", "end-")
@@ -41,7 +42,8 @@ class SlurmJob:
 
     run_dir: Path
     stage: str
-    script: str = ""  # with #SBATCH directives, without name, output, error and comment
+    script: str = ""  # without directives
+    sbatch: dict[str, str] = field(default_factory=dict)  # made by sbatch_options
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # made by log_pattern
     error: str = ""
@@ -63,8 +65,8 @@ class SlurmBackend:
 
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
         """The batch script and what lies beside it."""
-        script = with_end_recorder(self._job.script, folder, attempt)
-        return {**self._job.files, "script.sh": script}
+        script = with_directives(self._job.script, self._job.sbatch)
+        return {**self._job.files, "script.sh": with_end_recorder(script, folder, attempt)}
 
     def check(self, folder: Path, attempt: Attempt) -> None:
         """Let Slurm judge the request without submitting it."""
@@ -143,11 +145,11 @@ class SlurmBackend:
         return lost_nodes(self._client, attempt.nodes, attempt.log_paths)
 
     def spare(self, nodes: list[str]) -> list[str]:
-        """All of `nodes` that the script does not ask for by name, if enough others are free."""
-        return spare_nodes(self._client, self._job.script, nodes)
+        """All of `nodes` that the job does not ask for by name, if enough others are free."""
+        return spare_nodes(self._client, self._job.sbatch, nodes)
 
     def _check_limits(self) -> None:
-        problem = never_starts(self._job.script, self._client)
+        problem = never_starts(self._job.sbatch, self._client)
         if problem:
             raise Rejected(problem)
 
@@ -157,7 +159,7 @@ class SlurmBackend:
         if result.code is None or result.code < 0 or any(words in output for words in _LOST):
             raise unclear(f"sbatch did not end cleanly: {_summary(result)}")
         if result.code != 0:
-            raise Rejected(explain(result.err or result.out, self._job.script, self._client))
+            raise Rejected(explain(result.err or result.out, self._job.sbatch, self._client))
 
     def _is_mine(self, row: Row, attempt: Attempt, since: float) -> bool:
         """The accounting may lack comments; then the name, the time and the folder must do."""
@@ -189,7 +191,7 @@ class SlurmBackend:
             f"--chdir={self._job.run_dir}",
         ]
         if attempt.exclude:
-            given = directives(self._job.script).get("exclude", "")
+            given = self._job.sbatch.get("exclude", "")
             arguments.append(f"--exclude={','.join(filter(None, (given, attempt.exclude)))}")
         logs = (("output", self._job.output), ("error", self._job.error))
         return arguments + [f"--{option}={pattern}" for option, pattern in logs if pattern]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..base.clock import Clock
-from ..base.errors import Missing
+from ..base.errors import Missing, Unknown
 from ..base.process import Result, Runner
 from .parse import HISTORY_FIELDS, QUEUE_FORMAT, Row, parse_history, parse_queue, parse_shown
 
@@ -91,6 +91,17 @@ class SlurmClient:
         width = output.count("|") + 1
         rows = [line.strip().split("|") for line in result.out.splitlines()]
         return [row for row in rows if len(row) == width]
+
+    def ask(self, command: list[str]) -> str:
+        """What a command of Slurm that changes nothing prints. Raises Unknown."""
+        result = self._query(command)
+        if result.code != 0:
+            raise Unknown(_why(command[0], result))
+        return result.out
+
+    def help(self) -> str:
+        """The options of this site's sbatch, as it lists them itself. Raises Unknown."""
+        return self.ask(["sbatch", "--help"])
 
     def _query(self, command: list[str]) -> Result:
         return self._run(command, QUERY_LIMIT, "")

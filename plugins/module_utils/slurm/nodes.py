@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Mapping
 
 from ..base.logfile import clean_lines, tail
 from .client import SlurmClient
 from .nodelist import names_in
-from .refusal import directives
 
 _NODE_FAILURE = re.compile(r"\bNode failure on ([\w.-]+)|\bnode ([\w.-]+) (?:failed|is down)")
 _LOST = ("down", "fail")  # not "drained": that is often done on purpose, or because of a job
@@ -36,13 +36,12 @@ def is_lost(state: str) -> bool:
     return state.startswith(_LOST) or state.endswith("*")
 
 
-def spare_nodes(client: SlurmClient, script: str, nodes: list[str]) -> list[str]:
-    """All of `nodes` that the script does not name itself, if enough others are free for it."""
-    given = directives(script)
-    named = names_in(given.get("nodelist", ""))
+def spare_nodes(client: SlurmClient, options: Mapping[str, str], nodes: list[str]) -> list[str]:
+    """All of `nodes` that a job's `options` do not name, if enough others are free for it."""
+    named = names_in(options.get("nodelist", ""))
     without = [name for name in nodes if name not in named]
-    wanted = re.match(r"\d+", given.get("nodes", "1"))
-    asked = given.get("partition", "").split(",") if given.get("partition") else []
+    wanted = re.match(r"\d+", options.get("nodes", "1"))
+    asked = [name for name in options.get("partition", "").split(",") if name]
     free = {
         name
         for name, state, partition in client.info("%n|%T|%R") or []

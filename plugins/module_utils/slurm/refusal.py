@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
-from typing import Callable, NamedTuple
+from typing import Callable, Mapping, NamedTuple
 
-from ..record.recorder import split_head
+from ..base.errors import Unknown
+from .capacity import survey
 from .client import SlurmClient
-
-_SHORT = {
-    "p": "partition",
-    "N": "nodes",
-    "w": "nodelist",
-    "x": "exclude",
-    "A": "account",
-    "q": "qos",
-    "t": "time",
-    "c": "cpus-per-task",
-    "n": "ntasks",
-    "G": "gpus",
-    "C": "constraint",
-}
+from .judge import judge
 
 
 class _Case(NamedTuple):
@@ -32,48 +19,14 @@ class _Case(NamedTuple):
     existing: Callable[[SlurmClient], str]
 
 
-def directives(script: str) -> dict[str, str]:
-    """The `#SBATCH` options of a script, long names without dashes; a flag's value is empty."""
-    head, _body = split_head(script)
-    found: dict[str, str] = {}
-    for line in head.splitlines():
-        if line.startswith("#SBATCH"):
-            found.update(_options(_words(line[len("#SBATCH") :])))
-    return found
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text, comments=True)
-    except ValueError:
-        return text.split()
-
-
-def _options(words: list[str]) -> dict[str, str]:
-    found = {}
-    for number, word in enumerate(words):
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-        elif word.startswith("-") and len(word) > 1:
-            name, equals, value = _SHORT.get(word[1], word[1]), word[2:], word[2:].lstrip("=")
-        else:
-            continue
-        following = words[number + 1] if number + 1 < len(words) else "-"
-        if not equals and not following.startswith("-"):
-            value = following
-        found[name] = value
-    return found
-
-
-def explain(complaint: str, script: str, client: SlurmClient) -> str:
-    """One message for sbatch's `complaint` about `script`."""
+def explain(complaint: str, options: Mapping[str, str], client: SlurmClient) -> str:
+    """One message for sbatch's `complaint` about a job of these options."""
     core = _core(complaint)
     case = next((case for case in _CASES if re.search(case.words, core, re.IGNORECASE)), None)
     message = f"Slurm refuses the job, and nothing was submitted: {core}."
     if case is None:
         return message
-    given = directives(script)
-    asked = [f"--{name}={given[name]}" for name in case.options if name in given]
+    asked = [f"--{name}={options[name]}" for name in case.options if name in options]
     if asked:
         message += f" Asked for: {' '.join(asked)}."
     return f"{message} {case.existing(client)}".rstrip()
@@ -92,51 +45,21 @@ def _core(complaint: str) -> str:
     return "; ".join(dict.fromkeys(short))[:500] or "sbatch did not say why"
 
 
-def never_starts(script: str, client: SlurmClient) -> str:
-    """What is wrong if the job asks for more nodes or time than its partition has, else nothing.
+def never_starts(options: Mapping[str, str], client: SlurmClient) -> str:
+    """What keeps a job of these options from ever starting; nothing if Slurm does not answer.
 
-    Many sites' sbatch accepts that, and the job waits for ever.
+    Many sites' sbatch accepts such a request, and the job waits for ever.
     """
-    given = directives(script)
-    asked = [name for name in given.get("partition", "").split(",") if name]
-    wanted = re.match(r"\d+", given.get("nodes", ""))
-    seconds = limit_seconds(given.get("time", ""))
-    rows = client.info("%P|%D|%l") if wanted or seconds else None
-    places = [
-        row
-        for row in rows or []
-        if row[1].isdecimal() and (row[0].rstrip("*") in asked if asked else row[0][-1:] == "*")
-    ]
-    if not places:
+    try:
+        faults = judge(options, survey(client)).faults
+    except Unknown:
         return ""
-    place = f"partition {','.join(asked)}" if asked else "default partition"
-    most = max(int(count) for _name, count, _limit in places)
-    longest = max(limit_seconds(limit) or float("inf") for _name, _count, limit in places)
-    if wanted and int(wanted.group()) > most:
-        wrong = f"{wanted.group()} nodes (--nodes={given['nodes']}), but the {place} has {most}"
-    elif seconds and seconds > longest:
-        limits = " and ".join(limit for _name, _count, limit in places)
-        wrong = f"--time={given['time']}, but the {place} allows {limits}"
-    else:
+    if not faults:
         return ""
     return (
-        f"The job asks for {wrong}: it would wait for ever, so nothing was submitted. "
-        f"{_partitions(client)}"
+        f"The job could not start, so nothing was submitted: {'; '.join(faults)}."
+        f" {_partitions(client)}"
     )
-
-
-def limit_seconds(text: str) -> int | None:
-    """A time limit as Slurm writes it (`30`, `30:00`, `6-00:00:00`); None for none."""
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
-    if not match:
-        return None
-    days, *rest = (int(part) if part else None for part in match.groups())
-    first, second, third = rest[0] or 0, rest[1] or 0, rest[2]
-    if days is not None:  # days-hours[:minutes[:seconds]]
-        return days * 86400 + first * 3600 + second * 60 + (third or 0)
-    if third is not None:  # hours:minutes:seconds
-        return first * 3600 + second * 60 + third
-    return first * 60 + second  # minutes[:seconds]
 
 
 def _partitions(client: SlurmClient) -> str:

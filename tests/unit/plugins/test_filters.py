@@ -10,7 +10,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mnrun.train.plugins.filter.expand_home import expand_home
 from ansible_collections.mnrun.train.plugins.filter.hydra_overrides import hydra_overrides
-from ansible_collections.mnrun.train.plugins.filter.sbatch_directives import sbatch_directives
+from ansible_collections.mnrun.train.plugins.filter.sbatch_options import sbatch_options
 from ansible_collections.mnrun.train.plugins.filter.shell_join import shell_join
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,46 +72,16 @@ def test_a_home_that_is_none_is_refused(home: Any) -> None:
         expand_home("~/x", home)
 
 
-def test_the_directives_of_the_real_site() -> None:
-    options = {
-        "partition": "team-a", "nodes": 2, "nodelist": "osk-gpu[94-95]", "gpus-per-node": 8,
-        "time": "6-00:00:00", "mem": 0, "exclusive": True, "account": "", "qos": None,
-        "overcommit": False, "chdir": "/a b/it's",
-    }  # fmt: skip
-    assert sbatch_directives(options) == [
-        "#SBATCH --partition=team-a",
-        "#SBATCH --nodes=2",
-        "#SBATCH --nodelist=osk-gpu[94-95]",
-        "#SBATCH --gpus-per-node=8",
-        "#SBATCH --time=6-00:00:00",
-        "#SBATCH --mem=0",
-        "#SBATCH --exclusive",
-        "#SBATCH --chdir='/a b/it'\"'\"'s'",
-    ]
+def test_of_two_values_of_an_option_the_later_counts() -> None:
+    role = {"nodes": 1, "ntasks": 1}
+    options = sbatch_options(role, "gpu", {"ntasks": 2, "mem": 0}, {"mem": "64G", "partition": ""})
+    assert options == {"partition": "", "nodes": 1, "ntasks": 2, "mem": "64G"}
+    assert role == {"nodes": 1, "ntasks": 1}
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"gpus_per_node": 8}, ["'gpus_per_node'", "write 'gpus-per-node'"]),
-        ({"--nodes": 2}, ["'--nodes'", "write 'nodes'"]),
-        ({"p": "x"}, ["'p'", "write 'partition'"]),
-        ({"a b": "x"}, ["'a b'", "gpus-per-node"]),
-        ({"job-name": "x"}, ["job-name", "not yours"]),
-        ({"output": "x"}, ["output", "folder"]),
-        ({"error": ""}, ["error", "not yours"]),
-        ({"comment": "x"}, ["comment", "not yours"]),
-        ({"parsable": True}, ["parsable", "not yours"]),
-        ({"requeue": True}, ["requeue", "successor"]),
-        ({"account": "x\n#SBATCH --nodes=9"}, ["account", "line"]),
-        ({"nodelist": ["a", "b"]}, ["nodelist", "a,b,c"]),
-        ("--nodes=2", ["mapping", "str"]),
-    ],
-)
-def test_a_bad_sbatch_option_is_an_error(options: Any, words: list[str]) -> None:
-    with pytest.raises(AnsibleFilterError) as caught:
-        sbatch_directives(options)
-    assert all(word in str(caught.value) for word in words), str(caught.value)
+def test_options_that_are_not_a_mapping_are_an_error() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"mapping.*--nodes=2"):
+        sbatch_options({}, "gpu", {}, "--nodes=2")
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))

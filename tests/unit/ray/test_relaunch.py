@@ -23,13 +23,13 @@ NOW = 1_800_000_000.0
 
 
 def ask(
-    folder: Path, faulty: Any, starts_in: float | None = 0.0, directive: str = ""
+    folder: Path, faulty: Any, starts_in: float | None = 0.0, already: str = ""
 ) -> tuple[Spare | None, list[list[str]]]:
     """What comes of a job 7 that left this faulty.json, while Slurm says when the next starts."""
     if faulty is not None:
         text = faulty if isinstance(faulty, str) else json.dumps(faulty)
         (folder / "faulty.json").write_text(text)
-    (folder / "script.sh").write_text(f"#!/bin/bash\n{directive}\ntrue\n")
+    (folder / "script.sh").write_text("#!/bin/bash\ntrue\n")
     calls = []
 
     def run(command: list[str], seconds: float, stdin: str) -> Result:
@@ -42,7 +42,7 @@ def ask(
     attempt = Attempt(1, "t", "ray-1", 1.0, phase=Phase.FAILED, job_id="7")
     record = Record("ray", "slurm", "0" * 64, {}, attempts=[attempt])
     cluster = Cluster(record, attempt, True, "", folder, None)
-    return find_spare(cluster, SlurmClient(run, Clock()), NOW), calls
+    return find_spare(cluster, SlurmClient(run, Clock()), NOW, already), calls
 
 
 def fault(nodes: list[str], of: list[str], job_id: str = "7") -> dict[str, Any]:
@@ -56,7 +56,7 @@ def test_the_nodes_at_fault_are_left_out_if_others_are_free(tmp_path: Path) -> N
 
 
 def test_nodes_that_were_left_out_before_stay_out(tmp_path: Path) -> None:
-    spare, _ = ask(tmp_path, fault(["b"], ["a", "b"]), directive="#SBATCH --exclude=x[1-2]")
+    spare, _ = ask(tmp_path, fault(["b"], ["a", "b"]), already="x[1-2]")
     assert spare == Spare(["b"], "x[1-2],b")
 
 

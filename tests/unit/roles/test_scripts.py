@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.directives import (
+    check_body,
+    sbatch_options,
+    with_directives,
+)
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "golden"
@@ -20,7 +26,7 @@ SCRIPTS = [
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the scripts as the roles render them for the site osk."""
+    """The folder of the scripts as the site osk gets them, with their directives."""
     out = tmp_path_factory.mktemp("scripts")
     playbook = Path(__file__).parent / "render_scripts.yml"
     run = subprocess.run(
@@ -35,6 +41,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     assert "[DEPRECATION WARNING]" not in run.stderr, run.stderr
+    for name, options in json.loads((out / "sbatch.json").read_text()).items():
+        given = sbatch_options(options, str)
+        script = out / f"{name}.sbatch"
+        script.write_text(with_directives(check_body(script.read_text()), given))
     return out
 
 

@@ -24,7 +24,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import Sl
 from tests.helpers.ray_heads import publish_head
 
 HEADER = "JOBID|STATE|REASON|START_TIME|NODELIST|NAME|COMMENT"
-SPEC = {"stage": "ray"}
+SPEC = {"stage": "ray", "sbatch": {"partition": "gpu", "nodes": 3, "account": ""}}
 KEY = fingerprint(SPEC)
 PROGRAM = (
     Path(__file__).parents[3] / "roles" / "ray_cluster" / "files" / "cluster_leftovers.py"
@@ -155,14 +155,14 @@ def test_what_no_ledger_has_open_is_found(site: Site, run_dir: Path, tmp_path: P
 
 
 def test_the_nodes_of_the_last_clusters_are_looked_at_by_srun(site: Site, run_dir: Path) -> None:
-    folder = record(run_dir, attempt("7", Phase.FAILED, "n[1-2],busy"))
-    (folder / "script.sh").write_text("#!/bin/bash\n#SBATCH --partition=gpu\n#SBATCH --nodes=3\n")
+    record(run_dir, attempt("7", Phase.FAILED, "n[1-2],busy"))
     site.folders = {"n2": ["/tmp/mnrun-7-0a1b2c"]}
     lines, unsure = look(site, run_dir)
     assert lines == ["folder /tmp/mnrun-7-0a1b2c on n2: the Ray cluster that it was of is dead"]
     assert unsure == ["node busy could not be looked at: srun: error: Unable to allocate resources"]
     srun = next(call for call in site.calls if call[0] == "srun")
-    assert "--partition=gpu" in srun
+    assert srun[:2] == ["srun", "--partition=gpu"]
+    assert "--nodes=3" not in srun
     assert "--nodes=1" in srun
 
 

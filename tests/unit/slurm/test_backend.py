@@ -31,7 +31,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 from tests.helpers.fake_slurm import MIN_JOB_AGE, FakeClock, FakeJob, FakeSlurm
-from tests.helpers.stage_run import COMMENT, SCRIPT, an_attempt
+from tests.helpers.stage_run import COMMENT, SBATCH, SCRIPT, an_attempt
 
 
 def tools(slurm: FakeSlurm) -> list[str]:
@@ -225,7 +225,7 @@ def test_log_paths_are_patterns_but_the_run_folder_is_not(
 ) -> None:
     folder = tmp_path / "50%j of it"
     logs = [log_pattern(path, folder) for path in (f"{folder}/logs/%x-%j.out", "~/%x.err")]
-    job = SlurmJob(folder, "sft", SCRIPT, output=logs[0], error=logs[1])
+    job = SlurmJob(folder, "sft", SCRIPT, SBATCH, output=logs[0], error=logs[1])
     backend = SlurmBackend(SlurmClient(slurm, clock), job)
     (tmp_path / "script.sh").write_text(SCRIPT)
     new = an_attempt("")

@@ -16,7 +16,7 @@ from ansible_collections.mnrun.train.plugins.modules import slurm_job, slurm_job
 
 from tests.helpers.checkpoints import write_step
 from tests.helpers.fake_slurm import FakeClock, FakeJob, FakeSlurm
-from tests.helpers.stage_run import HOSTILE, SCRIPT
+from tests.helpers.stage_run import HOSTILE, SBATCH, SCRIPT
 
 Call = Callable[..., dict[str, Any]]
 
@@ -52,6 +52,7 @@ def options(folder: Path, **more: Any) -> dict[str, Any]:
         "stage": "sft",
         "name": "training_sft",
         "script": SCRIPT,
+        "sbatch": SBATCH,
         "files": {"ranks.sh": "echo"},
         "output": f"{folder}/logs/%x-%j.out",
         "error": f"{folder}/logs/%x-%j.err",
@@ -152,6 +153,10 @@ def test_stopping_needs_no_script(call: Call, folder: Path, slurm: FakeSlurm) ->
         ({"name": "$(id)"}, "name must be 1 to 64 letters"),
         ({"name": "n" * 65}, "name must be 1 to 64 letters"),
         ({"script": "echo\n"}, "first line of the script must be #!/bin/bash"),
+        ({"script": "#!/bin/bash\n#SBATCH -N 1\n"}, "Give the options as `sbatch` instead"),
+        ({"sbatch": {"acount": "x"}}, "option acount is not one of sbatch's: write account"),
+        ({"sbatch": {"time": 7200}}, "option time is the number 7200"),
+        ({"sbatch": {"comment": "x"}}, "option comment is not yours to set"),
         ({"files": {"../x": ""}}, "name of a file must be"),
         ({"directories": ["/a\nb"]}, "control character"),
         ({"run_dir": "/a\nb"}, "control character"),
@@ -170,6 +175,17 @@ def test_what_cannot_be_used_is_refused_before_anything_is_done(
     assert said in answer["msg"]
     assert slurm.count("sbatch") == 0
     assert not list(folder.glob(".mnrun/*/*/record.json"))
+
+
+def test_other_options_of_sbatch_are_no_other_work(
+    call: Call, folder: Path, slurm: FakeSlurm
+) -> None:
+    first = call(**options(folder, sbatch={"nodes": 2, "container-image": "x"}))
+    script = Path(first["record"], "script.sh").read_text()
+    assert script.startswith("#!/bin/bash\n#SBATCH --nodes=2\n#SBATCH --container-image=x\n# ----")
+    again = call(**options(folder, sbatch={"nodes": 1}))
+    assert (again["action"], again["fingerprint"]) == ("attached", first["fingerprint"])
+    assert len(slurm.jobs) == 1
 
 
 def test_a_run_folder_that_cannot_be_made_is_named(call: Call, tmp_path: Path) -> None:

@@ -16,13 +16,9 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
     SlurmJob,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
-from ansible_collections.mnrun.train.plugins.module_utils.slurm.refusal import (
-    directives,
-    limit_seconds,
-)
 
 from tests.helpers.fake_slurm import FakeClock, FakeSlurm
-from tests.helpers.stage_run import an_attempt
+from tests.helpers.stage_run import SCRIPT, an_attempt
 
 LOST = ["Socket timed out on send/recv operation", "Unable to contact slurm controller"]
 LOST += ["Zero Bytes were transmitted or received", "Slurm temporarily unable to accept job"]
@@ -64,58 +60,39 @@ def test_a_refusal_names_the_option_and_what_exists(
         assert text in caught.value.message
 
 
-def test_directives_are_read_in_every_form() -> None:
-    script = (
-        "#!/bin/bash\n#SBATCH --partition=gpu -N 2\n#SBATCH --time '1:00:00' # a comment\n"
-        "#SBATCH -w a[1-2]\n##SBATCH --nodes=9\n#SBATCH --exclusive\n#SBATCH -p'quo ted'\n"
-        "echo\n#SBATCH --nodes=7\n"
-    )
-    assert directives(script) == {
-        "partition": "quo ted",
-        "nodes": "2",
-        "time": "1:00:00",
-        "nodelist": "a[1-2]",
-        "exclusive": "",
-    }
-
-
 @pytest.mark.parametrize(
-    ("text", "seconds"),
+    ("options", "said"),
     [
-        ("30", 1800),
-        ("30:10", 1810),
-        ("1:00:00", 3600),
-        ("6-00:00:00", 518400),
-        ("1-12", 129600),
-        ("1-12:30", 131400),
-        ("infinite", None),
-        ("UNLIMITED", None),
-        ("", None),
-    ],
-)
-def test_time_limits_are_read_as_slurm_writes_them(text: str, seconds: int | None) -> None:
-    assert limit_seconds(text) == seconds
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("--nodes=3", "3 nodes (--nodes=3), but the default partition has 2"),
-        ("--nodes=3-4", "3 nodes (--nodes=3-4)"),
-        ("--nodes=3 --partition=gpu", "the partition gpu has 2"),
-        ("--time=8-0", "--time=8-0, but the default partition allows 7-00:00:00"),
-        ("--nodes=2 --time=7-0", ""),
-        ("--nodes=9 --partition=other", ""),  # sbatch itself will say that it does not exist
+        ({"nodes": "3"}, "nodes: 3 are asked for, partition gpu gives 2"),
+        ({"nodes": "3-4", "partition": "gpu"}, "nodes: 3 are asked for"),
+        ({"time": "8-0"}, "time: 8-0 = 8 days, but partition gpu allows 7 days"),
+        ({"time": "0"}, "time: 0 = no limit"),
+        ({"partition": "other"}, "there is no partition other; there are: gpu"),
+        ({"gpus-per-node": "9"}, "9 GPUs on each of 1 nodes are asked for"),
+        ({"nodes": "2", "time": "7-0"}, ""),
     ],
 )
 def test_a_job_that_could_never_start_is_refused(
-    slurm: FakeSlurm, clock: FakeClock, tmp_path: Path, line: str, said: str
+    slurm: FakeSlurm, clock: FakeClock, tmp_path: Path, options: dict[str, str], said: str
 ) -> None:
-    script = f"#!/bin/bash\n#SBATCH {line}\ntrue\n"
-    backend = SlurmBackend(SlurmClient(slurm, clock), SlurmJob(Path("/run"), "sft", script))
+    job = SlurmJob(Path("/run"), "sft", SCRIPT, options)
+    backend = SlurmBackend(SlurmClient(slurm, clock), job)
     if not said:
         backend.check(tmp_path, an_attempt(""))
         return
-    with pytest.raises(Rejected, match="would wait for ever, so nothing was submitted") as caught:
+    with pytest.raises(Rejected, match="could not start, so nothing was submitted") as caught:
         backend.check(tmp_path, an_attempt(""))
     assert said in caught.value.message
+
+
+def test_where_slurm_does_not_answer_sbatch_judges(
+    slurm: FakeSlurm, clock: FakeClock, tmp_path: Path
+) -> None:
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        if command[0] == "sbatch":
+            return slurm(command, seconds, stdin)
+        return Result(1, "", "access denied")
+
+    job = SlurmJob(Path("/run"), "sft", SCRIPT, {"nodes": "9"})
+    SlurmBackend(SlurmClient(run, clock), job).check(tmp_path, an_attempt(""))
+    assert slurm.calls[-1][:2] == ["sbatch", "--test-only"]

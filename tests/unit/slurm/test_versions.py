@@ -132,8 +132,8 @@ def test_a_job_that_is_not_known(client: SlurmClient) -> None:
     assert "Invalid job id specified" in client.cancel("9999", "", "USR1")
 
 
-def test_what_the_cluster_has(slurm: Slurm) -> None:
-    found = capacity.survey(slurm).partitions
+def test_what_the_cluster_has(client: SlurmClient) -> None:
+    found = capacity.survey(client)
     limits = {name: (p.default, p.state, p.max_time, p.max_nodes) for name, p in found.items()}
     assert limits == {
         "gpu": (True, "UP", 604800.0, float("inf")),
@@ -166,7 +166,8 @@ NEAREST = "Requested node configuration is not available"
 def test_a_refusal(slurm: Slurm, client: SlurmClient, option: str, words: str) -> None:
     out, code = slurm.told(f"sbatch --test-only {option} ")
     assert code != 0
-    message = explain(out, f"#!/bin/bash\n#SBATCH {option}\n", client)
+    name, _equals, value = option[2:].partition("=")
+    message = explain(out, {name: value}, client)
     assert message.startswith("Slurm refuses the job, and nothing was submitted: ")
     assert words in message
     if re.match("--(part|gpus)", option):

@@ -14,7 +14,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint imp
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import make_resumable
 
 from tests.helpers.checkpoints import write_step
-from tests.helpers.stage_run import SCRIPT, Run
+from tests.helpers.stage_run import Run
 
 
 def end(run: Run, state: str, code: str = "0:0", step: int = 0) -> Outcome:
@@ -93,7 +93,7 @@ def test_without_enough_other_nodes_none_is_left_out(run: Run) -> None:
 
 
 def test_a_node_that_is_asked_for_by_name_is_not_left_out(run: Run) -> None:
-    run.script = SCRIPT.replace("--nodes=2", "--nodes=2 --nodelist=osk-gpu[94-95]")
+    run.sbatch["nodelist"] = "osk-gpu[94-95]"
     run.slurm.node_states.update({"osk-gpu95": "down*", "osk-gpu96": "idle"})
     end(run, "NODE_FAIL")
     run.slurm.node_states["osk-gpu95"] = "idle"

@@ -62,7 +62,9 @@ def test_a_plan_writes_nothing_and_submits_nothing(run: Run) -> None:
 
 def test_a_plan_shows_script_folders_and_spec(run: Run) -> None:
     parts = {Path(part["after_header"]).name: part for part in plan(run.stage()).diff}
-    assert parts["script.sh"]["after"] == run.script
+    assert parts["script.sh"]["after"] == (
+        "#!/bin/bash\n#SBATCH --nodes=2\n#SBATCH --partition=gpu\nsrun train\n"
+    )
     assert parts["folders"]["after"] == f"{run.folder}/logs\n"
     assert json.loads(parts["spec"]["after"])["lr"] == "0.1"
 
@@ -70,7 +72,7 @@ def test_a_plan_shows_script_folders_and_spec(run: Run) -> None:
 def test_a_plan_compares_with_what_was_submitted_last(run: Run) -> None:
     run.present()
     run.slurm.end(run.job, "FAILED", "1:0")
-    run.script = run.script.replace("--nodes=2", "--nodes=1")
+    run.sbatch["nodes"] = "1"
     (part,) = plan(run.stage()).diff
     assert ("--nodes=2" in part["before"], "--nodes=1" in part["after"]) == (True, True)
     assert "MNRUN" not in part["before"] + part["after"]
@@ -87,7 +89,7 @@ def test_a_refusal_is_not_an_attempt(run: Run) -> None:
 
 def test_more_nodes_than_there_are_is_refused_before_it_waits_for_ever(run: Run) -> None:
     run.slurm.nodes = 1
-    with pytest.raises(Rejected, match=r"2 nodes \(--nodes=2\), but the partition gpu has 1"):
+    with pytest.raises(Rejected, match=r"nodes: 2 are asked for, partition gpu gives 1"):
         plan(run.stage())
     with pytest.raises(Rejected):
         run.present()

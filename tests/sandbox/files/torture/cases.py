@@ -61,9 +61,9 @@ class Case:
         """Arguments of the module for a job that works as `body` says."""
         ray = self.plan["ray"]
         script = f"cd {self.folder}\n" + TRAINS.format(body=body)
-        head = "" if ray else "#!/bin/bash\n#SBATCH --ntasks=1 --time=20\n"
+        head = "" if ray else "#!/bin/bash\n"
         spec = {"lr": lr, "case": self.case["id"]}
-        name = {} if ray else {"name": "torture"}
+        name = {} if ray else {"name": "torture", "sbatch": {"ntasks": 1, "time": 20}}
         return {"run_dir": str(self.folder), "stage": "sft", **name, "spec": spec,
                 "script": head + script, **ray, **more}  # fmt: skip
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
-from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result, Runner
 from ansible_collections.mnrun.train.plugins.module_utils.preflight import check as preflight
-from ansible_collections.mnrun.train.plugins.module_utils.slurm import capacity as slurm
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.capacity import Partition, survey
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.judge import Findings, judge
+
+from tests.helpers.fake_slurm import FakeClock
 
 # The form of Slurm 22.05, with the fields that do not matter here left out.
 PARTITIONS = """\
-PartitionName=gpu AllowAccounts=ALL Default=YES MaxNodes=UNLIMITED MaxTime=7-00:00:00 Nodes=osk-gpu[94-97] State=UP TotalNodes=4
-PartitionName=debug AllowAccounts=ALL Default=NO MaxNodes=1 MaxTime=00:30:00 Nodes=osk-gpu[94-95] State=UP TotalNodes=2
+PartitionName=gpu AllowAccounts=ALL Default=YES DefaultTime=00:10:00 MaxNodes=UNLIMITED MaxTime=7-00:00:00 Nodes=osk-gpu[94-97] State=UP TotalNodes=4
+PartitionName=debug AllowAccounts=ALL Default=NO DefaultTime=NONE MaxNodes=1 MaxTime=00:30:00 Nodes=osk-gpu[94-95] State=UP TotalNodes=2
 PartitionName=old AllowAccounts=ALL Default=NO MaxNodes=UNLIMITED MaxTime=UNLIMITED Nodes=cpu1 State=INACTIVE TotalNodes=1
 PartitionName=odd AllowAccounts=ALL Default=NO MaxNodes=UNLIMITED MaxTime=UNLIMITED Nodes=gpu[1-2] State=UP TotalNodes=2
 PartitionName=night AllowAccounts=ALL Default=NO MaxNodes=UNLIMITED MaxTime=UNLIMITED Nodes=cpu1 State=DOWN TotalNodes=1
@@ -31,13 +34,7 @@ gpu2|odd|64|2000000|gpu:2080ti:4,nvme:1|idle
 cpu1|old|16|64000|(null)|idle
 cpu1|night|16|64000|(null)|idle
 """
-HOSTNAMES = {
-    "osk-gpu[94-95]": "osk-gpu94\nosk-gpu95\n",
-    "osk-gpu97": "osk-gpu97\n",
-    "osk-gpu[95,99]": "osk-gpu95\nosk-gpu99\n",
-    "cpu1": "cpu1\n",
-}
-GOOD = {"partition": "gpu", "nodes": 2, "nodelist": "osk-gpu[94-95]", "gpus-per-node": 8}
+GOOD = {"partition": "gpu", "nodes": "2", "nodelist": "osk-gpu[94-95]", "gpus-per-node": "8"}
 
 
 def fake(command: list[str], seconds: float, stdin: str) -> Result:
@@ -46,42 +43,46 @@ def fake(command: list[str], seconds: float, stdin: str) -> Result:
     assert stdin == ""
     if command == ["scontrol", "-a", "show", "partition", "-o"]:
         return Result(0, PARTITIONS, "")
-    if command[0] == "sinfo":
-        return Result(0, NODES, "")
-    assert command[:3] == ["scontrol", "show", "hostnames"]
-    return Result(0, HOSTNAMES[command[3]], "")
+    if command == ["sbatch", "--help"]:
+        return Result(0, "  -A, --account=name  charge job to specified account\n", "")
+    assert command == ["sinfo", "-a", "-h", "-N", "-o", "%N|%R|%c|%m|%G|%T"]
+    return Result(0, NODES, "")
 
 
-def check(**options: Any) -> slurm.Findings:
-    given = {name.replace("_", "-"): value for name, value in options.items()}
-    return slurm.check(given, slurm.survey(fake))
+def surveyed(run: Runner = fake) -> dict[str, Partition]:
+    return survey(SlurmClient(run, FakeClock()))
+
+
+def judged(options: dict[str, str]) -> Findings:
+    return judge(options, surveyed())
 
 
 def test_the_request_of_the_real_site_passes() -> None:
-    ray = {"ntasks-per-node": 2, "cpus-per-task": 32, "time": "6-00:00:00", "mem": 0}
-    assert slurm.check({**GOOD, **ray}, slurm.survey(fake)) == slurm.Findings([], [])
+    ray = {"ntasks-per-node": "2", "cpus-per-task": "32", "time": "6-00:00:00", "mem": "0"}
+    assert judged({**GOOD, **ray}) == Findings([], [], "time limit: 6-00:00:00 = 6 days")
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {},
-        {"partition": "gpu,debug", "nodes": 4},
-        {"partition": None, "nodes": "2-4", "gpus-per-node": "", "exclusive": True},
-        {"gpus-per-node": "h100:8", "nodes": 2},
+        {"partition": "gpu,debug", "nodes": "4"},
+        {"nodes": "2-4", "exclusive": ""},
+        {"gpus-per-node": "h100:8", "nodes": "2"},
         {"gres": "gpu:a100:4,nvme:1"},
-        {"nodes": 2, "exclude": "osk-gpu[94-95]"},
-        {"nodes": 3, "nodelist": "osk-gpu[94-95]"},
+        {"nodes": "2", "exclude": "osk-gpu[94-95]"},
+        {"nodes": "3", "nodelist": "osk-gpu[94-95]"},
+        {"time": "30-0", "time-min": "1-0"},
         {"mem": "60G", "time": "UNLIMITED", "partition": "night"},
         {"time": "10"},
-        {"partition": "odd", "gpus-per-node": 15},
+        {"partition": "odd", "gpus-per-node": "15"},
         {"partition": "odd", "gpus-per-node": "nvidia_a100-sxm4-80gb:8"},
         {"partition": "odd", "gpus-per-node": "1g.5gb:7"},
         {"partition": "odd", "gres": "nvme:1,gpu:2080ti:4"},
     ],
 )
-def test_other_forms_pass(options: dict[str, Any]) -> None:
-    assert slurm.check(options, slurm.survey(fake)).faults == []
+def test_other_forms_pass(options: dict[str, str]) -> None:
+    assert judged(options).faults == []
 
 
 @pytest.mark.parametrize(
@@ -92,60 +93,57 @@ def test_other_forms_pass(options: dict[str, Any]) -> None:
         ({"partition": "old"}, ["old takes no jobs", "INACTIVE"]),
         ({**GOOD, "nodelist": "osk-gpu[95,99]"}, ["no node osk-gpu99", "osk-gpu96, osk-gpu97"]),
         ({"nodelist": "cpu1"}, ["cpu1 is in partition night", "not in gpu", "osk-gpu94"]),
-        ({"nodes": 1, "nodelist": "osk-gpu[94-95]"}, ["names 2 nodes", "nodes is 1"]),
-        ({"nodes": 5}, ["nodes: 5", "gpu gives 4"]),
-        ({"partition": "debug", "nodes": 2}, ["nodes: 2", "debug gives 1"]),
-        ({**GOOD, "gpus-per-node": 9}, ["9 GPUs on each of 2", "gpu have 8 at most"]),
-        ({"gpus-per-node": 8, "nodes": 4}, ["8 GPUs", "only osk-gpu94, osk-gpu95, osk-gpu97"]),
+        ({"nodes": "1", "nodelist": "osk-gpu[94-95]"}, ["names 2 nodes", "nodes is 1"]),
+        ({"nodes": "5"}, ["nodes: 5", "gpu gives 4"]),
+        ({"partition": "debug", "nodes": "2"}, ["nodes: 2", "debug gives 1"]),
+        ({**GOOD, "gpus-per-node": "9"}, ["9 GPUs on each of 2", "gpu have 8 at most"]),
+        ({"gpus-per-node": "8", "nodes": "4"}, ["8 GPUs", "only osk-gpu94, osk-gpu95, osk-gpu97"]),
         ({"gpus-per-node": "b200:1"}, ["1 b200 GPUs", "0 at most"]),
-        ({"cpus-per-task": 64, "ntasks-per-node": 2}, ["128 CPUs", "64 at most"]),
-        ({"partition": "odd", "gpus-per-node": 16}, ["16 GPUs", "odd have 15 at most"]),
+        ({"cpus-per-task": "64", "ntasks-per-node": "2"}, ["128 CPUs", "64 at most"]),
+        ({"partition": "odd", "gpus-per-node": "16"}, ["16 GPUs", "odd have 15 at most"]),
         ({"partition": "odd", "gres": "gpu:2080ti:5"}, ["5 2080ti GPUs", "odd have 4 at most"]),
         ({"partition": "odd", "gpus-per-node": "1g.5gb:8"}, ["8 1g.5gb GPUs", "7 at most"]),
         ({"mem": "3T"}, ["3145728 MB of memory", "2000000 at most"]),
-        ({"time": "8-00:00:00"}, ["8-00:00:00", "allows, 7-00:00:00"]),
-        ({"time": "31", "partition": "debug"}, ["31 is more", "0-00:30:00"]),
-        ({"time": "UNLIMITED"}, ["UNLIMITED is more"]),
-        ({"time": "soon"}, ["'soon' is no time", "days-hours"]),
+        ({"time": "8-00:00:00"}, ["time: 8-00:00:00 = 8 days, but partition gpu allows 7 days"]),
+        ({"time": "31", "partition": "debug"}, ["31 minutes = 31 minutes", "allows 30 minutes"]),
+        ({"time": "UNLIMITED"}, ["UNLIMITED = no limit"]),
+        ({"time": "0"}, ["time: 0 = no limit, but partition gpu allows 7 days"]),
+        ({"time": "9-0", "time-min": "8-0"}, ["8-0 = 8 days"]),
     ],
 )
 def test_a_fault_names_what_is_asked_and_what_is_there(
-    options: dict[str, Any], words: list[str]
+    options: dict[str, str], words: list[str]
 ) -> None:
-    faults = slurm.check(options, slurm.survey(fake)).faults
+    faults = judged(options).faults
     assert len(faults) == 1, faults
     assert all(word in faults[0] for word in words), faults
 
 
 def test_several_faults_come_together() -> None:
-    found = check(nodes=9, time="99-0", nodelist="osk-gpu[95,99]").faults
+    found = judged({"nodes": "9", "time": "99-0", "nodelist": "osk-gpu[95,99]"}).faults
     assert len(found) == 3
 
 
 def test_nodes_that_are_down_are_a_warning() -> None:
-    assert check(nodelist="osk-gpu97").warnings == ["osk-gpu97 is down*: the job will wait for it"]
-    assert check(nodes=4).warnings == [
+    found = judged({"nodelist": "osk-gpu97"})
+    assert found.warnings == ["osk-gpu97 is down*: the job will wait for it"]
+    assert judged({"nodes": "4"}).warnings == [
         "too few nodes of partition gpu are up (osk-gpu97 down*): the job will wait"
     ]
-    assert "is down: the job will wait" in check(partition="night").warnings[0]
+    assert "is down: the job will wait" in judged({"partition": "night"}).warnings[0]
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("options", "said"),
     [
-        ("90", 5400.0),
-        ("1:30", 90.0),
-        ("2:00:00", 7200.0),
-        ("1-0", 86400.0),
-        ("1-12", 129600.0),
-        ("1-12:30", 131400.0),
-        ("6-00:00:01", 518401.0),
-        ("UNLIMITED", math.inf),
-        ("0", math.inf),
+        ({"time": "7200"}, "time limit: 7200 minutes = 5 days"),
+        ({}, "time limit: 10 minutes (the default of partition gpu)"),
+        ({"partition": "debug"}, "time limit: 30 minutes (the default of partition debug)"),
+        ({"partition": "night"}, "time limit: no limit (the default of partition night)"),
     ],
 )
-def test_forms_of_a_time(text: str, value: float) -> None:
-    assert slurm.seconds(text) == value
+def test_a_limit_is_told_as_what_it_comes_to(options: dict[str, str], said: str) -> None:
+    assert judged(options).limit == said
 
 
 @pytest.mark.parametrize(
@@ -162,7 +160,7 @@ def test_no_answer_is_no_verdict(answer: Result) -> None:
         return answer
 
     with pytest.raises(Unknown):
-        slurm.survey(run)
+        surveyed(run)
     report = preflight.check(params(slurm=[{"stage": "sft", "options": GOOD}]), run)
     assert len(report.faults) == 1
     assert "unknown" in report.faults[0]
@@ -174,7 +172,7 @@ def test_a_cluster_without_a_default_partition_wants_a_name() -> None:
         done = fake(command, seconds, stdin)
         return Result(done.code, done.out.replace("Default=YES", "Default=NO"), "")
 
-    (fault,) = slurm.check({"nodes": 1}, slurm.survey(run)).faults
+    (fault,) = judge({"nodes": "1"}, surveyed(run)).faults
     assert "no default" in fault
     assert "debug, gpu" in fault
 
@@ -200,3 +198,22 @@ def test_without_requests_slurm_is_not_asked() -> None:
         raise AssertionError(command, seconds, stdin)
 
     assert preflight.check(params(), run).faults == []
+
+
+def test_faults_of_the_options_and_of_the_request_come_together() -> None:
+    requests = [
+        {"stage": "sft", "options": {"time": 7200, "acount": "team", "nodelist": None}},
+        {"stage": "ray", "options": {"nodes": 9, "time": "6-0"}},
+        {"stage": "convert", "options": {"time": "6-0"}},
+    ]
+    report = preflight.check(params(slurm=requests), fake)
+    assert report.faults == [
+        (
+            "sft: sbatch option time is the number 7200, and YAML makes the same of 2:00:00 without"
+            " quotes: put it in quotes, '2:00:00' for 2 hours or '7200' for 5 days"
+        ),
+        "sft: sbatch option acount is not one of sbatch's: write account if you mean that",
+        "ray: nodes: 9 are asked for, partition gpu gives 4",
+    ]
+    report = preflight.check(params(slurm=requests[2:]), fake)
+    assert report.checked[1:] == ["convert: time limit: 6-0 = 6 days."]
