@@ -115,7 +115,7 @@ def test_check_mode_says_what_would_happen(own: OwnCluster) -> None:
 
 def test_two_clusters_do_not_meet(own: OwnCluster, sandbox: Cluster) -> None:
     theirs = sandbox.submit("--output=/dev/null", "--wrap='sleep 600'")
-    own.change()
+    own.change(accounting=False)
     job = own.submit("--output=/dev/null", "--wrap='sleep 600'")
     own.wait("squeue -h -o %T", "RUNNING")
     own.run(f"scancel {job}")

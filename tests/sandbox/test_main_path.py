@@ -160,7 +160,7 @@ def test_the_playbook_says_the_same_and_an_option_for_logs_changes_nothing(
 ) -> None:
     before = jobs(trained)
     given = {"mnrun_run_dir": RUN, "sft_overrides": {"trainer.logger": ["console"]}}
-    text = playbook("all.yml", "-i", "inventory/sandbox", "-e", json.dumps(given))
+    text = playbook("all.yml", "-i", "inventory/sandbox", "-e", json.dumps(given), timeout=300)
     assert re.search(r"changed=0 .*failed=0", text), text
     assert jobs(trained) == before
 

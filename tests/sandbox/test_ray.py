@@ -99,6 +99,7 @@ def test_a_cluster_that_cannot_come_up_says_why(new_run: Any) -> None:
     assert "started once more" not in done.stdout  # it is not the nodes
 
 
+@pytest.mark.torture  # the next test has a cluster that ends by itself, too
 def test_nodes_are_given_back_when_nothing_runs(new_run: Any) -> None:
     run = new_run("idle")
     run.play("start", ray_cluster_idle_timeout=2)

@@ -102,7 +102,8 @@ def stage(sandbox: Cluster, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.mark.slurm_core
 def test_a_stage_is_trained_once_and_then_left_alone(stage: Stage) -> None:
-    answer = stage.call(wait=True)
+    slowly = TRAINS.replace("sleep 1", "sleep 2")
+    answer = stage.call(slowly, wait=True)
     assert "failed" not in answer or not answer["failed"], answer["msg"]
     assert (answer["action"], answer["changed"]) == ("submitted", True)
     assert (answer["job"]["state"], answer["job"]["exit_code"]) == ("COMPLETED", 0)
@@ -112,11 +113,11 @@ def test_a_stage_is_trained_once_and_then_left_alone(stage: Stage) -> None:
     assert re.match(
         r"job \d+ COMPLETED on osk-gpu\[94-95\] · step 6 · loss 3.5 · ", stage.lines[-1]
     )
-    assert len(stage.lines) >= 4, "the steps are shown while they come"
+    assert len(stage.lines) >= 3, "the steps are shown while they come"
     out = next((stage.outside / "logs").glob("*.out")).read_text()
     assert out.endswith(("osk-gpu94\nosk-gpu95\n", "osk-gpu95\nosk-gpu94\n"))
 
-    again = stage.call(wait=True)
+    again = stage.call(slowly, wait=True)
     assert (again["action"], again["changed"], stage.lines) == ("nothing", False, [])
     assert len(stage.names()) == 1
 
