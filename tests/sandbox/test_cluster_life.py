@@ -126,6 +126,8 @@ def test_two_clusters_do_not_meet(own: OwnCluster, sandbox: Cluster) -> None:
     sandbox.run(f"scancel {theirs}")
 
 
+@pytest.mark.slurm
+@pytest.mark.slurm_core
 def test_up_mends_only_what_died(own: OwnCluster) -> None:
     own.change()
     own.submit("--nodes=2", "--output=/dev/null", "--wrap='srun sleep 600'")
@@ -222,6 +224,7 @@ def test_options_are_taken_and_a_change_of_them_is_refused(own: OwnCluster) -> N
         own.change(nodes=2)
 
 
+@pytest.mark.slurm
 def test_wipe_forgets_jobs_and_results_and_keeps_the_rest(own: OwnCluster) -> None:
     own.change()
     own.run("mkdir -p training/multinode data; touch training/multinode/x data/y")
@@ -233,6 +236,7 @@ def test_wipe_forgets_jobs_and_results_and_keeps_the_rest(own: OwnCluster) -> No
     assert own.submit("--output=/dev/null", "--wrap=true") == "1"
 
 
+@pytest.mark.slurm
 def test_a_drained_node_is_resumed(own: OwnCluster) -> None:
     own.change(accounting=False)
     own.run("scontrol update nodename=osk-gpu94 state=drain reason=test", node="root@login")

@@ -100,8 +100,9 @@ def database_options(folder: Path) -> list[str]:
 
 
 def _slurm(name: str, port: int, node: str = CONTROLLER) -> Service:
-    argv = [name, "-N", node] if name == "slurmd" else [name]
-    return Service(name, node, argv, port=port)
+    # Killed before it saved all of its state, a newer slurmctld would not start again without -i.
+    options = {"slurmd": ["-N", node], "slurmctld": ["-i"]}
+    return Service(name, node, [name, *options.get(name, [])], port=port)
 
 
 def lives(service: Service, pid: int) -> bool:

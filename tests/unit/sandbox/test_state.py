@@ -106,6 +106,12 @@ def test_slurmdbd_finds_its_database_made(options: Options) -> None:
     assert f"--init-file={made}" in daemon.argv
 
 
+def test_a_controller_that_was_killed_early_starts_again(options: Options) -> None:
+    # Slurm 26.05 without -i: `fatal: No Assoc usage file (…/spool-26.05/assoc_usage) to recover`.
+    all_services = [service for phase in services.phases(options) for service in phase]
+    assert [s.argv for s in all_services if s.name == "slurmctld"] == [["slurmctld", "-i"]]
+
+
 def test_whoever_calls_sudo_may_log_in(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_UID", raising=False)
     assert files.owner(options) == 0
