@@ -19,7 +19,7 @@ REPORT = """
 print(json.dumps({
     "patched": sys.modules["verl.utils.device"].patched if "verl" in sys.modules else None,
     "loaded": sorted(name for name in sys.modules if name.startswith("mnrun_cpu")),
-    "hooks": sum(type(finder).__name__ == "DeviceImportHook" for finder in sys.meta_path),
+    "hooks": sorted(finder.name for finder in sys.meta_path if hasattr(finder, "after")),
     "torch": "torch" in sys.modules,
 }))
 """
@@ -55,7 +55,30 @@ def run(packages: Path, lines: str, *, cuda: bool = False, npu: bool = False) ->
 def test_verl_on_a_cpu_is_patched_once(packages: Path) -> None:
     report = run(packages, "import verl.utils.device\nimport verl.utils.device\n")
     assert report["patched"] == 1
-    assert report["hooks"] == 0
+    assert report["hooks"] == ["torch.distributed"]
+
+
+# torch imports its part `distributed` while it is being imported itself.
+TORCH = "__version__ = {version!r}\nimport torch.distributed\n"
+DISTRIBUTED = """
+class TCPStore:
+    def __init__(self, host, port=1, use_libuv=True):
+        self.given = [host, port, use_libuv]
+"""
+
+
+@pytest.mark.parametrize("version", ["2.6.0+debian", "2.13.0+cpu"])
+def test_debians_torch_has_stores_without_libuv(packages: Path, version: str) -> None:
+    (packages / "torch").mkdir()
+    (packages / "torch" / "__init__.py").write_text(TORCH.format(version=version))
+    (packages / "torch" / "distributed.py").write_text(DISTRIBUTED)
+    run(packages, (
+        "import os, torch\n"
+        "store = torch.distributed.TCPStore('h', port=2)\n"
+        f"libuv = {not version.endswith('debian')}\n"
+        "assert store.given == ['h', 2, libuv], store.given\n"
+        "assert os.environ.get('USE_LIBUV') == (None if libuv else '0')\n"
+    ))  # fmt: skip
 
 
 @pytest.mark.parametrize("device", ["cuda", "npu"])
@@ -65,12 +88,12 @@ def test_verl_on_a_gpu_is_left_alone(packages: Path, device: str) -> None:
     assert report["loaded"] == ["mnrun_cpu_shim"]
 
 
-def test_a_python_without_verl_pays_one_list_entry(packages: Path) -> None:
+def test_a_python_without_verl_pays_two_list_entries(packages: Path) -> None:
     report = run(packages, "import decimal\n")
     assert report == {
         "patched": None,
         "loaded": ["mnrun_cpu_shim"],
-        "hooks": 1,
+        "hooks": ["torch.distributed", "verl.utils.device"],
         "torch": False,
     }
 
