@@ -15,7 +15,7 @@ from mnrun.options import add_own, add_shared
 _SEE_HELP = "See: mnrun --help"
 
 SHELL_MARK = "--"
-"""What stands behind it is the command that `sandbox shell` runs."""
+"""Separates the command that `sandbox shell` runs."""
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -24,7 +24,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that leaves it to the caller how an error is shown."""
+    """An argument parser whose errors are shown by the caller."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Help, **options)
@@ -35,16 +35,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line. The options that all commands share may stand anywhere in it.
+    """Parse a command line. The options that all commands share may appear anywhere in it.
 
     Returns:
         A namespace with `command` (a key of COMMANDS), `alias` (the old name that was used, or
-        None), `words` (the command with its own options as they were typed), the shared options,
-        and the command's own under the name of their variable.
+        None), `words` (the command with its own options as typed), the shared options, and the
+        command's own options under the names of their variables.
 
     Raises:
-        UsageError: the command line is wrong.
-        SystemExit: --help or --version was asked for and printed.
+        UsageError: the command line is invalid.
+        SystemExit: --help or --version was requested and printed.
     """
     words, shell_command = _split_shell_command(list(argv))
     shared = argparse.Namespace(
@@ -60,9 +60,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     _refuse_unknown_command(words)
     options = _parser().parse_args(words, namespace=shared)
     if shell_command and options.command != "sandbox shell":
-        raise UsageError(f"'--' and a command behind it are for sandbox shell only.\n{_SEE_HELP}")
+        raise UsageError(f"Only sandbox shell takes '--' and a command.\n{_SEE_HELP}")
     if options.run and not COMMANDS[options.command].one_run:
-        raise UsageError(f"mnrun {options.command} is not about one run: leave --run out.")
+        raise UsageError(f"mnrun {options.command} does not take --run.")
     if options.run:
         options.extra_vars.append(f"mnrun_run_name={options.run}")
     options.alias = alias
@@ -79,7 +79,7 @@ def _split_shell_command(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _refuse_unknown_command(words: Sequence[str]) -> None:
-    """argparse would list all commands; a person who mistyped wants the nearest one."""
+    """argparse would list all commands; after a typing error the closest one is more useful."""
     named = [word for word in words[:2] if not word.startswith("-")]
     if not named or (len(named) == 1 and named[0] in GROUPS):
         return
@@ -130,14 +130,14 @@ def _add_command(commands: Any, word: str, command: Command) -> None:
 
 
 def _shared(run: bool = True) -> Parser:
-    """The options of every command. SUPPRESS: a second parser must not reset what it sees."""
+    """The options of every command. SUPPRESS: a second parser must not reset them."""
     parser = Parser(prog="mnrun", add_help=False, argument_default=argparse.SUPPRESS)
     add_shared(parser, run)
     return parser
 
 
 class _Version(argparse.Action):
-    """Reads the version only when asked for it: importlib.metadata is slow to import."""
+    """Reads the version only when it is requested: importlib.metadata is slow to import."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)

@@ -1,4 +1,4 @@
-"""`mnrun`: parse, run the command's playbook, say how it ended."""
+"""`mnrun`: parse the command line, run the command's playbook, report how it ended."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mnrun.variables import absolute, refuse_unreadable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 only when the work is done.
+    """Run one command line and return its exit code: 0 only if the work is done.
 
-    1: it is not. 2: the command line is wrong. 128 + N: signal N ended it (Ctrl-C: 130).
+    1: it is not. 2: the command line is invalid. 128 + N: ended by signal N (Ctrl-C: 130).
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if sys.stdout is None:  # closed by the caller: what is printed goes nowhere
+    if sys.stdout is None:  # closed by the caller: discard the output
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
     if not words:
         print(help_text(), file=sys.stderr, end="")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, command: Command) -> int:
-    # Imported here: --help and a typing error need none of them.
+    # Imported here because --help and usage errors do not need them.
     from mnrun import closing, display, runner, sites  # noqa: PLC0415
     from mnrun.shell import run_shell, sandbox_dir  # noqa: PLC0415
     from mnrun.terminal import Terminal  # noqa: PLC0415
@@ -89,11 +89,11 @@ def _ansible_arguments(options: argparse.Namespace) -> Iterator[str]:
 
 
 def extra_vars(options: argparse.Namespace, command: Command) -> dict[str, Any]:
-    """Return the command's own options that were given; the roles know their defaults."""
+    """Return the command's own options that were given; the defaults are in the roles."""
     values = {name: getattr(options, name) for name in command.variables}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _silence_stdout() -> None:
-    """Keep Python from complaining at its exit about a pipe that nobody reads."""
+    """Prevent an error at exit about a pipe without a reader."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""How a run ends: the last lines on the screen and the exit code."""
+"""The end of a run: the last lines on the screen and the exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mnrun.variables import without_secrets
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known when ansible-playbook has ended."""
+    """All that is known after ansible-playbook has ended."""
 
     command: Command
     options: argparse.Namespace
@@ -40,7 +40,7 @@ def close(ending: Ending, outcome: PlayOutcome, terminal: Terminal) -> int:
     elif ending.code:
         lines, code = _failed(ending, outcome), 1
     elif not outcome.hosts:
-        lines, code = _nobody(ending), 1
+        lines, code = _no_hosts(ending), 1
     else:
         lines, code = _done(ending, outcome), 0
     for line in lines:
@@ -57,7 +57,7 @@ def _done(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
     if not ending.command.reads:
         yield ""
         yield _recap(
-            "Checked, nothing was changed" if ending.options.check else "Done", ending, outcome
+            "Dry run, nothing changed" if ending.options.check else "Done", ending, outcome
         )
 
 
@@ -79,23 +79,25 @@ def _failed(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
     yield _recap("Failed", ending, outcome)
 
 
-# What ssh says when the sandbox's configuration or its socket is not there.
+# What ssh prints if the sandbox's configuration or its socket does not exist.
 _NO_SANDBOX = ("/ssh_config: No such file", "proxy dialer did not pass back a connection")
 
 
 def _sandbox_is_closed(ending: Ending, outcome: PlayOutcome) -> str:
-    """Return why ssh could not even begin to reach the sandbox; empty if it is not that."""
+    """Return why the sandbox cannot be reached at all; empty if that is not the problem."""
     messages = [failure.message for failure in outcome.failures]
     if not any(words in message for words in _NO_SANDBOX for message in messages):
         return ""
     door = sandbox_dir(ending.options.extra_vars) / "login.sock"
     if door.exists() and not os.access(door, os.W_OK):
-        return "The sandbox belongs to another user: whoever brought it up, and root."
-    return "The sandbox is down. Bring it up:  mnrun sandbox up"
+        return (
+            "The sandbox belongs to another user: only the one who started it and root can use it."
+        )
+    return "The sandbox is down. Start it:  mnrun sandbox up"
 
 
 def _bad_yaml(inventory: Path) -> Iterator[str]:
-    """Name the files of an inventory that are no YAML: Ansible does not."""
+    """Name the files of an inventory that are not valid YAML, which Ansible does not do."""
     files = sorted(inventory.rglob("*.y*ml")) if inventory.is_dir() else [inventory]
     for path in files:
         try:
@@ -108,36 +110,36 @@ def _bad_yaml(inventory: Path) -> Iterator[str]:
 
 
 def _how_to_reach(ending: Ending) -> Iterator[str]:
-    yield "  How it is reached (ansible_host, ansible_user, keys) is said in the inventory:"
+    yield "  Connection settings (ansible_host, ansible_user, keys) come from:"
     yield f"  {ending.inventory}"
 
 
 def _recap(word: str, ending: Ending, outcome: PlayOutcome) -> str:
-    would = " (would be)" if ending.options.check else ""
-    return f"{word}: changed={outcome.changed}{would} in {duration(ending.seconds)}"
+    pending = f"{outcome.changed} {'change' if outcome.changed == 1 else 'changes'} pending"
+    changes = pending if ending.options.check else f"changed={outcome.changed}"
+    return f"{word}: {changes} ({duration(ending.seconds)})"
 
 
-def _nobody(ending: Ending) -> Iterator[str]:
+def _no_hosts(ending: Ending) -> Iterator[str]:
     yield ""
     yield f"Nothing was done: {ending.inventory} has no host in the group login."
-    yield "Put the login node there, or name another inventory with -i."
+    yield "Add the login node to it, or choose another inventory with -i."
 
 
 def _interrupted(ending: Ending) -> Iterator[str]:
     again = as_typed(ending.options.words, ending.options)
     yield ""
     if not ending.command.trains:
-        yield f"Interrupted. To go on from where it is:  {again}"
+        yield f"Interrupted. To continue:  {again}"
         return
-    yield "Interrupted. What runs on the cluster goes on:"
-    yield f"  {as_typed(['status'], ending.options)}   shows it"
-    yield f"  {again}   attaches to it again"
-    yield f"  {as_typed(['cancel'], ending.options)}   ends it"
+    yield "Interrupted. Jobs on the cluster continue:"
+    yield f"  {as_typed(['status'], ending.options)}   show them"
+    yield f"  {again}   re-attach"
+    yield f"  {as_typed(['cancel'], ending.options)}   stop them"
 
 
 def as_typed(words: Sequence[str], options: argparse.Namespace) -> str:
-    """Return a command (its name and its own options) as a user would type it for the same site
-    and the same run."""
+    """Return a command (name and own options) as a user would type it for the same site and run."""
     shared = ["-i", options.inventory] if options.inventory else []
     for value in options.extra_vars:
         named = value == f"mnrun_run_name={options.run}"

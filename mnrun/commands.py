@@ -1,4 +1,4 @@
-"""The table of commands: each one names a playbook of the collection, nothing more."""
+"""The table of commands: each one is the name of a playbook, and nothing more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Command:
     variables: tuple[str, ...] = ()
     """Options that become extra vars, by the variable's name; see arguments.py."""
     trains: bool = False
-    """It waits for training that goes on when the command is interrupted."""
+    """It waits for training, which continues when the command is interrupted."""
     site: str | None = None
     """The site it always runs on, unless -i names another; None: the default inventory."""
     reads: bool = False
@@ -27,7 +27,7 @@ class Command:
     one_run: bool = True
     """It is about one run, which --run can name."""
     raw_lines: bool = False
-    """What it shows is a log: every line as it is."""
+    """Its output is a log: every line is printed unchanged."""
 
     @property
     def fqcn(self) -> str:
@@ -40,39 +40,39 @@ COMMANDS = {
     for command in (
         Command(
             "all",
-            "SFT, PPO from its result, both converted, with all they need",
+            "run everything: SFT, PPO from its result, and the conversion of both",
             "all",
             trains=True,
         ),
-        Command("sft", "supervised fine-tuning over several nodes", "sft", trains=True),
+        Command("sft", "run supervised fine-tuning on several nodes", "sft", trains=True),
         Command(
             "ppo",
-            "PPO: brings up a Ray cluster if none is there, trains, takes it down",
+            "run PPO: start a Ray cluster unless there is one, train, shut it down",
             "ppo",
             trains=True,
         ),
         Command(
             "convert",
-            "turn what was trained into a checked model in the Hugging Face form",
+            "convert the trained model to a verified one in Hugging Face format",
             "convert",
             variables=("convert_stages",),
             trains=True,
         ),
         Command("environment", "set up and verify modules and conda environment", "environment"),
         Command("preflight", "check model, data, options and Slurm requests", "preflight"),
-        Command(
-            "fetch", "model and data from the Hugging Face Hub, as the trainers read them", "fetch"
-        ),
+        Command("fetch", "download model and data from the Hugging Face Hub", "fetch"),
         Command(
             "publish",
-            "a stage's converted model, to the Hugging Face Hub or to a folder",
+            "upload a converted model to the Hugging Face Hub, or copy it to a folder",
             "publish",
             variables=("publish_stage",),
             trains=True,
         ),
-        Command("ray start", "bring up a Ray cluster as a Slurm job", "ray_start", trains=True),
-        Command("ray stop", "take it down and verify that its nodes are free", "ray_stop"),
-        Command("ray status", "where the Ray cluster runs and how it is", "ray_status", reads=True),
+        Command("ray start", "start a Ray cluster as a Slurm job", "ray_start", trains=True),
+        Command("ray stop", "shut it down and verify that its nodes are free", "ray_stop"),
+        Command(
+            "ray status", "show where the Ray cluster runs, and its state", "ray_status", reads=True
+        ),
         Command(
             "ray dashboard",
             "forward the Ray dashboard to this machine until Ctrl-C",
@@ -81,21 +81,21 @@ COMMANDS = {
         ),
         Command(
             "gc",
-            "what bears our mark and belongs to no living run; --end ends it",
+            "list leftovers (jobs, files, processes that no run owns); --end removes them",
             "gc",
             variables=("mnrun_gc_end",),
             reads=True,
         ),
-        Command("status", "what runs, what is done, and where its logs are", "status", reads=True),
+        Command("status", "show what is running, what is done, and the logs", "status", reads=True),
         Command(
             "cancel",
-            "end what runs, of one stage or of all, and verify that it ended",
+            "stop running jobs, of one stage or of all, and wait until they are gone",
             "cancel",
             variables=("mnrun_cancel_stage",),
         ),
         Command(
             "logs",
-            "the log of a stage; -f follows it",
+            "print the log of a stage; -f follows it",
             "logs",
             variables=("mnrun_logs_stage", "mnrun_logs_follow"),
             reads=True,
@@ -103,7 +103,7 @@ COMMANDS = {
         ),
         Command(
             "runs",
-            "all runs of the site; two that are named are compared",
+            "list all runs, or compare two: mnrun runs A B",
             "runs",
             variables=("mnrun_runs_names",),
             reads=True,
@@ -111,14 +111,14 @@ COMMANDS = {
         ),
         Command(
             "prune",
-            "delete runs that are named, once you say --yes",
+            "delete runs by name (dry run without --yes)",
             "prune",
             variables=("mnrun_prune_names", "mnrun_prune_confirmed"),
             one_run=False,
         ),
         Command(
             "sandbox up",
-            "bring up a real small Slurm cluster on this machine",
+            "start a real small Slurm cluster on this machine",
             "sandbox_up",
             variables=(
                 "sandbox_nodes",
@@ -131,7 +131,7 @@ COMMANDS = {
         ),
         Command(
             "sandbox down",
-            "take it down; --wipe forgets jobs and results",
+            "stop it; --wipe also deletes jobs and results",
             "sandbox_down",
             variables=("sandbox_wipe",),
             site="sandbox",
@@ -139,19 +139,21 @@ COMMANDS = {
         ),
         Command(
             "sandbox status",
-            "what of it runs",
+            "show which parts of it are running",
             "sandbox_status",
             site="sandbox",
             reads=True,
             one_run=False,
         ),
-        Command("sandbox shell", "a shell, or one command, on one of its nodes", one_run=False),
+        Command(
+            "sandbox shell", "open a shell or run a command on one of its nodes", one_run=False
+        ),
     )
 }
 
 GROUPS = {
-    "ray": "the Ray cluster inside Slurm: start, stop, status, dashboard",
-    "sandbox": "a small real Slurm cluster on this machine: up, down, status, shell",
+    "ray": "manage the Ray cluster inside Slurm: start, stop, status, dashboard",
+    "sandbox": "manage the small Slurm cluster on this machine: up, down, status, shell",
 }
 
 ALIASES = {

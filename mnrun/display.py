@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: events of ansible-runner in, lines on a terminal out."""
+"""What is shown during a run: events of ansible-runner in, lines on a terminal out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mnrun.terminal import Terminal
 Event = Mapping[str, Any]
 
 _STRAY_LINES = 40
-"""How many of ansible's own lines are kept, for an error that belongs to no task."""
+"""How many lines of ansible's own output are kept, for errors outside of any task."""
 
 _LONG = 10
-"""Seconds after which a task is worth a line even where lines cannot be taken back."""
+"""Seconds after which a task gets a line even where lines cannot be erased."""
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,26 @@ class Style:
     diff: bool = False
     headings: bool = True
     raw: bool = False
-    """Stage lines are a log's lines: each is printed, without its stage."""
+    """Stage lines are lines of a log: each is printed, without its stage."""
 
 
 @dataclass
 class PlayOutcome:
-    """What is known of a run when its events are over."""
+    """All that is known about a run after its last event."""
 
     changed: int = 0
     hosts: int = 0
     """Hosts on which at least one task ran."""
     failures: list[report.Failure] = field(default_factory=list)
     unreachable: bool = False
-    """One of the failures is a host that did not answer."""
+    """One of the failures is an unreachable host."""
     stray: deque[str] = field(default_factory=lambda: deque(maxlen=_STRAY_LINES))
     summary: list[str] = field(default_factory=list)
     stages: list[contract.StageStatus] | None = None
 
 
 class Display:
-    """Draws each event and gathers the outcome."""
+    """Shows each event and collects the outcome."""
 
     def __init__(
         self, terminal: Terminal, style: Style, clock: Callable[[], float] = time.monotonic
@@ -89,7 +89,7 @@ class Display:
             self._terminal.line(line)
 
     def tick(self) -> bool:
-        """Show for how long the task has been running; False when nobody can see it."""
+        """Show how long the task has been running; False if there is no reader any more."""
         elapsed = self._clock() - self._task_start
         if self._task and not self._stage and elapsed >= 1:
             self._terminal.note(f"  … {self._task}  {elapsed:.0f} s")
@@ -99,7 +99,7 @@ class Display:
         return not self._terminal.gone
 
     def end(self) -> None:
-        """Leave the screen in order, whatever the last event was."""
+        """Leave the screen tidy, whatever the last event was."""
         self._end_line()
 
     def _play(self, event: Event) -> None:
@@ -170,7 +170,7 @@ class Display:
         self._task_line(self._terminal.style("✗", "red"), data)
         known = {failure.message for failure in self.outcome.failures}
         for failure in report.failures(data["task"], data["host"], result):
-            if failure.message not in known:  # a rescue may have said it again
+            if failure.message not in known:  # a rescue may have repeated it
                 self.outcome.failures.append(failure)
 
     def _unreachable(self, event: Event) -> None:

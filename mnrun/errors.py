@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 class CliError(Exception):
-    """A run could not be started or did not do its work. Its text says how to mend it."""
+    """A run could not be started or did not finish. The text says how to fix that."""
 
     exit_code = 1
 
 
 class UsageError(CliError):
-    """The command line is wrong: nothing was started."""
+    """The command line is invalid: nothing was started."""
 
     exit_code = 2

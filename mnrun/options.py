@@ -1,4 +1,4 @@
-"""What each command takes on the command line beside its name."""
+"""The options and arguments of each command."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ STAGES = (
 )  # fmt: skip
 
 DEFAULT_RUN = "default"
-"""What `mnrun runs` calls the site's own run, which lies in the site's own folder."""
+"""The name that `mnrun runs` gives to the site's own run, in the site's own folder."""
 
 
 def add_shared(parser: argparse.ArgumentParser, run: bool = True) -> None:
-    """Add the options of every command; `run`: also the one that names a run."""
+    """Add the options that every command has; `run`: including --run."""
     add = parser.add_argument_group("options of every command").add_argument
-    add("-i", "--inventory", metavar="SITE", help="a site's name or an inventory's path")
+    add("-i", "--inventory", metavar="SITE", help="name of a site, or path of an inventory")
     if run:
-        add("--run", type=_own_run_name, metavar="NAME", help="a run of its own, beside the site's")
+        add(
+            "--run",
+            type=_own_run_name,
+            metavar="NAME",
+            help="use a separate, named run with its own folder",
+        )
     add(
         "-e",
         "--extra-vars",
         action="append",
         metavar="VARS",
-        help="variables, as ansible takes them: key=value, JSON, YAML or @file",
+        help="set variables, as in ansible: key=value, JSON, YAML or @file",
     )
     add("--check", action="store_true", help="show what would be done, change nothing")
     add("--diff", action="store_true", help="show what changes, line by line")
-    add("-v", "--verbose", action="count", help="show every task; -vv also ansible's own output")
+    add("-v", "--verbose", action="count", help="show every task; -vv: ansible's output as well")
 
 
 def add_own(parser: argparse.ArgumentParser, command: Command) -> None:
@@ -41,7 +46,7 @@ def add_own(parser: argparse.ArgumentParser, command: Command) -> None:
 
 def _logs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mnrun_logs_stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
-    _switch(parser, "-f", "--follow", dest="mnrun_logs_follow", help="go on with what comes")
+    _switch(parser, "-f", "--follow", dest="mnrun_logs_follow", help="keep printing new lines")
 
 
 def _convert_options(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +55,7 @@ def _convert_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=_trained,
         metavar="STAGE",
-        help=f"{', '.join(TRAINED)}; default: each that has a result",
+        help=f"{', '.join(TRAINED)}; default: every stage that has a result",
     )
 
 
@@ -60,7 +65,7 @@ def _cancel_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=STAGES,
         metavar="STAGE",
-        help=f"only this one: {', '.join(STAGES)}",
+        help=f"stop only this stage: {', '.join(STAGES)}",
     )
 
 
@@ -70,7 +75,7 @@ def _runs_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=_run_name,
         metavar="NAME",
-        help=f"of these only ({DEFAULT_RUN}: the site's own); two are compared",
+        help=f'show only these runs ("{DEFAULT_RUN}" is the site\'s own); two names compare them',
     )
 
 
@@ -80,7 +85,7 @@ def _prune_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "--yes",
         dest="mnrun_prune_confirmed",
-        help="delete; without it, only show what would go",
+        help="delete; without it, only show what would be deleted",
     )
 
 
@@ -103,7 +108,7 @@ def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
         dest="sandbox_gpus_per_node",
         type=_count,
         metavar="N",
-        help="stand-in GPUs on each",
+        help="simulated GPUs per node",
     )
     parser.add_argument(
         "--slurm",
@@ -125,7 +130,7 @@ def _sandbox_down_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "--wipe",
         dest="sandbox_wipe",
-        help="forget all jobs, accounting and training results",
+        help="delete all jobs, the accounting and the training results",
     )
 
 
@@ -139,7 +144,7 @@ def _gc_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "--end",
         dest="mnrun_gc_end",
-        help="end it; without this, only show what there is",
+        help="remove them; without it, only list them",
     )
 
 
@@ -164,8 +169,7 @@ def _switch(
     help: str,  # noqa: A002 - as argparse calls it
     value: bool = True,
 ) -> None:
-    """An option that says `value` when it is given, and nothing (None) when it is not: then the
-    role's own default holds."""
+    """Add an option that is `value` if given, and else None: the role's own default applies."""
     parser.add_argument(
         *names, dest=dest, action="store_const", const=value, default=None, help=help
     )
@@ -174,7 +178,7 @@ def _switch(
 def _run_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no name of a run (1 to 64 letters, digits, dots, dashes, underscores)"
+            f"{text!r} is not a valid run name (1 to 64 letters, digits, dots, dashes, underscores)"
         )
     return text
 
@@ -182,18 +186,18 @@ def _run_name(text: str) -> str:
 def _own_run_name(text: str) -> str:
     if text == DEFAULT_RUN:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is what the site's own run is called, and no name for another one"
+            f"{text!r} is the name of the site's own run; choose another one"
         )
     return _run_name(text)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 
 
 def _trained(text: str) -> str:
     if text not in TRAINED:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(TRAINED)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(TRAINED)}")
     return text

@@ -1,4 +1,4 @@
-"""The processes below one of ours: which there are, and how they are brought to their end."""
+"""The descendants of one of our processes: finding them, and ending them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _POLL = 0.05
 
 
 class Process(NamedTuple):
-    """A process; with its start time, for its id may be another's by the time we look again."""
+    """A process, with its start time, because its id may be reused by another one later."""
 
     pid: int
     start: str
@@ -35,7 +35,7 @@ def descendants(root: int) -> list[Process]:
 
 
 def await_end(processes: list[Process], overdue: Callable[[], bool]) -> None:
-    """Wait until all of them have ended; kill those that have not when `overdue` says so."""
+    """Wait until all of them have ended; once `overdue`, kill those that have not."""
     left = [process for process in processes if _alive(process)]
     while left and not overdue():
         time.sleep(_POLL)
@@ -61,6 +61,6 @@ def _stat(pid: int) -> tuple[Process, int] | None:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # The second field is the program's name in brackets, which may hold anything.
+    # The second field is the program's name in brackets, which may contain anything.
     state, parent, *rest = text.rpartition(")")[2].split()
     return None if state == "Z" else (Process(pid, rest[17]), int(parent))

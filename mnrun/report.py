@@ -1,4 +1,4 @@
-"""What is said about a run: failures, differences, the table of stages. Text in, text out."""
+"""Reports about a run: failures, differences, the table of stages. Text in, text out."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Failure:
 
 
 def _as_on_screen(line: str) -> str:
-    """Return what a terminal would show: a progress bar rewrites its line again and again."""
+    """Return what a terminal would show: a progress bar overwrites its line repeatedly."""
     return line.rstrip().rpartition("\r")[2]
 
 
 def failures(task: str, host: str, result: Result) -> list[Failure]:
-    """Return what failed in a task: one failure, or one for each item of its loop."""
+    """Return the failures of a task: one, or one for each item of its loop."""
     items = [item for item in result.get("results", []) if item.get("failed")]
     return [_failure(task, host, item) for item in items or [result]]
 
@@ -62,16 +62,18 @@ def _failure(task: str, host: str, result: Result) -> Failure:
 
 
 def _message(result: Result) -> str:
-    """Return the module's own words, and what was printed where they do not say enough."""
+    """Return the module's message, and its output if the message is not enough."""
     message = text(result.get("msg", result.get("censored", "")))
     parts = [message.removeprefix("Task failed: ")]
     if parts[0].startswith("Module failed: "):
-        parts.append("That is a defect in the module, not in your settings; -v shows where.")
-    prefix = "" if "cmd" in result else "module_"  # a module that broke before it could answer
+        parts.append("This is a bug in the module, not in your settings; -v shows where.")
+    prefix = "" if "cmd" in result else "module_"  # a module that crashed before it could answer
     parts.append(result.get(f"{prefix}stderr") or result.get(f"{prefix}stdout") or "")
     if "Traceback" in str(result.get("exception")):  # with -v only, see runner.py
         parts.append(str(result["exception"]))
-    return "\n".join(part.strip() for part in parts if part) or "It gives no reason; -v shows more."
+    return (
+        "\n".join(part.strip() for part in parts if part) or "No reason was given; -v shows more."
+    )
 
 
 def text(value: object) -> str:
@@ -82,7 +84,7 @@ def text(value: object) -> str:
 
 
 def differences(result: Result) -> Iterator[str]:
-    """Yield the lines of a unified diff for all that a module says it changed."""
+    """Yield the lines of a unified diff for all that a module reports as changed."""
     for item in result.get("results") or [result]:
         found = item.get("diff") or []
         for part in [found] if isinstance(found, Mapping) else found:
@@ -161,7 +163,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as a person says it: 4.2 s, 1m 05s, 2h 03m."""
+    """Return a duration for people: 4.2 s, 1m 05s, 2h 03m."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(max(int(seconds), 60), 60)

@@ -1,4 +1,4 @@
-"""Runs a playbook with ansible-runner and ends it cleanly, whatever happens."""
+"""Runs a playbook with ansible-runner, and cleans up whatever happens."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from mnrun.private_folder import private_folder
 from mnrun.processes import Process, await_end, descendants, send
 
 GRACE = 10.0
-"""Seconds that ansible-playbook and its modules get to end by themselves after a signal."""
+"""Seconds that ansible-playbook and its modules get to exit after a signal."""
 
 _TICK = 1
-"""Seconds between two looks at the clock and at signals."""
+"""Seconds between two checks of the clock and of signals."""
 
 _LONGEST_SHEBANG = 120
-"""Characters of an interpreter's path that every Linux takes."""
+"""Characters of an interpreter path that every Linux accepts."""
 
 _KILLED = 255
-"""Stands for the exit code of an ansible-playbook that was killed and has none."""
+"""Used as exit code if ansible-playbook was killed and has none."""
 
 _TIED = """\
 #!{python} -IS
-# ansible-playbook, which the kernel interrupts when mnrun is gone, however it went.
+# ansible-playbook, which the kernel interrupts when mnrun ends, however that happens.
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, {number})  # PR_SET_PDEATHSIG
 if os.getppid() == {parent}:
@@ -63,17 +63,17 @@ class Playbook:
 
 @dataclass
 class Interruption:
-    """A wish to end the run: a signal, or nobody left to show it to."""
+    """A request to end the run: a signal, or no reader left."""
 
     number: int = 0
-    """The first signal that came; 0: none."""
+    """The first signal that arrived; 0: none."""
     deadline: float | None = None
     """When ansible-playbook is killed, on the monotonic clock."""
     tree: list[Process] = field(default_factory=list)
-    """ansible-playbook and all below it when it was asked to end."""
+    """ansible-playbook and all its descendants when it was asked to end."""
 
     def request(self, number: int, _frame: FrameType | None = None) -> None:
-        """Ask ansible-playbook to end; asked a second time, let it be killed at once."""
+        """Ask ansible-playbook to end; the second time, have it killed at once."""
         self.deadline = time.monotonic() + (0 if self.number else GRACE)
         self.number = self.number or number
         self.pass_on()
@@ -81,15 +81,15 @@ class Interruption:
     def pass_on(self) -> None:
         """Signal ansible-playbook, as soon as there is one."""
         if self.number and not self.tree:
-            # Once it has ended, nothing leads to what its workers started.
+            # After its end, the processes that its workers started can no longer be found.
             self.tree = descendants(os.getpid())
             for process in self.tree[:1]:
-                # SIGINT, whatever came: it passes that on to its workers, which live in sessions
-                # of their own.
+                # SIGINT, whichever signal arrived: it forwards that to its workers, which are in
+                # sessions of their own.
                 send(process.pid, signal.SIGINT)
 
     def overdue(self) -> bool:
-        """Return True when the time to end by itself is over."""
+        """Return True if it should have ended by now."""
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 
@@ -156,7 +156,9 @@ def _here() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
-        raise CliError("This folder is not there any more: cd to another one.") from None
+        raise CliError(
+            "The current directory does not exist any more: cd to another one."
+        ) from None
 
 
 def _ansible_playbook(path: str) -> str:
@@ -170,9 +172,9 @@ def _ansible_playbook(path: str) -> str:
 
 
 def _tied(program: str, folder: Path) -> Path:
-    """Return a folder with a program that starts `program` and binds its life to ours.
+    """Return a folder with a program that starts `program` and makes it end when we do.
 
-    Where the kernel cannot do that, the folder is empty.
+    If the kernel does not support that, the folder is empty.
     """
     place, python = folder / "bin", sys.executable
     place.mkdir()
@@ -185,14 +187,14 @@ def _tied(program: str, folder: Path) -> Path:
 
 
 def _forget_command(status: Mapping[str, Any], runner_config: Any) -> None:
-    """Remove the file in which ansible-runner keeps the whole environment, keys included."""
+    """Remove the file in which ansible-runner stores the whole environment, including keys."""
     if status["status"] == "running":
         (Path(runner_config.artifact_dir) / "command").unlink(missing_ok=True)
 
 
 @contextmanager
 def _signals(interruption: Interruption) -> Iterator[None]:
-    """Turn the signals that end a program into a request; one that is ignored stays so."""
+    """Turn the signals that end a program into a request; ignored signals stay ignored."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -206,7 +208,7 @@ def _signals(interruption: Interruption) -> Iterator[None]:
 
 @contextmanager
 def _no_orphans(interruption: Interruption) -> Iterator[None]:
-    """Await the end of all that ansible-playbook started, also when ansible-runner failed."""
+    """Wait for the end of all that ansible-playbook started, even if ansible-runner failed."""
     try:
         yield
     except BaseException:

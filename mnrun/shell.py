@@ -37,8 +37,8 @@ def ssh_command(node: str, words: Sequence[str], config: Path, terminal: bool) -
 
     Args:
         node: a host of the sandbox.
-        words: the command. One word is a line for the node's shell; several are a program and
-            its arguments, which arrive as they are. None: a login shell.
+        words: the command. One word is a command line for the node's shell; several are a program
+            and its arguments, passed unchanged. None: a login shell.
         config: the sandbox's ssh_config.
         terminal: whether the command gets a terminal.
 
@@ -47,7 +47,7 @@ def ssh_command(node: str, words: Sequence[str], config: Path, terminal: bool) -
         UsageError: it has no such node.
     """
     if not config.is_file():
-        raise CliError("The sandbox is not up. Bring it up:  mnrun sandbox up")
+        raise CliError("The sandbox is not up. Start it:  mnrun sandbox up")
     hosts = re.findall(r"^Host (.+)$", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
     known = [pattern for line in hosts for pattern in line.split() if pattern != "*"]
     if not any(fnmatch(node, pattern) for pattern in known):
@@ -58,7 +58,7 @@ def ssh_command(node: str, words: Sequence[str], config: Path, terminal: bool) -
 
 
 def run_shell(node: str, words: Sequence[str], sandbox: Path) -> NoReturn:
-    """Become the ssh that `ssh_command` describes, to the sandbox in that folder."""
+    """Replace this process by the ssh of `ssh_command`, to the sandbox in that folder."""
     if not shutil.which("ssh"):
         raise CliError("ssh is not installed here. On Debian:  apt-get install openssh-client")
     terminal = sys.stdin.isatty() and sys.stdout.isatty()

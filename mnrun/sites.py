@@ -1,4 +1,4 @@
-"""Where the collection lies and which inventory a command uses."""
+"""Where the collection is, and which inventory a command uses."""
 
 from __future__ import annotations
 

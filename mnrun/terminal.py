@@ -1,4 +1,4 @@
-"""Lines on a screen: permanent ones, and one at the bottom that is rewritten in place."""
+"""Lines on a screen: permanent ones, and one at the bottom that is overwritten."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _CONTROL = re.compile(
 class Terminal:
     """A stream with a bottom line.
 
-    Where the stream is no terminal, each new text of the bottom line is a line of its own.
-    Characters that the stream's encoding cannot carry become ASCII ones.
+    If the stream is not a terminal, each new text of the bottom line is a line of its own.
+    Characters that the stream's encoding does not have are replaced by ASCII ones.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.gone = False
-        """The reader went away (a closed pipe, a closed window): nothing more can be shown."""
+        """The reader is gone (a closed pipe, a closed window): nothing more can be shown."""
         dumb = os.environ.get("TERM", "") in ("", "dumb")
         self.live = stream.isatty() and not dumb
         self._colour = self.live and "NO_COLOR" not in os.environ
@@ -79,13 +79,13 @@ class Terminal:
         self._bottom = ""
 
     def drop(self) -> None:
-        """Take the bottom line away."""
+        """Erase the bottom line."""
         if self._bottom and self.live:
             self._write(_CLEAR)
         self._bottom = ""
 
     def _draw(self, text: str) -> None:
-        # A line that wraps cannot be taken back with a carriage return.
+        # A line that wraps cannot be erased with a carriage return.
         self._write(f"{_CLEAR}{_fit(text, shutil.get_terminal_size().columns - 1)}")
 
     def _write(self, text: str) -> None:
@@ -97,7 +97,7 @@ class Terminal:
         try:
             self.stream.write(text)
             self.stream.flush()
-        except OSError:  # nobody reads: that must not end a run that is about to submit a job
+        except OSError:  # no reader: that must not end a run that is about to submit a job
             self.gone = True
 
 

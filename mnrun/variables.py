@@ -15,8 +15,8 @@ _HIDDEN = "…"
 
 
 def refuse_unreadable(values: Sequence[str]) -> None:
-    """Raise UsageError for values of -e that Ansible would answer with twenty lines about
-    inventories, or would pass over."""
+    """Raise UsageError for values of -e to which Ansible would respond with twenty lines about
+    inventories, or which it would ignore."""
     for value in values:
         if value.startswith("@"):
             if not Path(value[1:]).expanduser().is_file():
@@ -28,7 +28,7 @@ def refuse_unreadable(values: Sequence[str]) -> None:
 
 
 def _refuse_unless_mapping(value: str) -> None:
-    import yaml  # noqa: PLC0415 - slow to import, and seldom needed
+    import yaml  # noqa: PLC0415 - slow to import, and rarely needed
 
     try:
         read = yaml.safe_load(value)
@@ -40,19 +40,19 @@ def _refuse_unless_mapping(value: str) -> None:
 
 
 def read(text: str) -> dict[str, Any]:
-    """Return the variables that a value sets; none for a file, which is not looked into.
+    """Return the variables that a value sets; none for a file, which is not read.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it cannot be parsed.
     """
-    import yaml  # noqa: PLC0415 - slow to import, and seldom needed
+    import yaml  # noqa: PLC0415 - slow to import, and rarely needed
 
     try:
         if text.startswith("{"):
             return dict(yaml.safe_load(text))
         return dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
     except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise UsageError(f"The value of -e cannot be read: {error}") from error
+        raise UsageError(f"The value of -e cannot be parsed: {error}") from error
 
 
 def absolute(value: str) -> str:
@@ -63,17 +63,17 @@ def absolute(value: str) -> str:
 
 
 def without_secrets(value: str) -> str:
-    """Return a value of -e without what may be secret: hints end up in logs and screenshots."""
+    """Return a value of -e without anything secret: hints end up in logs and screenshots."""
     if value.startswith("@") or not _SECRET.search(value):
         return value
     try:
         words = [] if value.startswith(("{", "[")) else shlex.split(value)
-    except ValueError:  # a quote without its twin: nobody can say where the secret ends
+    except ValueError:  # an unclosed quote: the end of the secret is unknown
         words = []
     return " ".join(_without_secret(word) for word in words) or _HIDDEN
 
 
 def _without_secret(word: str) -> str:
     name, equals, value = word.partition("=")
-    # The value alone is quoted: so ansible wants it.
+    # Only the value is quoted, as ansible requires.
     return f"{name}{equals}{_HIDDEN if _SECRET.search(name) else shlex.quote(value)}"

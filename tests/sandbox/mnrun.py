@@ -19,9 +19,9 @@ class Run(NamedTuple):
     @property
     def changed(self) -> int:
         """What the closing line counted."""
-        found = re.findall(r"changed=(\d+)", self.text)
+        found = re.findall(r"changed=(\d+)|(\d+) changes? pending", self.text)
         assert found, self.text
-        return int(found[-1])
+        return int("".join(found[-1]))
 
 
 def mnrun(*arguments: str, timeout: float = 600, **variables: Any) -> Run:

@@ -130,7 +130,7 @@ def test_what_is_no_progress_stays_on_a_terminal_and_is_never_cut(end: str) -> N
 def test_a_failure_that_changed_something_before_counts() -> None:
     failed = result("failed", msg="The job failed.", changed=True)
     rows, code = close(failed, stats(login=1), code=2)
-    assert (rows[-1], code) == ("Failed: changed=2 in 4.2 s", 1)
+    assert (rows[-1], code) == ("Failed: changed=2 (4.2 s)", 1)
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
@@ -285,14 +285,14 @@ def close(
 
 
 def test_the_end_of_a_run_that_did_its_work() -> None:
-    assert close(stats()) == (["", "Done: changed=0 in 4.2 s"], 0)
+    assert close(stats()) == (["", "Done: changed=0 (4.2 s)"], 0)
     rows, _ = close(result("ok", summary=["SFT is at step 58"]), result("ok"), stats(a=1, b=2))
-    assert rows == ["", "SFT is at step 58", "", "Done: changed=3 in 4.2 s"]
+    assert rows == ["", "SFT is at step 58", "", "Done: changed=3 (4.2 s)"]
 
 
 def test_the_end_of_a_check() -> None:
     rows, code = close(stats(a=2), check=True)
-    assert rows[-1] == "Checked, nothing was changed: changed=2 (would be) in 4.2 s"
+    assert rows[-1] == "Dry run, nothing changed: 2 changes pending (4.2 s)"
     assert code == 0
 
 
@@ -305,13 +305,13 @@ def test_the_end_of_status_is_its_table_alone() -> None:
 
 def test_the_end_of_a_failure_is_its_cause() -> None:
     rows, code = close(result("failed", msg="bad"), stats(a=1), code=2)
-    assert rows == ["", "Train (on login):", "  bad", "", "Failed: changed=1 in 4.2 s"]
+    assert rows == ["", "Train (on login):", "  bad", "", "Failed: changed=1 (4.2 s)"]
     assert code == 1
 
 
 def test_a_failure_before_any_task_says_what_ansible_said() -> None:
     rows, code = close(said("[ERROR]: bad yaml"), code=4)
-    assert rows == ["", "[ERROR]: bad yaml", "", "Failed: changed=0 in 4.2 s"]
+    assert rows == ["", "[ERROR]: bad yaml", "", "Failed: changed=0 (4.2 s)"]
     assert code == 1
 
 
@@ -320,7 +320,7 @@ def test_a_host_that_does_not_answer_is_looked_for_in_the_inventory() -> None:
     assert rows[1:5] == [
         "Train (on login):",
         "  no route",
-        "  How it is reached (ansible_host, ansible_user, keys) is said in the inventory:",
+        "  Connection settings (ansible_host, ansible_user, keys) come from:",
         "  /sites/sandbox",
     ]
 
@@ -338,9 +338,9 @@ def test_a_sandbox_that_is_down_is_said_in_one_sentence(tmp_path: Path, said: st
     rows, code = close(failed, code=4, extra_vars=where)
     assert rows == [
         "",
-        "The sandbox is down. Bring it up:  mnrun sandbox up",
+        "The sandbox is down. Start it:  mnrun sandbox up",
         "",
-        "Failed: changed=0 in 4.2 s",
+        "Failed: changed=0 (4.2 s)",
     ]
     assert code == 1
 
@@ -358,10 +358,10 @@ def test_an_interrupted_training_says_how_to_come_back(signal: int, exit_code: i
     assert code == exit_code
     assert rows == [
         "",
-        "Interrupted. What runs on the cluster goes on:",
-        "  mnrun status -i 'my site'   shows it",
-        "  mnrun sft -i 'my site'   attaches to it again",
-        "  mnrun cancel -i 'my site'   ends it",
+        "Interrupted. Jobs on the cluster continue:",
+        "  mnrun status -i 'my site'   show them",
+        "  mnrun sft -i 'my site'   re-attach",
+        "  mnrun cancel -i 'my site'   stop them",
     ]
 
 
@@ -375,7 +375,7 @@ def test_the_way_back_holds_all_that_was_typed_but_no_secret() -> None:
         "secret='0123",
     ]
     rows, _ = close(code=99, signal=2, inventory="osk", extra_vars=given)
-    again = rows[3].removesuffix("   attaches to it again").strip()
+    again = rows[3].removesuffix("   re-attach").strip()
     assert shlex.split(again) == [
         *("mnrun", "sft", "-i", "osk"),
         *("-e", "mnrun_run_dir=/my data"),
@@ -385,12 +385,12 @@ def test_the_way_back_holds_all_that_was_typed_but_no_secret() -> None:
         *("-e", "…"),
         *("-e", "…"),
     ]
-    assert rows[2] == again.replace("sft", "status", 1).join(("  ", "   shows it"))
+    assert rows[2] == again.replace("sft", "status", 1).join(("  ", "   show them"))
 
 
 def test_the_way_back_names_the_stage_that_was_typed() -> None:
     rows, _ = close(code=99, signal=2, command="publish", words=["publish", "sft"])
-    assert "  mnrun publish sft   attaches to it again" in rows
+    assert "  mnrun publish sft   re-attach" in rows
 
 
 def test_the_way_back_names_the_run_as_it_was_typed() -> None:
@@ -400,7 +400,7 @@ def test_the_way_back_names_the_run_as_it_was_typed() -> None:
 
 def test_an_interrupted_command_without_training_can_be_run_again() -> None:
     rows, _ = close(code=99, signal=2, command="sandbox up")
-    assert rows[-1] == "Interrupted. To go on from where it is:  mnrun sandbox up"
+    assert rows[-1] == "Interrupted. To continue:  mnrun sandbox up"
 
 
 def test_a_signal_that_came_when_all_was_done_changes_nothing() -> None:

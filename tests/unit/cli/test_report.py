@@ -49,7 +49,7 @@ def test_the_log_that_the_module_names_comes_before_the_jobs() -> None:
         ({"censored": "hidden by no_log"}, ["hidden by no_log"]),
         ({"msg": "x", "exception": "(traceback unavailable)"}, ["x"]),
         ({"msg": "x", "exception": "Traceback (most…)\n  y"}, ["x", "Traceback (most…)", "  y"]),
-        ({}, ["It gives no reason; -v shows more."]),
+        ({}, ["No reason was given; -v shows more."]),
     ],
 )  # fmt: skip
 def test_the_message(result: dict[str, Any], message: list[str]) -> None:
@@ -59,7 +59,7 @@ def test_the_message(result: dict[str, Any], message: list[str]) -> None:
 def test_a_broken_module_is_called_a_defect() -> None:
     assert lines({"msg": "Task failed: Module failed: 'boom'"})[1:] == [
         "  Module failed: 'boom'",
-        "  That is a defect in the module, not in your settings; -v shows where.",
+        "  This is a bug in the module, not in your settings; -v shows where.",
     ]
 
 

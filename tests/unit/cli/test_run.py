@@ -221,7 +221,7 @@ def test_progress_and_end_without_a_terminal(checkout: Checkout) -> None:
         "  [sft] step 2/2",
         "  ✓ Train",
     ]
-    assert lines[-1].startswith("Done: changed=1 in ")
+    assert lines[-1].startswith("Done: changed=1 (")
     assert code == 0
 
 
@@ -239,7 +239,7 @@ def test_what_the_playbook_is_given_and_what_is_kept_from_it(checkout: Checkout)
     environ = {"ANSIBLE_STDOUT_CALLBACK": "nowhere.at.all", "LC_ALL": "C"}
     code, output = checkout.run(*words, **environ)
     assert "host keys True\ncheck True\nfrom the file 7, from the line 8\n" in output
-    assert "Checked, nothing was changed" in output
+    assert "Dry run, nothing changed" in output
     assert code == 0
 
 
@@ -272,7 +272,7 @@ def test_ctrl_c_ends_all_of_ours_and_says_how_to_come_back(checkout: Checkout) -
     child.expect("… Wait")
     await_(pid_file.exists)
     child.sendintr()
-    child.expect_exact(f"mnrun all -i osk -e folder={checkout.temporary}   attaches to it again")
+    child.expect_exact(f"mnrun all -i osk -e folder={checkout.temporary}   re-attach")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130

@@ -70,5 +70,5 @@ def test_the_environment_may_say_where_the_sandbox_is() -> None:
 
 @pytest.mark.parametrize("text", ["sandbox_dir='/a", "{sandbox_dir: [}", "{"])
 def test_a_value_that_cannot_be_read_is_an_error_of_the_user(text: str) -> None:
-    with pytest.raises(UsageError, match="value of -e cannot be read"):
+    with pytest.raises(UsageError, match="value of -e cannot be parsed"):
         sandbox_dir([text])
