@@ -1,4 +1,4 @@
-"""Making sure that no job of a stage is alive."""
+"""Makes sure that no job of a stage is alive."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .stop import BY_US, StopRule, stop_job
 def absent(
     stage: Stage, only: Only, rule: StopRule, check: bool, cancelled_by: str = ""
 ) -> Outcome:
-    """Stop the stage's live jobs, of whatever spec, that fit `only`. With `cancelled_by`, the
-    record says who had them cancelled, and none of them gets a successor by itself.
+    """Stop the stage's live jobs, of any spec, that fit `only`. With `cancelled_by`, the record
+    says who cancelled them, and none of them is retried automatically.
 
-    Raises Unknown if a job does not end, or if nobody can say whether one is alive; Damaged if a
-    record cannot be made again for sure.
+    Raises Unknown if a job does not end, or if it is unknown whether one is alive; Damaged if a
+    record cannot be rebuilt with certainty.
     """
     notes = [] if check else _mended(stage)
     records = [record for record in stage.ledger.records() if record.open_attempt]
@@ -43,7 +43,7 @@ def absent(
 
 
 def _mended(stage: Stage) -> list[str]:
-    """Make damaged records again, as the job of one may be alive."""
+    """Rebuild damaged records, as the job of one may be alive."""
     if not stage.ledger.readable()[1]:
         return []
     with stage.ledger.lock():
@@ -51,7 +51,7 @@ def _mended(stage: Stage) -> list[str]:
 
 
 def _answers(stage: Stage, only: Only) -> list[Look]:
-    """The live jobs, once it is certain which are."""
+    """The live jobs, as soon as they are known for certain."""
     begun = stage.clock.monotonic()
     while True:
         facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
@@ -77,7 +77,7 @@ def _end(stage: Stage, look: Look, rule: StopRule, cancelled_by: str) -> None:
     record = look.record
     folder = stage.ledger.folder(record.fingerprint)
     if cancelled_by:
-        look.attempt.cancelled_by = cancelled_by  # before the end, which others may see first
+        look.attempt.cancelled_by = cancelled_by  # first, as others may notice the end
         stage.ledger.save(record)
     seen = stop_job(stage.backend, folder, look.attempt, rule, stage.clock)
     if seen.phase is Phase.CANCELLED:
@@ -88,7 +88,7 @@ def _end(stage: Stage, look: Look, rule: StopRule, cancelled_by: str) -> None:
 
 def _outcome(stage: Stage, looks: list[Look], verb: str) -> Outcome:
     if not looks:
-        return Outcome(Action.NOTHING, "No job of the stage was alive any more.")
+        return Outcome(Action.NOTHING, "The stage has no running job any more.")
     record = looks[-1].record
     jobs = ", ".join(look.attempt.job_id for look in looks)
     return Outcome(
@@ -101,8 +101,8 @@ def _outcome(stage: Stage, looks: list[Look], verb: str) -> Outcome:
 
 
 def _left_alone(records: list[Record]) -> str:
-    """`records` are those with a live job that is not ours to stop."""
+    """`records` have a live job that must not be stopped."""
     jobs = ", ".join(record.last.job_id or record.last.name for record in records if record.last)
     if not jobs:
-        return "No job of the stage is alive."
-    return f"Job {jobs} was left alone: it is in use, or was started for something else."
+        return "The stage has no running job."
+    return f"Job {jobs} was left alone: it is in use, or has another purpose."

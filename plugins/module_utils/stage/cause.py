@@ -1,8 +1,8 @@
 """Why an attempt ended: one typed cause, from the state, the exit code and the log. Pure.
 
-What Slurm says outright comes first (TIMEOUT, NODE_FAIL, …; where it has forgotten the job, its
-last words in the job's log), then how the Ray cluster around a Ray job ended, then the log. What
-nothing speaks for is not guessed: it is `TRAINER`.
+Slurm's answer has priority (TIMEOUT, NODE_FAIL, …; if it has forgotten the job, its last message
+in the job's log), then how the Ray cluster around a Ray job ended, then the log. Without evidence
+there is no guess: the cause is `TRAINER`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Cause(Enum):
         "gpu_memory",
         "out of GPU memory",
         (
-            "Make the micro batch per GPU or the longest sequence smaller, or the rollout's share "
+            "Reduce the micro batch per GPU, the maximum sequence length, or the rollout's share "
             "of the memory (rollout.gpu_memory_utilization)."
         ),
     )
@@ -35,126 +35,126 @@ class Cause(Enum):
         "memory",
         "out of memory on a node",
         (
-            "Ask for more memory (`mem` among the role's sbatch options; 0 is all of the node's), "
-            "or load less: fewer data workers, smaller batches."
+            "Request more memory (`mem` in the role's sbatch options; 0 is all of the node's), or "
+            "use less: fewer data workers, smaller batches."
         ),
     )
     KILLED = (
         "killed",
         "killed from outside (SIGKILL or SIGTERM)",
         (
-            "SIGKILL (137) is mostly the kernel, for lack of memory; the node's log (dmesg) says "
-            "so. SIGTERM (143) is how Slurm and Ray end a job. Nobody told mnrun."
+            "SIGKILL (137) usually comes from the kernel when memory runs out; the node's log "
+            "(dmesg) shows it. SIGTERM (143) is how Slurm and Ray end a job. Its source is unknown."
         ),
     )
     NETWORK = (
         "network",
         "the ranks lost each other (NCCL, gloo or their rendezvous)",
         (
-            "Look first whether one rank failed by itself. Otherwise check NCCL_SOCKET_IFNAME and "
-            "NCCL_IB_HCA (environment_variables); NCCL_DEBUG=INFO tells more."
+            "First check whether a single rank failed. Otherwise check NCCL_SOCKET_IFNAME and "
+            "NCCL_IB_HCA (environment_variables); NCCL_DEBUG=INFO shows more."
         ),
     )
     IMPORT = (
         "import",
         "a module or a program is missing in the training environment",
         (
-            "Install it there (environment_conda_prefix), or load the module that brings it "
+            "Install it there (environment_conda_prefix), or load the module that provides it "
             "(environment_modules)."
         ),
     )
     OPTION = (
         "option",
-        "an option that the trainer does not take",
+        "an option that the trainer does not accept",
         "Correct it in the site's options or the overrides; `mnrun preflight` checks them first.",
     )
     DISK = (
         "disk",
         "a disk is full",
         (
-            "Make room (the log says where), keep fewer checkpoints (trainer.max_ckpt_to_keep), or "
-            "put the working folder elsewhere (mnrun_run_dir)."
+            "Free some space (the log shows where), keep fewer checkpoints "
+            "(trainer.max_ckpt_to_keep), or move the run folder (mnrun_run_dir)."
         ),
     )
     QUOTA = (
         "quota",
         "your disk quota is used up",
-        "Make room or have the quota raised; old checkpoints are the largest files.",
+        "Free some space or have the quota raised; old checkpoints are the largest files.",
     )
     TIME_LIMIT = (
         "time_limit",
         "the job's time limit",
         (
-            "Allow more time (`time` among the role's sbatch options), or save more often "
-            "(trainer.save_freq) so that less is lost."
+            "Allow more time (`time` in the role's sbatch options), or save more often "
+            "(trainer.save_freq) so that fewer steps are lost."
         ),
         True,
     )
-    PREEMPTED = ("preempted", "preempted by another job", "Nothing: it was not its fault.", True)
+    PREEMPTED = ("preempted", "preempted by another job", "Nothing to fix.", True)
     NODE = (
         "node",
         "a node failed",
-        "Nothing, if it is a rare thing. The cluster's administrators know why the node failed.",
+        "Nothing, if it is rare. Your administrators can find out why the node failed.",
         True,
     )
     RAY_LOST = (
         "ray_lost",
         "the Ray cluster was lost",
-        "The log of the cluster's job says which node was first (ppo/ray_cluster/logs).",
+        "The log of the cluster's job shows which node failed first (ppo/ray_cluster/logs).",
         True,
     )
     RAY_WORKER = (
         "ray_worker",
         "a process of the trainer died on a Ray worker",
-        "If it comes again, look for the reason in that node's log; often it is lack of memory.",
+        "If it happens again, look for the reason in that node's log; often memory ran out.",
         True,
     )
     RAY_STOPPED = (
         "ray_stopped",
         "its Ray cluster was stopped",
-        "Run the same again to go on.",
+        "Run the same command again to continue.",
     )
     CANCELLED = (
         "cancelled",
         "cancelled by hand (scancel or `ray job stop`)",
-        "It is not started again by itself. Run the same again to go on.",
+        "It is not restarted automatically. Run the same command again to continue.",
     )
     CANCELLED_HERE = (
         "cancelled_here",
         "cancelled by you with `mnrun cancel`",
-        "It is not started again by itself. Run the same again to go on.",
+        "It is not restarted automatically. Run the same command again to continue.",
     )
     SHORT = (
         "short",
-        "it ended well, but before its last step",
+        "it exited successfully, but before its last step",
         (
-            "verl 0.5 makes no step when it resumes from a checkpoint at the end of an epoch, and "
-            "says nothing. Run the same again: it passes that checkpoint over. A "
-            "trainer.save_freq that does not fall on the end of an epoch avoids it."
+            "verl 0.5 silently makes no step when it resumes from a checkpoint at the end of an "
+            "epoch. Run the same command again: it skips that checkpoint. To avoid this, choose a "
+            "trainer.save_freq that does not coincide with the end of an epoch."
         ),
         True,
     )
     RESULT = (
         "result",
-        "it ended well, but its result is not whole",
-        "Run the same again; if it comes again, look at the files named above.",
+        "it exited successfully, but its result is not complete",
+        "Run the same command again; if it happens again, look at the files named above.",
     )
     NO_TRACE = (
         "no_trace",
-        "nobody recorded how it ended",
-        "Look at its log, then run the same again to go on.",
+        "nothing recorded how it ended",
+        "Look at its log, then run the same command again to continue.",
     )
     TRAINER = ("trainer", "the training failed", "")
 
 
 class Evidence(NamedTuple):
-    """All that the cause of an end is judged by."""
+    """All that the cause is determined from."""
 
     attempt: Attempt
     enclosing: Observation | None = None  # how the job around it (its Ray cluster) ended, if it did
     lost_nodes: tuple[str, ...] = ()  # nodes of the job that are down or do not answer
     telling: str = ""  # the log's most telling line
-    last_lines: tuple[str, ...] = ()  # all of the log's lines behind the last step
+    last_lines: tuple[str, ...] = ()  # all lines of the log after the last step
 
 
 _BY_STATE = {
@@ -167,7 +167,7 @@ _BY_STATE = {
 }
 _KILLED = (128 + 9, 128 + 15)  # exit codes of SIGKILL and SIGTERM
 
-# What Slurm writes into the log of a job that it ends.
+# What Slurm writes to the log of a job that it ends.
 _ENDED = re.compile(r"\*\*\* JOB ([0-9]+) ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+))?")
 _BY_ENDED = {
     "TIME LIMIT": Cause.TIME_LIMIT,
@@ -176,7 +176,7 @@ _BY_ENDED = {
     "": Cause.CANCELLED,
 }
 
-# What one line can prove, the surest first.
+# What a single line can prove, the most certain first.
 _SURE = (
     (Cause.QUOTA, re.compile(r"Disk quota exceeded|\[Errno 122\]")),
     (Cause.DISK, re.compile(r"No space left on device|\[Errno 28\]")),
@@ -237,7 +237,7 @@ def find(evidence: Evidence) -> Cause:
     if around:
         return around
     by_log = _by_log(evidence)
-    # The others only notice that a rank or a worker is gone; the node itself cannot say so.
+    # The others only notice that a rank or a worker is gone; the node itself cannot report it.
     if evidence.lost_nodes and (
         by_log in _OF_A_LOST_NODE or (by_log is Cause.TRAINER and not evidence.telling)
     ):
@@ -255,7 +255,7 @@ _OF_A_LOST_NODE = (
 
 
 def _by_last_words(evidence: Evidence) -> Cause | None:
-    """By what Slurm wrote when it ended the job: that stands when it has forgotten the job."""
+    """From what Slurm wrote when it ended the job: that remains when it has forgotten the job."""
     for line in evidence.last_lines:
         match = _ENDED.search(line)
         if match and match.group(1) == evidence.attempt.job_id:
@@ -264,7 +264,7 @@ def _by_last_words(evidence: Evidence) -> Cause | None:
 
 
 def _by_enclosing(evidence: Evidence) -> Cause | None:
-    """By the end of the Ray cluster, if the job can have died of it."""
+    """From the end of the Ray cluster, if that can have ended the job."""
     attempt, enclosing = evidence.attempt, evidence.enclosing
     if enclosing is None:
         return None

@@ -1,4 +1,4 @@
-"""The end of an attempt: waited for, written down, and told with its cause."""
+"""The end of an attempt: waits for it, records it, and reports it with its cause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .watch import wait_until_ended
 def conclude(stage: Stage, number: int, limit: float) -> Outcome:
     """Wait up to `limit` seconds for attempt `number` and settle it. Never submits.
 
-    A job that failed, or did not end in time, is told in the outcome's `problem`.
+    A job that failed, or did not end in time, is reported in the outcome's `problem`.
     """
     folder = stage.ledger.folder(fingerprint(stage.request.spec))
     record, attempt = _find(stage, number)
@@ -39,7 +39,7 @@ def conclude(stage: Stage, number: int, limit: float) -> Outcome:
 
 
 def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
-    """Settle an attempt; or, if another job of it does the work, go on with that one. False if
+    """Settle an attempt; or, if another job of it does the work, continue with that one. False if
     somebody else has settled it."""
     key = fingerprint(stage.request.spec)
     with stage.ledger.lock():
@@ -56,7 +56,7 @@ def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
 
 
 def _note_lost_nodes(stage: Stage, attempt: Attempt) -> None:
-    """While they can still be told: a node may be back before anybody asks again."""
+    """While they are still known: a node may be back before the next query."""
     if attempt.phase in (Phase.FAILED, Phase.GONE):
         attempt.lost_nodes = ",".join(stage.backend.lost_nodes(attempt))
 
@@ -66,7 +66,8 @@ def _find(stage: Stage, number: int) -> tuple[Record, Attempt]:
     for attempt in record.attempts if record else []:
         if record and attempt.number == number and attempt.job_id:
             return record, attempt
-    raise Invalid(f"The stage {stage.request.stage} has no job of attempt {number} with this spec.")
+    name = stage.request.stage
+    raise Invalid(f"The stage {name} has no job of attempt {number} with these options.")
 
 
 def _outcome(stage: Stage, number: int) -> Outcome:
@@ -83,13 +84,13 @@ def _outcome(stage: Stage, number: int) -> Outcome:
         if output.whole:
             outcome.output = as_result(record, output)
             return outcome
-        outcome.why += f" Its result is not whole: {'; '.join(output.faults[:3])}."
+        outcome.why += f" Its result is not complete: {'; '.join(output.faults[:3])}."
         outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
     outcome.telling = find_telling(attempt.log_paths)
     if outcome.cause is None or attempt.cancelled_by:
         evidence = _evidence(stage, outcome, attempt)
         outcome.cause = cause.find(evidence)
-        # A node may be called down only now: to be told, though it was settled without.
+        # A node may be reported as down only now, after the attempt was settled.
         attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
     judged = verdict(stage.request, record, attempt, outcome.cause)
     outcome.retryable = judged.retryable
@@ -110,7 +111,7 @@ def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidenc
 
 
 def _problem(outcome: Outcome, judged: Verdict) -> str:
-    """One readable text: what happened, why, the telling line, what to do, where to look."""
+    """One readable text: what happened, why, the error line, what to do, where to look."""
     lines = [" ".join([outcome.why, *_reasons(outcome), *_what_comes(outcome, judged)])]
     attempt, telling = outcome.attempt, outcome.telling
     if telling and telling.line and outcome.cause not in _FROM_OUTSIDE:
@@ -121,11 +122,11 @@ def _problem(outcome: Outcome, judged: Verdict) -> str:
     if telling:
         lines.append(f"Log: {telling.path}")
     elif paths:
-        lines.append(f"Its logs are empty: {paths}")
+        lines.append(f"The logs are empty: {paths}")
     return "\n".join(lines)
 
 
-# The log then only shows how the trainer took its end.
+# The log then only shows how the trainer reacted.
 _FROM_OUTSIDE = (
     cause.Cause.TIME_LIMIT,
     cause.Cause.PREEMPTED,
@@ -145,20 +146,20 @@ def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
     step = outcome.attempt.last_step if outcome.attempt else None
     reached = outcome.attempt.reached if outcome.attempt else None
     if judged.retryable:
-        where = f"goes on from step {step}" if step else "begins anew: there is no checkpoint yet"
+        where = f"resumes from step {step}" if step else "starts over: there is no checkpoint yet"
         if step and reached and reached > step:
-            where += f"; {reached} had been trained"
+            where += f"; step {reached} had been reached"
         if outcome.cause is cause.Cause.SHORT:
-            where = f"goes on from a checkpoint before step {step}"
+            where = f"resumes from a checkpoint before step {step}"
         return [f"The next attempt {where}."]
     notes = [judged.why_not] if judged.why_not else []
     if step:
-        notes.append(f"The newest whole checkpoint is of step {step}; a re-run goes on there.")
+        notes.append(f"The newest complete checkpoint is step {step}; a re-run resumes there.")
     return notes
 
 
 def _still(attempt: Attempt) -> str:
     return (
-        f"The time to wait (wait_timeout) is over, and job {attempt.job_id} is still "
-        f"{attempt.state}. It was left alone; run the same again to come back to it."
+        f"wait_timeout is over, and job {attempt.job_id} is still {attempt.state}. It was left "
+        "alone; run the same command again to re-attach."
     )

@@ -1,4 +1,4 @@
-"""What a re-run does, decided by what it finds. Pure: facts in, decision out."""
+"""Decides what a re-run does, from what it finds. Pure: facts in, decision out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..record.contract import Attempt, Phase, Record, Request
 from ..result.verify import stuck
 from .snapshot import Facts, Look
 
-UNKNOWN_GRACE = 60.0  # seconds that we wait for a trustworthy answer before we say so
-ENDING_GRACE = 120.0  # seconds for a job's nodes to get free; Slurm itself gives up after 60
-_LATE = 5.0  # seconds after the quiet window in which the last look at the queue is taken
+UNKNOWN_GRACE = 60.0  # seconds to wait for a trustworthy answer before giving up
+ENDING_GRACE = 120.0  # seconds for a job's nodes to become free; Slurm itself gives up after 60
+_LATE = 5.0  # seconds after the quiet window for the last look at the queue
 _MOST_DIFFERENCES = 12  # lines
 
 
 class Action(str, Enum):
-    """What is done; the value is what a module returns."""
+    """What is done; a module returns the value."""
 
     SUBMIT = "submitted"
     ATTACH = "attached"
@@ -32,12 +32,12 @@ class Action(str, Enum):
 
     @property
     def submits(self) -> bool:
-        """A new job comes of it."""
+        """It submits a new job."""
         return self in (Action.SUBMIT, Action.RESUBMIT, Action.REPLACE)
 
     @property
     def changes(self) -> bool:
-        """Something is not as it was before."""
+        """It changes something."""
         return self.submits or self in (Action.ADOPT, Action.STOP)
 
 
@@ -48,11 +48,11 @@ class Decision:
     action: Action
     why: str
     patience: float = 0.0  # for WAIT: seconds after which to give up
-    stop: list[Look] = field(default_factory=list)  # for REPLACE: whom first
+    stop: list[Look] = field(default_factory=list)  # for REPLACE: the jobs to stop first
 
 
 def decide(request: Request, facts: Facts) -> Decision:
-    """The table of design: each row is one `return` below."""
+    """The decision table of a re-run: each row is one `return` below."""
     others = _of_others(request, facts)
     if others:
         return others
@@ -60,31 +60,31 @@ def decide(request: Request, facts: Facts) -> Decision:
         return _of_open(facts.mine, facts)
     last = _last_submitted(facts.record)
     if facts.record is None or last is None:
-        return Decision(Action.SUBMIT, "No job was submitted for this spec before.")
+        return Decision(Action.SUBMIT, "First attempt with these options.")
     if request.service:
-        return Decision(Action.SUBMIT, f"The last one is over: {ending(last)}.")
+        return Decision(Action.SUBMIT, f"The previous one is over: {ending(last)}.")
     if facts.output and facts.output.whole:
-        whole = ", and its result is whole" if facts.output.checkpoint else ""
-        return Decision(Action.NOTHING, f"It is done{whole}.")
+        verified = ", and its result is complete" if facts.output.checkpoint else ""
+        return Decision(Action.NOTHING, f"Already done{verified}.")
     return _again(request, facts, facts.record, last)
 
 
 def unsettled(look: Look, facts: Facts) -> Decision | None:
-    """WAIT if nobody can say yet whether the attempt is alive, or if it is just ending."""
+    """WAIT if it is not known yet whether the attempt is alive, or if it is just ending."""
     if look.absent and not abandoned(look, facts):
         left = look.attempt.intent_time + facts.quiet_window - facts.now
         return Decision(
             Action.WAIT,
-            f"A submission of {look.attempt.name} was cut off. Its job is not there, but may "
-            f"still turn up for {left:.0f} s.",
+            f"The submission of {look.attempt.name} was interrupted. Its job does not exist, but "
+            f"may still appear within {left:.0f} s.",
             patience=facts.quiet_window + _LATE,
         )
     if not look.absent and not look.observation.known:
         return Decision(
             Action.WAIT,
-            f"It cannot be said whether {_title(look.attempt)} is alive: "
+            f"It is unknown whether {_title(look.attempt)} is alive: "
             f"{look.observation.detail}. Nothing was submitted and nothing cancelled; "
-            "run this again when the scheduler answers.",
+            "run this again when the scheduler responds.",
             patience=UNKNOWN_GRACE,
         )
     if look.observation.phase is Phase.ENDING:
@@ -92,14 +92,14 @@ def unsettled(look: Look, facts: Facts) -> Decision | None:
             Action.WAIT,
             f"{sentence(_title(look.attempt))} has been {look.attempt.state} on "
             f"{look.attempt.nodes or 'its nodes'} for {ENDING_GRACE:.0f} s: a process there does "
-            "not end. Nothing was submitted; the cluster's administrators can free the node.",
+            "not end. Nothing was submitted; your administrators can free the node.",
             patience=ENDING_GRACE,
         )
     return None
 
 
 def _of_others(request: Request, facts: Facts) -> Decision | None:
-    """Jobs of other specs first: nothing may start beside one that is, or may be, alive."""
+    """Jobs of other specs first: nothing may start while one of them is, or may be, alive."""
     for look in facts.others:
         waiting = unsettled(look, facts)
         if waiting:
@@ -109,12 +109,12 @@ def _of_others(request: Request, facts: Facts) -> Decision | None:
         return None
     titles = ", ".join(f"{_title(look.attempt)} ({look.attempt.state})" for look in live)
     if request.replace:
-        return Decision(Action.REPLACE, f"It replaces {titles}, as told to.", stop=live)
+        return Decision(Action.REPLACE, f"It replaces {titles}, as requested.", stop=live)
     return Decision(
         Action.REFUSE,
-        f"{sentence(titles)} works on the stage {request.stage} with another spec. Wait for it, "
-        f"or let this one take its place ({_replace(request)}). The "
-        f"difference, running -> wanted:\n{_difference(live[0].record, request)}",
+        f"{sentence(titles)} is working on the stage {request.stage} with other options. Wait for "
+        f"it, or replace it ({_replace(request)}). "
+        f"Difference (running -> requested):\n{_difference(live[0].record, request)}",
     )
 
 
@@ -124,42 +124,42 @@ def _of_open(look: Look, facts: Facts) -> Decision:
         return waiting
     title = _title(look.attempt)
     if look.adopted:
-        return Decision(Action.ADOPT, f"{sentence(title)} was submitted by a run that was cut off.")
-    return Decision(Action.ATTACH, f"{sentence(title)} works on it already.")
+        why = f"{sentence(title)} was submitted by an invocation that was interrupted."
+        return Decision(Action.ADOPT, why)
+    doing = "in the queue" if look.observation.phase is Phase.QUEUED else "running"
+    return Decision(Action.ATTACH, f"Attached to {title}, already {doing}.")
 
 
 def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Decision:
     faults = facts.output.faults if facts.output else []
     why = sentence(ending(last))
     if faults:
-        why += f", but its result is not whole: {'; '.join(faults[:3])}"
-    if last.phase is Phase.CANCELLED or last.cancelled_by:
-        why += "; as this was run by hand, it starts again"
+        why += f", but its result is not complete: {'; '.join(faults[:3])}"
     tried = fruitless(record)
     if tried >= request.max_attempts and not request.replace:
         return Decision(
             Action.REFUSE,
-            f"{tried} attempts in a row brought no new {request.aim}, so none is submitted. {why}. "
-            f"Mend the cause, then allow more ({_replace(request)}). "
-            f"Its log: {last.stderr or last.stdout}",
+            f"{tried} attempts in a row brought no new {request.aim}, so no other is submitted. "
+            f"{why}. Fix the cause, then allow more ({_replace(request)}). "
+            f"Log: {last.stderr or last.stdout}",
         )
-    # What has no checkpoints is made anew.
+    # A stage without checkpoints starts over.
     step = (last.last_step or 0) if request.checkpoints else 0
-    onward = f"goes on from step {step}" if step else "starts from the beginning"
+    onward = f"resumes from step {step}" if step else "starts from the beginning"
     if stuck(last, facts.output):
-        onward = f"goes on from a checkpoint before step {step}, as that one leads nowhere"
-    return Decision(Action.RESUBMIT, f"{why}. The next one {onward}.")
+        onward = f"resumes from a checkpoint before step {step}, which leads nowhere"
+    return Decision(Action.RESUBMIT, f"{why}. The next attempt {onward}.")
 
 
 def _replace(request: Request) -> str:
-    """The option, as a user of the stage's role gives it."""
+    """The option, as a user of the stage's role would pass it."""
     role = {"ray": "ray_cluster"}.get(request.stage, request.stage.partition("-")[0])
     return f"-e {role}_replace=true"
 
 
 def fruitless(record: Record) -> int:
-    """How many attempts in a row, up to now, ended without a new checkpoint. What a person
-    cancelled, and what never was submitted, does not count."""
+    """How many attempts in a row, up to now, ended without a new checkpoint. Those that a person
+    cancelled or that were never submitted do not count."""
     count = 0
     for attempt in reversed(record.attempts):
         if attempt.phase is Phase.CANCELLED or attempt.cancelled_by or not attempt.job_id:
@@ -171,7 +171,7 @@ def fruitless(record: Record) -> int:
 
 
 def ending(attempt: Attempt) -> str:
-    """How an attempt ended, for the middle of a sentence."""
+    """How an attempt ended, for use inside a sentence."""
     text = f"{_title(attempt)} ended as {attempt.state}"
     if attempt.reason:
         text += f" ({attempt.reason})"
@@ -181,7 +181,7 @@ def ending(attempt: Attempt) -> str:
 
 
 def abandoned(look: Look, facts: Facts) -> bool:
-    """True for an intent whose job has not turned up in all the time in which it could."""
+    """True for an intent whose job has not appeared within the time in which it could."""
     return look.absent and facts.now - look.attempt.intent_time > facts.quiet_window
 
 

@@ -1,4 +1,4 @@
-"""Results as modules return them, and as lines for people."""
+"""Results as modules return them, and as lines of text."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def _submitted(outcome: Outcome) -> list[str]:
     attempt = outcome.attempt
     if attempt is None or not outcome.action.submits:
         return []
-    return [f"Job {attempt.job_id} was submitted (attempt {attempt.number})."]
+    return [f"Submitted job {attempt.job_id} (attempt {attempt.number})."]
 
 
 def described(
     record: Record | None, attempt: Attempt | None, folder: Path | None
 ) -> dict[str, Any]:
-    """What each answer about an attempt holds."""
+    """The fields that every answer about an attempt has."""
     progress = read_progress(attempt.log_paths) if attempt else Progress()
     return {
         "fingerprint": record.fingerprint if record else None,
@@ -84,14 +84,14 @@ def _job(attempt: Attempt) -> dict[str, Any]:
 
 
 def state_digest(attempt: Attempt, known: bool) -> str:
-    """Differs whenever the state of an attempt, or what is known of it, does."""
+    """Changes whenever the state of an attempt, or what is known about it, does."""
     facts = [attempt.number, known, attempt.job_id, attempt.phase.value, attempt.state]
     facts += [attempt.reason, attempt.end]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def line(entry: dict[str, Any]) -> str:
-    """One stage of a `*_info` module as one line of text, without the stage's name."""
+    """One stage from a `*_info` module as one line of text, without the stage's name."""
     job, progress = entry.get("job") or {}, entry.get("progress") or {}
     parts = [_state(entry, job)]
     if progress.get("doing"):
@@ -109,7 +109,7 @@ def line(entry: dict[str, Any]) -> str:
 def _state(entry: dict[str, Any], job: dict[str, Any]) -> str:
     text = f"job {job.get('id') or job.get('name')} {job.get('state')}"
     if not entry.get("known", True):
-        return f"{text}, as far as is known ({entry.get('detail')})"
+        return f"{text} when last known ({entry.get('detail')})"
     if job.get("reason") and job.get("phase") != Phase.RUNNING.value:
         text += f" ({job['reason']})"
     return f"{text} on {job['nodes']}" if job.get("nodes") else text

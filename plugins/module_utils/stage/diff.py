@@ -16,7 +16,7 @@ from ..record.recorder import without_recorder
 def difference(
     request: Request, backend: Backend, ledger: Ledger, attempt: Attempt
 ) -> list[dict[str, Any]]:
-    """Parts as Ansible shows them. Before: what the stage submitted last, of whatever spec."""
+    """The parts of a diff, as Ansible shows them. Before: the stage's last submission."""
     earlier = _newest(ledger.records())
     old = ledger.folder(earlier.fingerprint) if earlier else None
     new = ledger.folder(fingerprint(request.spec))
@@ -36,10 +36,10 @@ def difference(
 
 
 def _shown(name: str, text: str | None) -> str:
-    """A file as a difference shows it. Programs of ours are not what a user wants to read there."""
+    """A file as shown in a diff. Our own programs are not shown: users do not want to read them."""
     if not text or not name.endswith(".py"):
         return text or ""
-    return f"(a program of mnrun's, {hashlib.sha256(text.encode()).hexdigest()[:12]})\n"
+    return f"(a program of mnrun, {hashlib.sha256(text.encode()).hexdigest()[:12]})\n"
 
 
 def _newest(records: list[Record]) -> Record | None:

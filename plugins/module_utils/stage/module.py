@@ -1,4 +1,4 @@
-"""The edge that slurm_job and ray_job share: options in, one call, a result or a failure out."""
+"""What slurm_job and ray_job have in common: options in, one call, a result or a failure out."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ INFO_OPTIONS: dict[str, Any] = {
 
 
 def make_request(params: dict[str, Any], kind: str, name: str, service: bool = False) -> Request:
-    """A module's options as a request. `name` is the checked base of the job's name. Raises Invalid
-    for what could not be used in a name, on a command line or in a path."""
+    """A module's options as a request. `name` is the validated base of the job's name.
+
+    Raises Invalid for values that cannot be used in a name, on a command line or in a path."""
     rule, result = params["checkpoints"], params["manifest"]
     return Request(
         run_dir=expand(params["run_dir"]),
@@ -89,8 +90,8 @@ def make_request(params: dict[str, Any], kind: str, name: str, service: bool = F
 def run_stage(
     module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock | None = None
 ) -> None:
-    """Do what a module's options say, and end the module. `make` turns them into a request and a
-    backend; an error that it raises becomes the module's failure."""
+    """Do what a module's options request, and exit the module. `make` turns them into a request and
+    a backend; an error that it raises becomes the module's failure."""
     clock = clock or Clock()
     with_edge(module, lambda: _run(module, make, clock))
 
@@ -138,7 +139,7 @@ def _only(stage: Stage, params: dict[str, Any]) -> Only:
 
 
 def run_info(module: Any, backend_of: Callable[[Path, Clock], BackendOf]) -> None:
-    """Answer an `*_info` module's question, and end the module."""
+    """Answer the query of an `*_info` module, and exit the module."""
     with_edge(module, lambda: _info(module.params, backend_of))
 
 

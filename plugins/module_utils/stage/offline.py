@@ -1,4 +1,4 @@
-"""A backend that asks nobody: what the ledger and the job's own files say.
+"""A backend without a scheduler: it only reads the ledger and the job's own files.
 
 For `*_info` about jobs of the other scheduler, and for a Ray job while no head is known.
 """
@@ -13,7 +13,7 @@ from ..record.job_report import read_end, read_start
 
 
 class RecordedBackend:
-    """Reads, and cannot submit or stop; see `job.Backend`."""
+    """Reads only: it cannot submit or stop; see `contract.Backend`."""
 
     noun = "job"
     quiet_window = 0.0
@@ -34,23 +34,23 @@ class RecordedBackend:
         raise Unknown(f"{attempt.name} cannot be submitted from {folder}: no scheduler is known.")
 
     def find(self, folder: Path, attempt: Attempt) -> Found:
-        """The job that wrote down its start."""
+        """The job that recorded its start."""
         started = read_start(folder, attempt)
-        return Found(True, started) if started else Found(False, None, "nobody was asked")
+        return Found(True, started) if started else Found(False, None, "no scheduler was asked")
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
-        """How it ended by its own word; else as last recorded, which proves nothing."""
+        """How it ended according to itself; otherwise as last recorded, which proves nothing."""
         ended = read_end(folder, attempt)
         if ended:
             return ended
         return Observation(Phase.UNKNOWN, attempt.state, detail="as last recorded")
 
     def enclosing_end(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
-        """Nobody is asked."""
+        """No scheduler is asked."""
         return None
 
     def lost_nodes(self, attempt: Attempt) -> list[str]:  # noqa: ARG002
-        """Nobody is asked."""
+        """No scheduler is asked."""
         return []
 
     def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""What a call has done or found, for describe.py to put into words."""
+"""What a call has done or found; describe.py turns it into a result."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Outcome:
     record: Record | None = None
     folder: Path | None = None
     attempt: Attempt | None = None
-    output: dict[str, Any] | None = None  # the stage's result, if it is done and whole
+    output: dict[str, Any] | None = None  # the stage's result, if it is done and complete
     problem: str = ""  # not empty: the call has failed, for this reason
-    cause: Cause | None = None  # why the attempt ended without its work being done
+    cause: Cause | None = None  # why the attempt ended without finishing its work
     telling: Telling | None = None  # the log's lines about that
-    retryable: bool = False  # another attempt is to be made by itself
+    retryable: bool = False  # another attempt is to be started automatically
     notes: list[str] = field(default_factory=list)
     diff: list[dict[str, Any]] = field(default_factory=list)

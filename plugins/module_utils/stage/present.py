@@ -1,7 +1,7 @@
-"""Carrying out what decide.py decides, under the stage's lock.
+"""Carries out what decide.py decides, under the stage's lock.
 
-The order of the steps is what makes a crash harmless: the checkpoint folder first (nothing is
-alive then), the intent on the disk, the submission, the job's id on the disk.
+The order of the steps makes a crash harmless: the checkpoint folder first (nothing is alive then),
+the intent on disk, the submission, the job's id on disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .rebuild import keep_request, mend
 from .snapshot import Facts, Look, gather
 from .stop import BY_US, StopRule, stop_job
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two looks while we wait for an answer
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to get an answer
 
 
 def plan(stage: Stage) -> Outcome:
@@ -42,7 +42,7 @@ def plan(stage: Stage) -> Outcome:
 
 
 def present(stage: Stage) -> Outcome:
-    """Make sure that the stage is done, or being done, once.
+    """Make sure that the stage is done, or being worked on, exactly once.
 
     Raises Refused, Rejected, Unknown, Damaged, Busy.
     """
@@ -55,13 +55,13 @@ def present(stage: Stage) -> Outcome:
                 outcome = _carry_out(stage, facts, decision)
                 return replace(outcome, notes=[*notes, *outcome.notes])
             except Uncertain:
-                continue  # the intent is on the disk: look for its job
+                continue  # the intent is on disk: look for its job
 
 
 def save(stage: Stage, facts: Facts) -> bool:
-    """Write what was seen of open attempts; an intent that came to nothing is closed.
+    """Save the state of open attempts; an intent that led to no job is closed.
 
-    False: the job of such an intent has just begun, so that the facts are out of date.
+    False: the job of such an intent has just started, so the facts are out of date.
     """
     for look in [facts.mine, *facts.others]:
         if look and abandoned(look, facts):
@@ -116,7 +116,7 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     diff = difference(request, stage.backend, stage.ledger, attempt)
     notes = _make_ready(stage, record, _useless_step(facts))
     if attempt.exclude:
-        notes.append(f"It leaves out {attempt.exclude}, which failed.")
+        notes.append(f"It excludes {attempt.exclude}, which failed.")
     attempt.first_step = newest_step(request.rule, record)
     _submit(stage, record, attempt)
     facts = replace(facts, record=record)
@@ -129,10 +129,10 @@ def _record(stage: Stage, facts: Facts) -> Record:
 
 
 def _end(stage: Stage, look: Look) -> None:
-    """End the job of another spec, which this one replaces."""
+    """End the job with another spec that this one replaces."""
     folder = stage.ledger.folder(look.record.fingerprint)
     seen = stop_job(stage.backend, folder, look.attempt, StopRule(), stage.clock)
-    settle(look.record, replace(seen, reason=f"{BY_US} for another spec"), stage.request.rule)
+    settle(look.record, replace(seen, reason=f"{BY_US} to run other options"), stage.request.rule)
     stage.ledger.save(look.record)
 
 
@@ -150,7 +150,7 @@ def _new_attempt(stage: Stage, facts: Facts) -> Attempt:
 
 
 def _do_without(stage: Stage, last: Attempt) -> list[str]:
-    """The nodes that failed under the last attempt, or before, if others are free."""
+    """The nodes that failed in the last attempt, or before, if others are free."""
     lost = last.lost_nodes or ",".join(
         stage.backend.lost_nodes(last) if last.phase in (Phase.FAILED, Phase.GONE) else []
     )
@@ -159,7 +159,7 @@ def _do_without(stage: Stage, last: Attempt) -> list[str]:
 
 
 def _make_ready(stage: Stage, record: Record, skip: int) -> list[str]:
-    """The folders that the job will write to; returns what there is to say about them."""
+    """Prepare the folders that the job will write to; returns notes about them."""
     request = stage.request
     notes = []
     if request.checkpoints:
@@ -173,14 +173,14 @@ def _make_ready(stage: Stage, record: Record, skip: int) -> list[str]:
 
 
 def _useless_step(facts: Facts) -> int:
-    """The step from which a resume made no step and ended well all the same; 0 if there is none."""
+    """The step from which a resume made no step and still exited successfully; 0 if none."""
     last = facts.record.last if facts.record else None
     return last.last_step or 0 if last and stuck(last, facts.output) else 0
 
 
 def _submit(stage: Stage, record: Record, attempt: Attempt) -> None:
-    """Intent first. A refused one is taken back, as surely no job has come of it; after any other
-    end the intent stays, and the job is looked for."""
+    """Intent first. If the submission is refused, the intent is withdrawn, as there is certainly no
+    job; after any other error the intent is kept, and its job is searched for."""
     folder = stage.ledger.folder(record.fingerprint)
     make_directory(folder)
     for name, text in stage.backend.files(folder, attempt).items():

@@ -1,8 +1,8 @@
-"""A record that was damaged or lost, made again from what cannot lie: the script that was
-submitted last, what the jobs wrote about themselves, and the request with the spec.
+"""Rebuilds a damaged or lost record from reliable evidence: the script that was submitted last,
+what the jobs wrote about themselves, and the request with the spec.
 
-What is not certain is not written down: the newest attempt becomes an intent again, so that its
-job is looked for in Slurm by name and token before anything else is done, as after a crash.
+Nothing uncertain is recorded: the newest attempt becomes an intent again, so that its job is
+searched for in Slurm by name and token before anything else is done, as after a crash.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _STAMP = "%Y%m%d-%H%M%S"
 
 
 def keep_request(folder: Path, request: Request) -> None:
-    """Write down beside the record what was asked for. The folder's name is the fingerprint of the
-    spec, so that a spec which was changed shows."""
+    """Store the request beside the record. The folder's name is the fingerprint of the spec, so
+    that a modified spec is detected."""
     kept = {"name": request.name, "labels": dict(request.labels), "spec": request.spec}
     write_atomic(folder / _REQUEST, json.dumps(kept, indent=1) + "\n")
 
@@ -44,8 +44,8 @@ class Trace(NamedTuple):
 
 
 def mend(request: Request, backend: Backend, ledger: Ledger, clock: Clock) -> list[str]:
-    """Make every damaged record of the stage again; who holds the lock does this. Returns what
-    there is to say. Raises Damaged for one that cannot be made again for sure."""
+    """Rebuild every damaged record of the stage; the caller holds the lock. Returns notes for the
+    user. Raises Damaged for a record that cannot be rebuilt with certainty."""
     damaged = [(key, damage) for key in ledger.folders() if (damage := ledger.damage(key))]
     stamp = time.strftime(_STAMP, time.localtime(clock.now()))
     notes = []
@@ -54,8 +54,8 @@ def mend(request: Request, backend: Backend, ledger: Ledger, clock: Clock) -> li
         kept = ledger.keep(key, stamp)
         ledger.save(record)
         notes.append(
-            "The stage's record was damaged or lost, and was made again from what its jobs and "
-            f"their scripts say. The old one: {kept or 'gone'}."
+            "The stage's record was damaged or lost, and was rebuilt from its jobs and their "
+            f"scripts. The old one: {kept or 'gone'}."
         )
     return notes
 
@@ -64,11 +64,11 @@ def _rebuilt(request: Request, backend: Backend, folder: Path, damage: Damaged) 
     kept = _kept(folder)
     spec = kept["spec"] if kept else _spec(request, folder.name)
     if spec is None:
-        raise _hopeless(folder, "it is of another spec than the one you run, and nothing else "
-                        "tells that spec", damage)  # fmt: skip
+        raise _hopeless(folder, "it belongs to other options than the current ones, and those are "
+                        "not known", damage)  # fmt: skip
     traces = _traces(folder)
     if not traces:
-        raise _hopeless(folder, "neither a script nor a job's own record lies beside it", damage)
+        raise _hopeless(folder, "neither a script nor a job's own record is beside it", damage)
     key = fingerprint(spec)
     base = kept["name"] if kept else request.name
     record = Record(request.stage, request.kind, key, spec, kept["labels"] if kept else {})
@@ -82,8 +82,8 @@ def _rebuilt(request: Request, backend: Backend, folder: Path, damage: Damaged) 
 
 
 def _over(folder: Path, attempt: Attempt, step: int) -> Attempt:
-    """An attempt before the newest one: it is over, as only the newest can be alive. What was
-    reached counts as reached by it, so that what was forgotten is not held against the next."""
+    """An attempt before the newest one: it is over, as only the newest can be alive. It is credited
+    with the newest step, so that lost history does not count against the next attempt."""
     ended = read_end(folder, attempt)
     if ended:
         attempt = attempt.seen(ended)
@@ -94,7 +94,7 @@ def _over(folder: Path, attempt: Attempt, step: int) -> Attempt:
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
-    """What was asked for, as it was written down; None if that is not whole."""
+    """The stored request; None if it is not intact."""
     kept = parse_json(read_text(folder / _REQUEST) or "")
     if not isinstance(kept, dict):
         return None
@@ -126,8 +126,8 @@ def _traces(folder: Path) -> list[Trace]:
 def _hopeless(folder: Path, why: str, damage: Damaged) -> Damaged:
     reason = damage.details.get("reason", "")
     return Damaged(
-        f"The record in {folder} is damaged ({reason}) and cannot be made again for sure ({why}), "
-        "so nothing is done for this stage. See with squeue that no job of it is alive, move that "
-        "folder aside, and run this again.",
+        f"The record in {folder} is damaged ({reason}) and cannot be rebuilt with certainty "
+        f"({why}), so nothing is done for this stage. Check with squeue that no job of it is "
+        "alive, move that folder away, and run this again.",
         reason=reason,
     )

@@ -12,7 +12,7 @@ from ..record.ledger import Ledger
 
 @dataclass(frozen=True)
 class Only:
-    """The conditions a job has to meet, all of them.
+    """The conditions that a job has to meet, all of them.
 
     `users` is the ledger of a stage that runs inside the job (PPO in a Ray cluster's): a job in
     which an attempt of it is not over stays. With `if_used` one that nobody has used yet stays
@@ -45,5 +45,5 @@ def _inside(users: Ledger, job_id: str) -> list[bool]:
 
 
 def _over(users: Ledger, record: Record, attempt: Attempt) -> bool:
-    """By the record, or by the job's own word where no controller was alive to note it."""
+    """According to the record, or to the job itself if no controller was alive to record it."""
     return attempt.settled or read_end(users.folder(record.fingerprint), attempt) is not None

@@ -1,4 +1,4 @@
-"""What is there now: records, live jobs, results. Gathered afresh for every decision."""
+"""The current state: records, live jobs, results. Collected afresh for every decision."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..result.verify import Output, settle, verify
 
 @dataclass(frozen=True)
 class Look:
-    """An attempt whose end is not in the ledger, as it is now."""
+    """The current state of an attempt whose end is not in the ledger."""
 
     record: Record
     attempt: Attempt
     observation: Observation
-    adopted: bool = False  # only now found by its name and token
-    absent: bool = False  # an intent, and surely no job of it is there (yet)
+    adopted: bool = False  # only now found, by its name and token
+    absent: bool = False  # an intent, and certainly without a job (yet)
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Facts:
     record: Record | None = None
     mine: Look | None = None
     others: list[Look] = field(default_factory=list)  # of other specs of the stage
-    output: Output | None = None  # only if the last attempt ended well
+    output: Output | None = None  # only if the last attempt succeeded
     touched: list[Record] = field(default_factory=list)  # had an open attempt in the ledger
 
 
 def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Facts:
-    """Look at everything. What is seen of open attempts is noted in the returned records; who
-    holds the lock saves those that are `touched`."""
+    """Look at everything. The returned records contain the current state of open attempts; the
+    holder of the lock saves those that are `touched`."""
     key = fingerprint(request.spec)
     records = ledger.records()
     touched = [record for record in records if record.open_attempt]
@@ -57,7 +57,7 @@ def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Fa
 
 
 def _look(request: Request, backend: Backend, ledger: Ledger, record: Record) -> list[Look]:
-    """Nothing or one: the open attempt of a record, unless it turns out to have ended."""
+    """None or one: the open attempt of a record, unless it turns out to have ended."""
     attempt = record.open_attempt
     if attempt is None:
         return []
@@ -69,7 +69,7 @@ def _look(request: Request, backend: Backend, ledger: Ledger, record: Record) ->
 
 
 def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) -> Look:
-    """Ask the scheduler about one attempt; an intent's job is looked for by name and token."""
+    """Ask the scheduler about one attempt; the job of an intent is searched by name and token."""
     folder = ledger.folder(record.fingerprint)
     adopted = not attempt.job_id or claimed_by_another(folder, attempt)
     if adopted:

@@ -1,4 +1,4 @@
-"""The read-only twins: how each stage of a run is, and what is new in its logs."""
+"""The read-only modules: the state of each stage of a run, and what is new in its logs."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ BackendOf = Callable[[Record], Backend]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about the stages of a run."""
+    """A query about the stages of a run."""
 
     run_dir: Path
     stage: str = ""  # empty: all
-    fingerprint: str = ""  # empty: the spec that was worked on last
-    since: str = ""  # the digest of the last answer; empty: answer at once
-    wait: float = 0.0  # seconds for something else to come than what was seen
-    min_interval: float = 0.0  # seconds in which a new step alone is not worth an answer
+    fingerprint: str = ""  # empty: the spec of the newest attempt
+    since: str = ""  # the digest of the last answer; empty: answer immediately
+    wait: float = 0.0  # seconds to wait for a change since `seen`
+    min_interval: float = 0.0  # seconds during which a new step alone does not lead to an answer
     log_lines: int = 0
     log_offset: dict[str, int] = field(default_factory=dict)
 
 
 class RunStatus(NamedTuple):
-    """What is known of a run."""
+    """All that is known about a run."""
 
-    stages: list[dict[str, Any]]  # one entry for each stage that has been worked on
-    damaged: list[dict[str, str]]  # records that cannot be trusted: `stage`, and `msg` in words
+    stages: list[dict[str, Any]]  # one entry for each stage with an attempt
+    damaged: list[dict[str, str]]  # records that cannot be trusted: `stage` and `msg`
 
 
 def answer(question: Question, backend_of: BackendOf, clock: Clock) -> RunStatus:
-    """Tell of each stage. A damaged record keeps nobody from hearing of the others."""
+    """Report on each stage. A damaged record does not hide the others."""
     wanted = [question.stage] if question.stage else stages(question.run_dir)
     status = RunStatus([], [])
     for stage in wanted:
@@ -62,7 +62,7 @@ def _newest(records: list[Record], key: str) -> Record | None:
 
 @dataclass
 class _Source:
-    """One stage's newest attempt, and whom to ask about it."""
+    """One stage's newest attempt, and where to query it."""
 
     ledger: Ledger
     record: Record
@@ -85,7 +85,7 @@ class _Source:
         patience = Deadline(self.clock, question.min_interval)
         folder = self.ledger.folder(self.record.fingerprint)
         watch = Watch(self.backend, folder, self.attempt, self.clock)
-        read = -1  # bytes of log at the last look into them
+        read = -1  # bytes of the logs when they were last read
         while not deadline.over():
             seen = watch.look()
             size = sum(map(size_of, self.attempt.log_paths)) if patience.over() else read
@@ -117,7 +117,7 @@ class _Source:
         return {**entry, "digest": f"{state}-{entry['progress']['step']}"}
 
     def _seconds(self, attempt: Attempt) -> float:
-        """How long it has been running, or waiting, or ran."""
+        """How long it has been running or waiting, or how long it ran."""
         begin = attempt.intent_time if attempt.phase is Phase.QUEUED else attempt.start
         return (attempt.end or self.clock.now()) - (begin or attempt.intent_time)
 

@@ -1,4 +1,4 @@
-"""Ending a job, and seeing that it really ended."""
+"""Ends a job, and verifies that it has ended."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ..base.clock import Clock, Deadline
 from ..base.errors import Unknown
 from ..record.contract import Attempt, Backend, Observation, Phase
 
-CANCEL_LIMIT = 120.0  # seconds for the scheduler to clear a cancelled job away
+CANCEL_LIMIT = 120.0  # seconds for the scheduler to remove a cancelled job
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 BY_US = "stopped by mnrun"
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """How a job is asked to end."""
+    """How to ask a job to end."""
 
     signal: str = ""  # sent first, to the job's own script; empty: none
-    patience: float = 0.0  # seconds for the job to end by itself after the signal
+    patience: float = 0.0  # seconds for the job to exit after the signal
 
 
 def stop_job(
@@ -27,7 +27,7 @@ def stop_job(
 ) -> Observation:
     """Ask, wait, insist, wait; returns how the job ended.
 
-    Raises Unknown if it is still there at the end, or if nobody can say.
+    Raises Unknown if it still exists afterwards, or if that is not known.
     """
     observation = backend.observe(folder, attempt)
     if rule.signal and observation.phase is Phase.RUNNING:
@@ -56,12 +56,12 @@ def _until_ended(
 def _still_there(attempt: Attempt, observation: Observation) -> str:
     if not observation.known:
         return (
-            f"Job {attempt.job_id} was cancelled, but whether it ended cannot be said: "
-            f"{observation.detail}. Run this again when the scheduler answers."
+            f"Job {attempt.job_id} was cancelled, but it is unknown whether it ended: "
+            f"{observation.detail}. Run this again when the scheduler responds."
         )
     where = f" on {observation.nodes}" if observation.nodes else ""
     return (
         f"Job {attempt.job_id} was cancelled {CANCEL_LIMIT:.0f} s ago and is still "
         f"{observation.state}{where}. A process there does not end (a hanging file system or "
-        "driver); the cluster's administrators can free the node."
+        "driver); your administrators can free the node."
     )

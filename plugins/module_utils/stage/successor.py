@@ -1,4 +1,4 @@
-"""Whether an attempt that ended gets a successor by itself, while its user waits. Pure."""
+"""Whether an attempt that ended is retried automatically while mnrun is attached. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .decide import fruitless
 
 
 class Verdict(NamedTuple):
-    """Whether it goes on by itself; if it could have, but does not, why."""
+    """Whether it is retried automatically; if it could have been, but is not, why."""
 
     retryable: bool
     why_not: str = ""
 
 
 def verdict(request: Request, record: Record, attempt: Attempt, cause: Cause) -> Verdict:
-    """A successor comes by itself for what was not the training's fault: time limit, preemption, a
-    node or a Ray cluster that was lost. It is bounded by progress and by the number of attempts."""
+    """Failures that are not the training's own are retried automatically: time limit, preemption, a
+    lost node or Ray cluster. Bounded by progress and by the number of attempts."""
     if not cause.passing or request.service:
         return Verdict(False)
     if record.last and record.last.number > attempt.number:
-        return Verdict(True)  # somebody else went on already: join in
+        return Verdict(True)  # somebody else has retried already: join in
     fruitful = (attempt.last_step or 0) > attempt.first_step
     if cause is Cause.SHORT:
         # Once, from an earlier checkpoint: if that ends short too, our expectation may be wrong.
@@ -31,13 +31,14 @@ def verdict(request: Request, record: Record, attempt: Attempt, cause: Cause) ->
     if cause is Cause.TIME_LIMIT and not fruitful:
         return Verdict(
             False,
-            "No new checkpoint came of it, and another attempt would end the same way, so none is "
-            "made by itself.",
+            "It produced no new checkpoint, and another attempt would end the same way, so it is "
+            "not retried automatically.",
         )
     tried = fruitless(record)
     if tried >= request.max_attempts:
         return Verdict(
             False,
-            f"{tried} attempts in a row brought no new checkpoint, so no other is made by itself.",
+            f"{tried} attempts in a row brought no new checkpoint, so it is not retried "
+            "automatically.",
         )
     return Verdict(True)

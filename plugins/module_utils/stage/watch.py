@@ -1,4 +1,4 @@
-"""Looking at a live job: its own files often, as that is cheap, its scheduler seldom."""
+"""Watches a live job: its own files often, because that is cheap, its scheduler rarely."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from ..base.files import changed_at
 from ..record.contract import Attempt, Backend, Observation, Phase
 from ..record.job_report import end_path, start_path
 
-TICK = 0.5  # seconds between two looks at the job's files
-_SHORTEST, _LONGEST = 1.0, 30.0  # seconds between two questions to the scheduler
-_SLOWER = 10.0  # a job that is N seconds old is asked about each N / 10 seconds
+TICK = 0.5  # seconds between two checks of the job's files
+_SHORTEST, _LONGEST = 1.0, 30.0  # seconds between two queries of the scheduler
+_SLOWER = 10.0  # a job that is N seconds old is queried every N / 10 seconds
 SILENCE_LIMIT = 600.0  # seconds without a trustworthy answer before we give up
 
 
 class Watch:
-    """One attempt under observation. `look` is cheap: call it each TICK."""
+    """One attempt under observation. `look` is cheap: call it every TICK."""
 
     def __init__(self, backend: Backend, folder: Path, attempt: Attempt, clock: Clock) -> None:
         self._backend = backend
         self._folder = folder
         self._attempt = attempt
         self._clock = clock
-        # What the job itself writes, and the record: somebody else may end the job.
+        # The job's own files, and the record: somebody else may end the job.
         record = folder / "record.json"
         self._files = (start_path(folder, attempt.number), end_path(folder, attempt.number), record)
         self._seen = self._there()
         self._asked = clock.monotonic()
         self.observation = backend.observe(folder, attempt)
-        # When the scheduler or the job last told us something new. A job is followed by many
-        # watches in a row: what it has been doing for an hour is news to none of them.
+        # When the scheduler or the job last reported a change. A job is followed by many watches in
+        # a row: what it has been doing for an hour is new to none of them.
         self._news = self._asked - self._age()
 
     def look(self) -> Observation:
-        """The newest observation; asks the scheduler if it is time to, or if the job itself has
-        just written that it started or ended, or somebody wrote into the record."""
+        """The latest observation. Queries the scheduler if it is time to, or if the job has just
+        recorded its start or end, or somebody changed the record."""
         there, now = self._there(), self._clock.monotonic()
         if there != self._seen:
             self._seen, self._news = there, now
@@ -46,7 +46,7 @@ class Watch:
         return self.observation
 
     def _age(self) -> float:
-        """For how long the job has been running or waiting."""
+        """How long the job has been running or waiting."""
         seen = self.observation
         begin = seen.start if seen.phase is Phase.RUNNING else None  # else Slurm's estimate
         return max(0.0, self._clock.now() - (begin or self._attempt.intent_time))
@@ -69,9 +69,9 @@ class Watch:
 def wait_until_ended(
     backend: Backend, folder: Path, attempt: Attempt, clock: Clock, deadline: Deadline
 ) -> Observation | None:
-    """How the job ended; None if the time was over first.
+    """How the job ended; None if the deadline passed first.
 
-    Raises Unknown if nobody could say anything about it for SILENCE_LIMIT seconds.
+    Raises Unknown if nothing was known about it for SILENCE_LIMIT seconds.
     """
     watch = Watch(backend, folder, attempt, clock)
     silence = Deadline(clock, SILENCE_LIMIT)
@@ -83,8 +83,8 @@ def wait_until_ended(
             silence = Deadline(clock, SILENCE_LIMIT)
         elif silence.over():
             raise Unknown(
-                f"For {SILENCE_LIMIT:.0f} s nobody could say how job {attempt.job_id} is: "
-                f"{observation.detail}. It was left alone; run this again to come back to it."
+                f"The state of job {attempt.job_id} has been unknown for {SILENCE_LIMIT:.0f} s: "
+                f"{observation.detail}. It was left alone; run this again to re-attach."
             )
         if deadline.over():
             return None

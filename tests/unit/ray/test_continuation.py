@@ -98,12 +98,12 @@ def test_a_training_that_was_lost_with_its_cluster_ended_as_that_did(
     assert "of step 4" in outcome.problem or "from step 4" in outcome.problem
     planned = plan(ppo.stage(ppo.records))
     assert planned.action is Action.RESUBMIT
-    assert "The next one goes on from step 4" in planned.why
+    assert "The next attempt resumes from step 4" in planned.why
 
 
 def test_while_its_cluster_lives_so_does_it(ppo: Ppo) -> None:
     ppo.train()
-    assert "It was left alone; run the same again" in ppo.end().problem
+    assert "It was left alone; run the same command again" in ppo.end().problem
 
 
 def test_a_head_that_died_under_its_job_is_seen_on_its_own_node_too(ppo: Ppo) -> None:

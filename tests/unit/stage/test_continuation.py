@@ -32,7 +32,7 @@ def end(run: Run, state: str, code: str = "0:0", step: int = 0) -> Outcome:
 def test_what_was_not_its_fault_goes_on_by_itself(run: Run, state: str) -> None:
     outcome = end(run, state, step=3)
     assert outcome.retryable
-    assert "The next attempt goes on from step 3." in outcome.problem
+    assert "The next attempt resumes from step 3." in outcome.problem
 
 
 @pytest.mark.parametrize(
@@ -41,21 +41,21 @@ def test_what_was_not_its_fault_goes_on_by_itself(run: Run, state: str) -> None:
 def test_what_would_fail_again_or_a_person_ended_does_not(run: Run, state: str, code: str) -> None:
     outcome = end(run, state, code, step=3)
     assert not outcome.retryable
-    assert "a re-run goes on there" in outcome.problem
+    assert "a re-run resumes there" in outcome.problem
 
 
 def test_a_time_limit_without_a_new_step_stops_and_says_so(run: Run) -> None:
     assert end(run, "TIMEOUT", step=3).retryable
     outcome = end(run, "TIMEOUT")
     assert not outcome.retryable
-    assert "No new checkpoint came of it, and another attempt would end the same" in outcome.problem
+    assert "It produced no new checkpoint, and another attempt would end" in outcome.problem
     assert "What to do: Allow more time" in outcome.problem
 
 
 def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:
     assert [end(run, "NODE_FAIL").retryable for _ in range(3)] == [True, True, False]
     said = conclude(run.stage(checkpoints=run.rule), 3, 10).problem
-    assert "3 attempts in a row brought no new checkpoint, so no other is made" in said
+    assert "3 attempts in a row brought no new checkpoint, so it is not retried" in said
 
 
 def test_who_sees_the_end_second_joins_the_successor_of_the_first(run: Run) -> None:
@@ -80,7 +80,7 @@ def test_a_job_whose_rank_lost_a_dead_node_names_it_and_leaves_it_out(run: Run) 
 
     run.slurm.node_states.update({"osk-gpu95": "idle", "osk-gpu96": "idle"})  # it is back
     again = run.present(checkpoints=run.rule)
-    assert "It leaves out osk-gpu95, which failed." in again.notes
+    assert "It excludes osk-gpu95, which failed." in again.notes
     assert "--exclude=osk-gpu95" in [call for call in run.slurm.calls if call[0] == "sbatch"][-1]
 
 
@@ -112,7 +112,7 @@ def test_what_mnrun_cancel_ended_says_so_and_starts_again_only_by_hand(run: Run)
     assert "Cause: cancelled by you with `mnrun cancel`." in outcome.problem
     again = run.present(checkpoints=run.rule)
     assert again.action is Action.RESUBMIT
-    assert "as this was run by hand, it starts again" in again.why
+    assert "ended as CANCELLED" in again.why
 
 
 # a resume that does nothing and reports success
@@ -133,10 +133,10 @@ def trapped(run: Run) -> Outcome:
 def test_a_resume_that_did_nothing_is_not_done_and_goes_on_from_an_earlier_step(run: Run) -> None:
     outcome = trapped(run)
     assert (outcome.cause, outcome.retryable) == (Cause.SHORT, True)
-    assert "newest whole checkpoint is of step 8, not of step 16" in outcome.problem
+    assert "newest complete checkpoint is step 8, not step 16" in outcome.problem
     again = run.present(checkpoints=run.rule)
     assert again.action is Action.RESUBMIT
-    assert "goes on from a checkpoint before step 8" in again.why
+    assert "resumes from a checkpoint before step 8" in again.why
     assert run.attempt().first_step == 4
     assert (run.rule.path / TRACKER).read_text() == "4"
     assert (run.rule.path / "passed_over.global_step_8").is_dir()

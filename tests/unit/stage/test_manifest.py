@@ -77,7 +77,7 @@ def test_the_result_of_another_spec_is_none_of_this_one(run: Run) -> None:
     run.slurm.end(run.job, "COMPLETED")
     outcome = run.present(manifest=rule(run))
     assert outcome.action is Action.RESUBMIT
-    assert "holds no result of this spec" in outcome.why
+    assert "contains no result of these options" in outcome.why
 
 
 def test_a_result_that_was_set_aside_still_counts(run: Run) -> None:

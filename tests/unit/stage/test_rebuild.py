@@ -55,7 +55,7 @@ def test_a_waiting_job_is_found_again(run: Run, kind: str) -> None:
     old = damage(run, kind).read_text()
     outcome = run.present()
     assert outcome.action is Action.ADOPT
-    assert "was damaged or lost, and was made again" in outcome.notes[0]
+    assert "was damaged or lost, and was rebuilt" in outcome.notes[0]
     assert (run.attempt().job_id, run.attempt().state) == ("12", "PENDING")
     (kept,) = folder_of(run).glob("record.damaged-*.json")
     assert kept.read_text() == old
@@ -142,7 +142,7 @@ def test_what_cannot_be_made_again_for_sure_is_refused(run: Run) -> None:
     path = damage(run)
     request = folder_of(run) / "request.json"
     request.write_text(request.read_text().replace("0.1", "0.3"))
-    with pytest.raises(Damaged, match="of another spec than the one you run"):
+    with pytest.raises(Damaged, match="to other options than the current ones"):
         run.present(spec=OTHER)
     (folder_of(run) / "script.sh").unlink()
     with pytest.raises(Damaged, match="neither a script nor a job's own record"):
@@ -154,7 +154,7 @@ def test_what_cannot_be_made_again_for_sure_is_refused(run: Run) -> None:
 def test_a_plan_changes_nothing(run: Run) -> None:
     run.present()
     before = damage(run).read_text()
-    with pytest.raises(Damaged, match="Running the stage itself makes it again"):
+    with pytest.raises(Damaged, match="Running the stage itself rebuilds it"):
         plan(run.stage())
     assert (folder_of(run) / "record.json").read_text() == before
 
@@ -170,7 +170,7 @@ def test_a_job_with_a_damaged_record_can_be_cancelled(run: Run, kind: str, runs:
     bare = run.stage(spec={}, name="sft")  # who cancels knows the stage and nothing else
     outcome = absent(bare, Only(), StopRule(), check=False, cancelled_by="mnrun cancel by me")
     assert (outcome.action, run.job.state.split()[0]) == (Action.STOP, "CANCELLED")
-    assert "was made again" in outcome.notes[0]
+    assert "was rebuilt" in outcome.notes[0]
     assert run.attempt().cancelled_by == "mnrun cancel by me"
     assert run.record().labels == {"owner": "me"}
 

@@ -79,8 +79,8 @@ def test_done_without_a_result_runs_again_and_says_so(run: Run) -> None:
     run.slurm.end(run.job, "COMPLETED")
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
-    assert "ended as COMPLETED, but its result is not whole" in outcome.why
-    assert "holds no checkpoint" in outcome.why
+    assert "ended as COMPLETED, but its result is not complete" in outcome.why
+    assert "contains no checkpoint" in outcome.why
 
 
 def test_done_with_a_damaged_result_runs_again_and_names_the_file(run: Run) -> None:
@@ -90,7 +90,7 @@ def test_done_with_a_damaged_result_runs_again_and_names_the_file(run: Run) -> N
     shard.write_bytes(shard.read_bytes()[:20])
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
-    assert f"{shard} is cut off" in outcome.why
+    assert f"{shard} is truncated" in outcome.why
 
 
 def test_done_with_an_older_checkpoint_only_runs_again(run: Run) -> None:
@@ -103,7 +103,7 @@ def test_done_with_an_older_checkpoint_only_runs_again(run: Run) -> None:
     (run.rule.path / "latest_checkpointed_iteration.txt").unlink()
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
-    assert "newest whole checkpoint is of step 2, not of step 4" in outcome.why
+    assert "newest complete checkpoint is step 2, not step 4" in outcome.why
 
 
 def test_a_resume_that_did_nothing_and_reported_success_is_not_done(run: Run) -> None:
@@ -111,7 +111,7 @@ def test_a_resume_that_did_nothing_and_reported_success_is_not_done(run: Run) ->
     run.log("Total training steps: 8\n")
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
-    assert "newest whole checkpoint is of step 4, not of step 8" in outcome.why
+    assert "newest complete checkpoint is step 4, not step 8" in outcome.why
 
 
 # failed, timed out, node failed, preempted -> a successor, bounded
@@ -127,7 +127,7 @@ def test_a_job_that_failed_gets_a_successor(run: Run, state: str) -> None:
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
     assert f"Job 12 ended as {state} with exit code 1" in outcome.why
-    assert "goes on from step 3" in outcome.why
+    assert "resumes from step 3" in outcome.why
     first, second = run.record().attempts
     assert (first.first_step, first.last_step, second.first_step) == (0, 3, 3)
     assert run.job.name.endswith("-2")
@@ -157,7 +157,7 @@ def test_what_a_person_cancelled_starts_again_by_hand_and_does_not_count(run: Ru
         run.slurm.end(run.job, "CANCELLED by 2000")
     outcome = run.present(max_attempts=1)
     assert outcome.action is Action.RESUBMIT
-    assert "as this was run by hand, it starts again" in outcome.why
+    assert "ended as CANCELLED" in outcome.why
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED by 2000"])
@@ -177,13 +177,13 @@ def test_checkpoints_of_another_spec_are_set_aside_and_come_back(run: Run) -> No
     assert (aside / "global_step_4").is_dir()
     assert [path.name for path in run.rule.path.iterdir()] == [MARKER]
     assert outcome.notes
-    assert "were set aside to" in outcome.notes[0]
+    assert "were moved to" in outcome.notes[0]
     run.slurm.end(run.job, "FAILED", "1:0")
     (next(aside.glob("global_step_4/model*"))).unlink()
     outcome = run.present(checkpoints=run.rule)
     assert (run.rule.path / "passed_over.global_step_4").is_dir()  # it lacks a shard
     assert not aside.exists()
-    assert "were brought back" in outcome.notes[0]
+    assert "were moved back" in outcome.notes[0]
 
 
 def test_checkpoints_of_nobody_are_set_aside(run: Run) -> None:

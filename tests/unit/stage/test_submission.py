@@ -260,7 +260,7 @@ def test_replace_stops_the_other_one_and_sees_it_end(run: Run) -> None:
     assert (old.state, new.state) == ("CANCELLED by 2000", "PENDING")
     last = run.record(OTHER).last
     assert last is not None
-    assert (last.phase, last.reason) == (Phase.CANCELLED, "stopped by mnrun for another spec")
+    assert (last.phase, last.reason) == (Phase.CANCELLED, "stopped by mnrun to run other options")
 
 
 def test_replace_submits_nothing_if_the_other_one_does_not_end(run: Run) -> None:

@@ -55,8 +55,8 @@ def test_a_job_that_fails_is_told_with_its_cause(run: Run) -> None:
     run.slurm.end(run.job, "FAILED", "1:0")
     outcome = conclude(run.stage(checkpoints=run.rule), 1, 1000)
     assert outcome.problem == (
-        "Job 12 ended as FAILED with exit code 1. The newest whole checkpoint is of step 2; a "
-        f"re-run goes on there.\nValueError: no such thing\nLog: {run.attempt().stderr}"
+        "Job 12 ended as FAILED with exit code 1. The newest complete checkpoint is step 2; a "
+        f"re-run resumes there.\nValueError: no such thing\nLog: {run.attempt().stderr}"
     )
     assert outcome.telling is not None
     assert outcome.telling.lines == ["ValueError: no such thing"]
@@ -66,8 +66,8 @@ def test_success_without_a_result_is_a_failure(run: Run) -> None:
     run.present(checkpoints=run.rule)
     run.slurm.end(run.job, "COMPLETED")
     outcome = conclude(run.stage(checkpoints=run.rule), 1, 10)
-    assert "ended as COMPLETED. Its result is not whole: " in outcome.problem
-    assert "Its logs are empty" in outcome.problem
+    assert "ended as COMPLETED. Its result is not complete: " in outcome.problem
+    assert "The logs are empty" in outcome.problem
     assert run.record().output is None
 
 
@@ -81,7 +81,7 @@ def test_a_time_out_leaves_the_job_alone(run: Run) -> None:
     run.present()
     run.slurm.run(run.job)
     outcome = conclude(run.stage(), 1, 50)
-    assert "The time to wait (wait_timeout) is over, and job 12 is still" in outcome.problem
+    assert "wait_timeout is over, and job 12 is still" in outcome.problem
     assert run.clock.monotonic() == pytest.approx(50, abs=1)
     assert run.slurm.count("scancel") == 0
 
@@ -148,7 +148,7 @@ def test_a_silence_is_borne_for_a_while_and_then_told(run: Run) -> None:
     run.slurm.down = True
     run.clock.after(500, lambda: setattr(run.slurm, "down", False))
     run.clock.after(1000, lambda: setattr(run.slurm, "down", True))
-    with pytest.raises(Unknown, match="For 600 s nobody could say how job 12 is"):
+    with pytest.raises(Unknown, match="The state of job 12 has been unknown for 600 s"):
         conclude(run.stage(), 1, 100_000)
     assert 1600 <= run.clock.monotonic() < 1700
     assert run.attempt().phase is Phase.QUEUED
@@ -244,7 +244,7 @@ def test_jobs_for_something_else_are_left_alone(run: Run) -> None:
     outcome = stop(run, owner="ppo")
     assert (outcome.action, outcome.why) == (
         Action.NOTHING,
-        "Job 12 was left alone: it is in use, or was started for something else.",
+        "Job 12 was left alone: it is in use, or has another purpose.",
     )
     assert stop(run, owner="user").action is Action.STOP
 
