@@ -1,4 +1,4 @@
-"""Time at one boundary, so that tests can put a clock of their own in."""
+"""Time at one boundary, so that tests can use a clock of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Clock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Let `seconds` go by."""
+        """Sleep for `seconds`."""
         time.sleep(seconds)
 
 

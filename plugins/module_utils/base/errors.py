@@ -4,23 +4,23 @@ MnrunError
 ├── Invalid    an option or a file of the user is wrong; nothing was done
 │   └── Missing  this host lacks a command
 ├── Refused    doing it could harm something that exists (a live job of another spec, …)
-├── Rejected   Slurm or Ray said no; for sure nothing was submitted
+├── Rejected   Slurm or Ray refused the request; certainly nothing was submitted
 ├── Uncertain  a submission did not end cleanly; it may or may not have been accepted
-├── Unknown    no answer that can be trusted within the time; nothing was submitted or cancelled
+├── Unknown    no trustworthy answer in time; nothing was submitted or cancelled
 ├── Damaged    a record of the ledger cannot be read; it is never trusted
 └── Busy       another controller holds the stage's lock
 """
 
-# ruff: noqa: N818 - what happened reads better than `RefusedError`; the family's name says it
+# ruff: noqa: N818 - `Refused` reads better than `RefusedError`; the base class is called an error
 from __future__ import annotations
 
 from typing import Any
 
 
 class MnrunError(Exception):
-    """What is wrong, where, and how to mend it, in one text.
+    """What is wrong, where, and how to fix it, in one text.
 
-    `details` go into the module's result as they are.
+    `details` are added to the module's result unchanged.
     """
 
     def __init__(self, message: str, **details: Any) -> None:
@@ -38,11 +38,11 @@ class Missing(Invalid):
 
 
 class Refused(MnrunError):
-    """Going on could harm something that exists. Nothing was done."""
+    """Continuing could harm something that exists. Nothing was done."""
 
 
 class Rejected(MnrunError):
-    """The scheduler refused the request. For sure nothing was submitted."""
+    """The scheduler refused the request. Certainly nothing was submitted."""
 
 
 class Uncertain(MnrunError):
@@ -50,11 +50,11 @@ class Uncertain(MnrunError):
 
 
 class Unknown(MnrunError):
-    """No trustworthy answer came in time. Nothing was submitted, nothing was cancelled."""
+    """There was no trustworthy answer in time. Nothing was submitted, nothing was cancelled."""
 
 
 class Damaged(MnrunError):
-    """A record cannot be read, or does not say what its place says it should."""
+    """A record cannot be read, or its content does not belong to its place."""
 
 
 class Busy(MnrunError):

@@ -1,4 +1,4 @@
-"""Files on a shared file system: whole or not there, and on the disk before we go on."""
+"""Files on a shared file system: complete or absent, and on disk before we continue."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .errors import Invalid
 def expand(path: str) -> Path:
     """`~` and `~user` at the start of `path`, made absolute; links stay as they are.
 
-    Raises Invalid for a path that no tool here could pass on.
+    Raises Invalid for a path that some tool here could not handle.
     """
     # Not Path.resolve(): what a user calls ~/training must not become /mnt/disk7/…
     full = os.path.expanduser(path)  # noqa: PTH111
     if any(ord(character) < 32 for character in full):
-        raise Invalid(f"The path {path!r} holds a control character (a line break?). Rename it.")
+        raise Invalid(f"The path {path!r} contains a control character (a line break?). Rename it.")
     if not full.startswith("/"):
         raise Invalid(f"The path {path!r} must begin with / or ~/; variables are not expanded.")
     return Path(os.path.normpath(full))
 
 
 def make_directory(path: Path) -> bool:
-    """Make `path` and its parents. True if it was not there."""
+    """Create `path` and its parents. True if it did not exist."""
     if path.is_dir():
         return False
     path.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def make_directory(path: Path) -> bool:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring the names in the folder `path` onto the disk, where the file system can."""
+    """Sync the names in the folder `path` to disk, if the file system supports that."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -49,7 +49,7 @@ def sync_directory(path: Path) -> None:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write `text`; a reader, or we after a crash, see the old file or the new one, whole."""
+    """Write `text`; a reader, also after a crash, sees either the old file or the new one."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with part.open("w", encoding="utf-8") as stream:
@@ -60,29 +60,29 @@ def write_atomic(path: Path, text: str) -> None:
     except BaseException as error:
         with suppress(OSError):
             part.unlink()
-        if isinstance(error, OSError):  # a full disk's has no name, others that of `part`
+        if isinstance(error, OSError):  # on a full disk it has no name, otherwise that of `part`
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     sync_directory(path.parent)
 
 
 _WHAT_TO_DO = {
-    errno.ENOSPC: " Make room there, and run this again: what was submitted is found again.",
-    errno.EDQUOT: " Make room there, or have your quota raised, and run this again: what was "
-    "submitted is found again.",
-    errno.EACCES: " Check its rights.",
-    errno.EROFS: " Its administrators can say why; or put the run folder elsewhere.",
+    errno.ENOSPC: " Free some space there, and run this again: submitted jobs are found again.",
+    errno.EDQUOT: " Free some space there, or have your quota raised, and run this again: "
+    "submitted jobs are found again.",
+    errno.EACCES: " Check its permissions.",
+    errno.EROFS: " Ask your administrators why, or move the run folder.",
 }
 
 
 def explain(error: OSError) -> str:
-    """What went wrong with a file, and what to do, in words for the user."""
+    """What went wrong with a file, and what to do, as a message for the user."""
     what_to_do = _WHAT_TO_DO.get(error.errno or 0, "")
     return f"{error.filename}: {error.strerror}. Nothing further was done.{what_to_do}"
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file, or None if there is none."""
+    """The text of a file; None if it does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
@@ -90,7 +90,7 @@ def read_text(path: Path) -> str | None:
 
 
 def changed_at(path: Path) -> int:
-    """When a file was written last, in nanoseconds since the epoch; 0 if it is not there."""
+    """When a file was last written, in nanoseconds since the epoch; 0 if it does not exist."""
     try:
         return path.stat().st_mtime_ns
     except OSError:
@@ -98,7 +98,7 @@ def changed_at(path: Path) -> int:
 
 
 def parse_json(text: str) -> Any:
-    """What a text in JSON says; None if it is not whole, or holds a number that is none."""
+    """The value of a JSON text; None if it is not valid, or contains NaN or infinity."""
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
@@ -108,7 +108,7 @@ def parse_json(text: str) -> Any:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is not a number to work with")
+        raise ValueError(f"{text} is not a finite number")
     return number
 
 

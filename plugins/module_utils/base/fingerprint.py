@@ -1,4 +1,4 @@
-"""What makes two specs the same, and how two that are not differ."""
+"""Fingerprints of specs, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MISSING = "(not set)"
 def canonical(value: Any) -> Any:
     """`value` with every scalar as the text that a command line would show.
 
-    The same option reaches us as the number 2 from an inventory and as the text "2" from `-e`;
-    both give the same training, so both must give the same fingerprint.
+    The same option may arrive as the number 2 from an inventory or as the text "2" from `-e`; both
+    lead to the same training, so both must have the same fingerprint.
     """
     if isinstance(value, dict):
         return {str(key): canonical(item) for key, item in value.items()}
@@ -39,7 +39,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if before.get(key, MISSING) != after.get(key, MISSING)
     ]
     if not lines and canonical(old) != canonical(new):
-        return ["the same values, but nested or written in another way"]
+        return ["the same values, but nested or written differently"]
     return lines
 
 

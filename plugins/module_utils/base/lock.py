@@ -1,4 +1,4 @@
-"""One controller at a time for each stage, also from several hosts over a shared home."""
+"""One controller at a time for each stage, also across hosts with a shared home."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import IO, Iterator
 from .clock import Clock, Deadline
 from .errors import Busy, Invalid
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two tries
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
 
 
 @contextmanager
 def stage_lock(path: Path, clock: Clock, limit: float) -> Iterator[None]:
     """Hold the lock file at `path`, waiting up to `limit` seconds for it.
 
-    The kernel (or the NFS server) frees it when its holder dies, however it dies.
-    Raises Busy, with who holds it, when the time is over.
+    The kernel (or the NFS server) releases it when its holder dies, in whatever way.
+    Raises Busy, naming the holder, after that time.
     """
     with path.open("a+", encoding="utf-8") as stream:
         _wait_for(stream, path, Deadline(clock, limit), limit)
@@ -34,7 +34,7 @@ def stage_lock(path: Path, clock: Clock, limit: float) -> Iterator[None]:
 
 
 def _sign(stream: IO[str], text: str) -> None:
-    """Say who holds it, if there is room on the disk: it is held without that too."""
+    """Write down who holds it, if the disk is not full: the lock works without that too."""
     with suppress(OSError):
         os.ftruncate(stream.fileno(), 0)
         os.write(stream.fileno(), text.encode())
@@ -47,7 +47,7 @@ def _wait_for(stream: IO[str], path: Path, deadline: Deadline, limit: float) -> 
             stream.seek(0)
             holder = stream.read(200) or "another process"
             raise Busy(
-                f"{holder} works on this stage and has not finished within {limit:.0f} s. "
+                f"{holder} is working on this stage and has not finished within {limit:.0f} s. "
                 f"Wait for it, or end it there if it hangs, and run this again. Lock: {path}"
             )
         deadline.pause(pause)

@@ -1,4 +1,4 @@
-"""A job's logs: the end of a long file, what is new in it, and the lines that say what failed."""
+"""A job's logs: the end of a long file, and what is new in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHUNK = 256 * 1024  # bytes read of a log at once: more than any traceback, less
 
 
 def head(path: Path) -> str:
-    """The first part of a log; empty if there is none."""
+    """The first part of a log; empty if it does not exist."""
     return _read(path, 0)
 
 
@@ -29,9 +29,9 @@ def clean_lines(text: str) -> list[str]:
 
 
 def news(path: Path, offset: int) -> tuple[list[str], int]:
-    """The whole lines behind byte `offset`, and where the next call has to go on.
+    """The complete lines after byte `offset`, and the offset for the next call.
 
-    A file that is shorter than `offset` was begun anew: it is read from its start.
+    A file that is shorter than `offset` was started over: it is read from the beginning.
     """
     start = offset if 0 <= offset <= size_of(path) else 0
     data = _bytes(path, start)
@@ -40,7 +40,7 @@ def news(path: Path, offset: int) -> tuple[list[str], int]:
 
 
 def last_lines(path: Path, count: int) -> tuple[list[str], int]:
-    """The last `count` whole lines of a log, and the offset for `news`."""
+    """The last `count` complete lines of a log, and the offset for `news`."""
     size = size_of(path)
     start = max(0, size - CHUNK)
     lines, offset = news(path, start)
@@ -61,7 +61,7 @@ def _bytes(path: Path, start: int) -> bytes:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a log; 0 if there is none."""
+    """Bytes of a log; 0 if it does not exist."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""The edge of every module: one call, and its result or what went wrong in words for the user."""
+"""The entry point of every module: one call, and its result or a message for the user."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .files import explain
 
 
 def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
-    """End `module` with the result of `act`: as a failure if that says `failed`, or if an error
-    came instead. Its `warnings` are given one by one."""
+    """Exit `module` with the result of `act`: as a failure if the result has `failed`, or if `act`
+    raises an error. Its `warnings` are issued one by one."""
     try:
         found = act()
     except MnrunError as error:

@@ -1,4 +1,4 @@
-"""Running a scheduler's command: bounded in time, in an environment that is the same everywhere."""
+"""Runs a scheduler's command: bounded in time, in an environment that is the same everywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEPT = ("SLURM_CONF", "TZ", "KRB5CCNAME")
 
 
 class Result(NamedTuple):
-    """How a command ended. `code` is None if it was ended because its time was over."""
+    """How a command ended. `code` is None if it timed out."""
 
     code: int | None
     out: str
@@ -30,7 +30,7 @@ Runner = Callable[[List[str], float, str], Result]  # (command, seconds, standar
 
 
 def clean_environment(tool_folder: str) -> dict[str, str]:
-    """What commands and, through sbatch, jobs see of the caller's environment: next to nothing.
+    """The environment of commands and, through sbatch, of jobs: almost nothing of the caller's.
 
     A job must not depend on the shell, virtual environment or allocation that it was submitted
     from, and SBATCH_* variables would override the script's own directives.
@@ -54,7 +54,7 @@ def find_tool(name: str) -> str:
     if not path:
         raise Missing(
             f"There is no {name} on {os.uname().nodename}. The host in the group `login` must be "
-            "one from which jobs are submitted; if its Slurm lies elsewhere, add that folder to "
+            "one from which jobs are submitted; if its Slurm is in another folder, add that to "
             "PATH (the play's `environment`)."
         )
     return path

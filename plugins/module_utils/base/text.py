@@ -23,5 +23,5 @@ def printable(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` with a capital at its beginning."""
+    """`text` with a capital letter at the beginning."""
     return text[:1].upper() + text[1:]

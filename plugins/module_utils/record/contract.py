@@ -1,8 +1,8 @@
-"""What the stage logic and the schedulers' backends say to each other.
+"""The interface between the stage logic and the schedulers' backends.
 
 A stage is worked on in attempts; each attempt is one job of a scheduler (a Slurm job, a Ray job).
-The ledger keeps a `Record` for each spec of a stage. The room `stage` decides and acts; a `Backend`
-(`slurm_backend.py`, `ray_backend.py`) only carries out and reports.
+The ledger has a `Record` for each spec of a stage. The room `stage` decides and acts; a `Backend`
+(`slurm/backend.py`, `ray/backend.py`) only carries out and reports.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Union
 
-# States of an attempt which are ours, beside the scheduler's own words.
+# States of an attempt that are ours, in addition to the scheduler's own.
 INTENT = "INTENT"  # on disk before the submission; no job id yet
-GONE = "GONE"  # the scheduler does not know the job any more, and nobody recorded its end
-NOT_SUBMITTED = "NOT_SUBMITTED"  # an intent whose job never turned up
+GONE = "GONE"  # the scheduler does not know the job any more, and its end was not recorded
+NOT_SUBMITTED = "NOT_SUBMITTED"  # an intent whose job never appeared
 
 
 class Phase(str, Enum):
-    """What a scheduler's state means for us."""
+    """The meaning of a scheduler's state."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -27,7 +27,7 @@ class Phase(str, Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    GONE = "gone"  # surely not alive, but how it ended is recorded nowhere
+    GONE = "gone"  # certainly not alive, but how it ended is recorded nowhere
     UNKNOWN = "unknown"  # no answer that can be trusted: neither success nor failure
 
     @property
@@ -37,7 +37,7 @@ class Phase(str, Enum):
 
     @property
     def ended(self) -> bool:
-        """The job is surely over, whatever the outcome."""
+        """The job is certainly over, whatever the outcome."""
         return not self.live and self is not Phase.UNKNOWN
 
 
@@ -54,7 +54,7 @@ class Observation:
     nodes: str = ""
     stdout: str = ""
     stderr: str = ""
-    step: int | None = None  # the last one that was trained, if the job itself said so
+    step: int | None = None  # the last one that was trained, if the job itself reported it
     detail: str = ""  # for UNKNOWN: why it is not known
 
     @property
@@ -64,7 +64,7 @@ class Observation:
 
 
 class JobRef(NamedTuple):
-    """A job as its scheduler names it."""
+    """A job as its scheduler identifies it."""
 
     job_id: str
     slurm_cluster: str = ""  # its name, where one Slurm has several
@@ -105,9 +105,9 @@ class Attempt:
     first_step: int = 0  # newest complete checkpoint when it was submitted; 0: none
     last_step: int | None = None  # the same when it ended
     reached: int | None = None  # the last step that was trained, saved or not
-    cancelled_by: str = ""  # who ended it with `mnrun cancel`; empty: nobody
-    lost_nodes: str = ""  # nodes of it that failed, separated by commas
-    exclude: str = ""  # nodes that it does without, likewise
+    cancelled_by: str = ""  # who ended it with `mnrun cancel`; empty: no one
+    lost_nodes: str = ""  # its failed nodes, separated by commas
+    exclude: str = ""  # nodes that it must not use, likewise
 
     @property
     def job(self) -> JobRef:
@@ -120,7 +120,7 @@ class Attempt:
 
     @property
     def settled(self) -> bool:
-        """Its end is in the record: no scheduler needs to be asked about it again."""
+        """Its end is in the record: no scheduler needs to be queried about it again."""
         return self.phase.ended
 
     @property
@@ -129,7 +129,7 @@ class Attempt:
         return [Path(path) for path in dict.fromkeys((self.stderr, self.stdout)) if path]
 
     def seen(self, observation: Observation) -> Attempt:
-        """A copy which knows what was observed. An unknown answer changes nothing."""
+        """A copy with what was observed. An unknown answer changes nothing."""
         if not observation.known:
             return self
         return replace(
@@ -148,7 +148,7 @@ class Attempt:
 
 @dataclass
 class Record:
-    """All that is known of one spec of one stage; ledger.py says where it lies."""
+    """All that is known about one spec of one stage; ledger.py determines where it is."""
 
     stage: str
     kind: str  # whose jobs the attempts are: "slurm" or "ray"
@@ -170,18 +170,18 @@ class Record:
 
 
 class CheckpointRule(NamedTuple):
-    """Where a stage's checkpoints lie and what makes one whole."""
+    """Where a stage's checkpoints are, and what makes one complete."""
 
     path: Path
     parts: list[str]  # sub-folders of a step that hold shards; [] means the step itself
-    hf: bool  # the finished work must hold the Hugging Face form too
-    step_bytes: int = 0  # what one checkpoint takes, about; 0: not known
-    kept: int = 1  # how many will lie there at the most
-    last_step: int = 0  # the trainer was told to end there; 0: it was not
+    hf: bool  # the result must include the Hugging Face format
+    step_bytes: int = 0  # approximate size of one checkpoint; 0: not known
+    kept: int = 1  # how many there will be at most
+    last_step: int = 0  # the last step that the trainer was given; 0: none
 
 
 class ManifestRule(NamedTuple):
-    """A stage's result is a folder with a manifest that fits it; see manifest.py."""
+    """A stage's result is a folder with a manifest that matches it; see manifest.py."""
 
     path: Path
 
@@ -191,7 +191,7 @@ ResultRule = Union[CheckpointRule, ManifestRule, None]  # None: the stage leaves
 
 @dataclass(frozen=True)
 class Request:
-    """What a user wants of a stage; the same for each scheduler."""
+    """What a user requests of a stage; the same for each scheduler."""
 
     run_dir: Path
     stage: str
@@ -202,34 +202,34 @@ class Request:
     directories: list[Path] = field(default_factory=list)
     checkpoints: CheckpointRule | None = None
     manifest: ManifestRule | None = None
-    service: bool = False  # a job without a result (a Ray cluster): once over, it is started anew
+    service: bool = False  # a job without a result (a Ray cluster): once over, it is started again
     replace: bool = False
     max_attempts: int = 3
 
     @property
     def rule(self) -> ResultRule:
-        """What makes the result one."""
+        """What proves the result."""
         return self.checkpoints or self.manifest
 
     @property
     def aim(self) -> str:
-        """What an attempt has to bring, for messages."""
+        """What an attempt has to produce, for messages."""
         return "result" if self.manifest else "checkpoint"
 
 
 class Backend(Protocol):
-    """One scheduler, for one job. It never decides, never touches the ledger, never waits without
-    a bound. `folder` (a Path) is the record's folder on the shared file system."""
+    """One scheduler, for one job. It never decides, never touches the ledger, and never waits
+    without a deadline. `folder` is the record's folder on the shared file system."""
 
     noun: str  # "job", "Ray job": for messages
-    quiet_window: float  # seconds after an intent in which its job may still turn up
+    quiet_window: float  # seconds after an intent in which its job may still appear
 
     def attempt_name(self, base: str, fingerprint: str, number: int) -> str:
-        """The unique name that the job of an attempt carries."""
+        """The unique name of the job of an attempt."""
         ...
 
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
-        """Name -> text of every file that lies in `folder` before the submission. Pure."""
+        """Name -> text of every file that must be in `folder` before the submission. Pure."""
         ...
 
     def check(self, folder: Path, attempt: Attempt) -> None:
@@ -237,7 +237,7 @@ class Backend(Protocol):
         ...
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
-        """Submit. Raises Rejected (surely not submitted) or Uncertain (perhaps submitted)."""
+        """Submit. Raises Rejected (certainly not submitted) or Uncertain (perhaps submitted)."""
         ...
 
     def find(self, folder: Path, attempt: Attempt) -> Found:
@@ -249,16 +249,16 @@ class Backend(Protocol):
         ...
 
     def stop(self, attempt: Attempt, signal: str) -> None:
-        """Ask the job to end: with `signal` if not empty, else for good. Does not wait."""
+        """Ask the job to end: with `signal` if not empty, else cancel it. Does not wait."""
         ...
 
     def enclosing_end(self, attempt: Attempt) -> Observation | None:
         """How the job ended in which this one ran (Ray: its cluster's); None if there is no such
-        job, if it is alive, or if nobody can say."""
+        job, if it is alive, or if that is unknown."""
         ...
 
     def lost_nodes(self, attempt: Attempt) -> list[str]:
-        """The nodes of an attempt that are down or do not answer; none if nobody can say."""
+        """The nodes of an attempt that are down or do not respond; none if that is unknown."""
         ...
 
     def spare(self, nodes: list[str]) -> list[str]:

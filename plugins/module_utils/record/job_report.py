@@ -1,7 +1,7 @@
 """What a job writes about itself: start-<n>.json and end-<n>.json in its record's folder.
 
-The shell part that writes them is in script.py. They are first-hand: they stand when the
-scheduler has forgotten the job and the site has no accounting.
+The shell code that writes them is in recorder.py. They remain available when the scheduler has
+forgotten the job and the site has no accounting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .contract import Attempt, JobRef, Observation, Phase
 _START = re.compile(r"start-([0-9]{1,6})\.json")
 _HIGHEST = 255  # exit code of a shell
 _LATEST = 1e11  # seconds since the epoch: no job starts or ends later
-_NOBODY = "none"  # in place of a job's id: we gave the attempt up before any job began on it
+_NOBODY = "none"  # in place of a job's id: the attempt was abandoned before any job started on it
 
 
 def start_path(folder: Path, number: int) -> Path:
@@ -34,7 +34,7 @@ def end_path(folder: Path, number: int) -> Path:
 
 
 def read_start(folder: Path, attempt: Attempt) -> JobRef | None:
-    """The job that began to work on an attempt, by its own word."""
+    """The job that started to work on an attempt, according to itself."""
     data = _read(start_path(folder, attempt.number))
     if data is None or data.get("token") != attempt.token or data["job_id"] == _NOBODY:
         return None
@@ -42,7 +42,7 @@ def read_start(folder: Path, attempt: Attempt) -> JobRef | None:
 
 
 def claims(folder: Path) -> list[tuple[int, str, float]]:
-    """Number, token and time of each attempt that a job began to work on, or that was given up."""
+    """Number, token and time of each attempt that a job claimed, or that was abandoned."""
     found = []
     for name in names(folder):
         match = _START.fullmatch(name)
@@ -53,16 +53,16 @@ def claims(folder: Path) -> list[tuple[int, str, float]]:
 
 
 def claimed_by_another(folder: Path, attempt: Attempt) -> bool:
-    """True if not the job that we know but another one of this attempt does the work: what
-    reached the scheduler twice may start in any order, and the one that comes second ends."""
+    """True if another job of this attempt than the known one does the work: a request that reached
+    the scheduler twice may start in any order, and the second job ends."""
     started = read_start(folder, attempt)
     return started is not None and started.job_id != attempt.job_id
 
 
 def give_up(folder: Path, attempt: Attempt, now: float) -> bool:
-    """Claim an attempt for nobody: a job of it that turns up later finds the claim and ends.
+    """Claim an attempt for no job: a job of it that appears later finds the claim and ends.
 
-    False: a job has begun on it after all. A link is made by one only, here as in the job.
+    False: a job has started on it after all. Only one can create the link, here as in the job.
     """
     claim = start_path(folder, attempt.number)
     part = folder / f".{claim.name}.{attempt.token}"
@@ -78,13 +78,13 @@ def give_up(folder: Path, attempt: Attempt, now: float) -> bool:
 
 
 def given_up(folder: Path, attempt: Attempt) -> bool:
-    """True if no job can begin on this attempt any more."""
+    """True if no job can start on this attempt any more."""
     data = _read(start_path(folder, attempt.number))
     return data is not None and data["job_id"] == _NOBODY and data.get("token") == attempt.token
 
 
 def read_end(folder: Path, attempt: Attempt) -> Observation | None:
-    """How the job of an attempt ended, by its own word. None if it did not say."""
+    """How the job of an attempt ended, according to itself. None if it recorded nothing."""
     data = _read(end_path(folder, attempt.number))
     if data is None or data.get("token") != attempt.token:
         return None
@@ -105,7 +105,7 @@ def read_end(folder: Path, attempt: Attempt) -> Observation | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A record that is not whole says nothing: the scheduler then has the word."""
+    """A record that is not intact counts for nothing: then the scheduler decides."""
     text = read_text(path)
     if not text:
         return None

@@ -1,7 +1,7 @@
 """The ledger: what was submitted for each spec of a stage, on the cluster's shared file system.
 
-`<run>/.mnrun/<stage>/<fingerprint12>/record.json`, written whole or not at all. A record that
-cannot be read, was changed, or lies in the wrong place is never trusted; see rebuild.py.
+`<run>/.mnrun/<stage>/<fingerprint12>/record.json`, written atomically. A record that cannot be
+read, was changed, or is in the wrong place is never trusted; see stage/rebuild.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Ledger:
         self._clock = clock
 
     def folder(self, key: str) -> Path:
-        """Where the record of the fingerprint `key` lies, with the files of its jobs."""
+        """The folder of the record with the fingerprint `key`, with the files of its jobs."""
         return self._root / key[:12]
 
     def folders(self) -> list[str]:
@@ -64,8 +64,8 @@ class Ledger:
         return whole, [one for one in found if isinstance(one, Damaged)]
 
     def load(self, key: str) -> Record | None:
-        """The record of a fingerprint (12 characters suffice), None if there is none. Raises
-        Damaged if it cannot be trusted, or is gone though a job worked on it."""
+        """The record of a fingerprint (12 characters suffice); None if it does not exist. Raises
+        Damaged if it cannot be trusted, or is missing although a job worked on it."""
         path = self.folder(key) / "record.json"
         text = read_text(path)
         if text is None and not claims(path.parent):
@@ -73,7 +73,7 @@ class Ledger:
         return _parse(text or "", path, self.stage, key)
 
     def save(self, record: Record) -> None:
-        """Write a record; it is on the disk when this returns."""
+        """Write a record; it is on disk when this returns."""
         folder = self.folder(record.fingerprint)
         if make_directory(folder):
             sync_directory(self._root)
@@ -93,8 +93,8 @@ class Ledger:
             return damage
 
     def keep(self, key: str, stamp: str) -> Path | None:
-        """Give a damaged record a second name, before it is written anew under its own; that
-        name. None if there is no record."""
+        """Give a damaged record a second name, before its own is overwritten; returns that name.
+        None if there is no record."""
         path = self.folder(key) / "record.json"
         kept = path.with_name(f"record.damaged-{stamp}.json")
         try:
@@ -102,7 +102,7 @@ class Ledger:
         except FileNotFoundError:
             return None
         except FileExistsError:
-            pass  # kept by one who died before the new record was written
+            pass  # kept by a process that died before it wrote the new record
         return kept
 
     @contextmanager
@@ -114,7 +114,7 @@ class Ledger:
 
 
 def stages(run_dir: Path) -> list[str]:
-    """The stages that a run has records of."""
+    """The stages with records in a run."""
     root = run_dir / ".mnrun"
     return [name for name in names(root) if (root / name).is_dir()]
 
@@ -122,25 +122,25 @@ def stages(run_dir: Path) -> list[str]:
 def _parse(text: str, path: Path, stage: str, key: str) -> Record:
     try:
         data = parse_json(text)
-        _expect(isinstance(data, dict), "it is cut off, or no JSON")
+        _expect(isinstance(data, dict), "it is truncated, or not JSON")
         record = _record(data)
         _expect(data.get("version") == VERSION, f"its version is not {VERSION}")
-        _expect(record.stage == stage, f"it is of the stage {record.stage!r}")
+        _expect(record.stage == stage, f"it belongs to the stage {record.stage!r}")
         _expect(record.fingerprint == fingerprint(record.spec), "its spec was changed")
-        _expect(record.fingerprint.startswith(key), "it is the record of another spec")
+        _expect(record.fingerprint.startswith(key), "it is the record of other options")
         written_sum = data.pop("sum", None)
-        _expect(written_sum == _sum(data), "it is not what was written")
+        _expect(written_sum == _sum(data), "its checksum is wrong")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(
             f"The record {path} is damaged ({error}), so nothing is done for this stage. Running "
-            "the stage itself makes it again, where that can be done for sure.",
+            "the stage itself rebuilds it, if that can be done with certainty.",
             reason=str(error),
         ) from error
     return record
 
 
 def _sum(data: dict[str, Any]) -> str:
-    """Of the content, not of the text: what a disk or an editor changed shows."""
+    """A checksum of the content, not of the text, to detect changes by a disk or an editor."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,8 @@
-"""The batch script that the scheduler gets: the stage's own, with a part that records its end.
+"""The batch script for the scheduler: the stage's own, with code that records its end.
 
-Directives stay at the top, where sbatch reads them. Below them comes the recorder: it starts the
-same script once more as its child (which passes over the recorder), hands the signals USR1 and
-TERM on to it, and writes how it ended.
+Directives stay at the top, where sbatch reads them. Below them is the recorder: it starts the same
+script once more as its child (which skips the recorder), forwards the signals USR1 and TERM to it,
+and writes how it ended.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ _END = "# ---- the stage's own script ----"
 def with_end_recorder(
     text: str, folder: Path, attempt: Attempt, job_id: str = '"$SLURM_JOB_ID"'
 ) -> str:
-    """The script `text` with the recorder put in. `job_id` is shell text: what the job calls
-    itself. Raises Invalid if `text` is no bash script."""
+    """The script `text` with the recorder inserted. `job_id` is shell code for the job's own id.
+    Raises Invalid if `text` is not a bash script."""
     head, body = split_head(text)
     recorder = _RECORDER.format(
         begin=_BEGIN,
@@ -87,20 +87,20 @@ def with_end_recorder(
 
 
 def without_recorder(text: str) -> str:
-    """The stage's own script again: what a user wants to compare."""
+    """The stage's own script, which is what a user wants to compare."""
     head, begin, rest = text.partition(f"{_BEGIN}\n")
     return head + rest.partition(f"{_END}\n")[2] if begin else text
 
 
 def split_head(text: str) -> tuple[str, str]:
-    """A script in two: its first line with all comments up to the first command (sbatch reads
+    """A script in two parts: its first line with all comments up to the first command (sbatch reads
     directives only there), and the rest."""
     lines = text.splitlines(keepends=True)
     if not lines or not _SHELL.fullmatch(lines[0]):
         first = lines[0].rstrip() if lines else ""
         raise Invalid(
             f"The first line of the script must be #!/bin/bash, but it is {first!r}. "
-            "Options (as in `bash -l`) belong into the script, as `set -…`."
+            "Put options (as in `bash -l`) into the script, as `set -…`."
         )
     end = 0
     while end < len(lines) and (lines[end].startswith("#") or not lines[end].strip()):

@@ -1,1 +1,1 @@
-"""Is the work done, and is there room for it? Imports base, model, record and trainer."""
+"""Is the work done, and is there space for it? Imports base, model, record and trainer."""

@@ -1,4 +1,4 @@
-"""A result that a manifest describes: is it there, of this spec, and whole?"""
+"""A result that a manifest describes: does it exist, belong to this spec, and is it complete?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..trainer.checkpoint import Checkpoint, Survey
 
 
 def survey_manifest(rule: ManifestRule, key: str) -> Survey:
-    """Look for the result of the fingerprint `key`: in its folder, or where it was set aside."""
+    """Look for the result of the fingerprint `key`: in its folder, or where it was moved to."""
     names(rule.path.parent)  # a network file system then knows what a compute node has renamed
     aside = rule.path.with_name(f"{rule.path.name}.{key[:12]}")
     for folder in (rule.path, aside):
@@ -22,10 +22,10 @@ def survey_manifest(rule: ManifestRule, key: str) -> Survey:
             return Survey(whole, faults)
     if rule.path.is_dir() and manifest.read(rule.path) is None:
         return Survey(None, manifest.faults(rule.path))
-    return Survey(None, [f"{rule.path} holds no result of this spec"])
+    return Survey(None, [f"{rule.path} contains no result of these options"])
 
 
 def described(result: Checkpoint) -> dict[str, float]:
-    """The metrics in the manifest of a whole result."""
+    """The metrics in the manifest of a complete result."""
     found = manifest.read(Path(result.path))
     return dict(found["metrics"]) if found else {}

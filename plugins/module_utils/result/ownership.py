@@ -1,8 +1,8 @@
-"""Whose checkpoints are they? The trainer resumes from whatever it finds, in silence.
+"""Whose checkpoints are they? The trainer silently resumes from whatever it finds.
 
-A marker in the folder names the spec that wrote it. Checkpoints of another spec are set aside
-under their own fingerprint before a submission; ours, set aside earlier, are brought back.
-Nothing is ever deleted.
+A marker in the folder contains the spec that wrote it. Before a submission, checkpoints of another
+spec are moved to a folder named by their fingerprint; ours, moved earlier, are moved back. Nothing
+is ever deleted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def owned(rule: CheckpointRule, key: str) -> CheckpointRule | None:
-    """`rule` with the path where the checkpoints of the fingerprint `key` lie now; None if there
-    are none."""
+    """`rule` with the current path of the checkpoints of the fingerprint `key`; None if they do not
+    exist."""
     aside = _aside(rule.path, key)
     here = _owner(rule.path) == key
     if not here and not aside.is_dir():
@@ -33,7 +33,7 @@ def owned(rule: CheckpointRule, key: str) -> CheckpointRule | None:
 
 
 def spec_in(rule: CheckpointRule, key: str) -> dict[str, Any] | None:
-    """The spec whose fingerprint begins with `key`, if checkpoints of it are there."""
+    """The spec whose fingerprint begins with `key`, if there are checkpoints of it."""
     for folder in (rule.path, _aside(rule.path, key)):
         data = read_json(folder / MARKER)
         spec = data.get("spec") if isinstance(data, dict) else None
@@ -43,10 +43,10 @@ def spec_in(rule: CheckpointRule, key: str) -> dict[str, Any] | None:
 
 
 def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
-    """Make the folder that of `record` before a submission. Returns what was moved, if anything.
+    """Prepare the folder for `record` before a submission. Returns a note if anything was moved.
 
-    Each move is one rename, so a crash between two of them leaves a state from which the next
-    run goes on: the old checkpoints under their own name, and no folder in their place.
+    Each move is one rename, so after a crash between two of them the next run can continue: the old
+    checkpoints are under their own name, and there is no folder in their place.
     """
     path, key, note = rule.path, record.fingerprint, ""
     owner = _owner(path)
@@ -55,14 +55,14 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
     if names(path):
         target = _free_name(path, owner, now)
         path.rename(target)
-        whose = f"another spec ({owner[:12]})" if owner else "an unknown spec"
-        note = f"The checkpoints of {whose} were set aside to {target}."
+        whose = f"other options ({owner[:12]})" if owner else "unknown options"
+        note = f"The checkpoints of {whose} were moved to {target}."
     earlier = _aside(path, key)
     if earlier.is_dir():
         if path.is_dir():
             path.rmdir()  # empty: rename would refuse it on some file systems
         earlier.rename(path)
-        note = f"{note} Those of this spec, set aside earlier, were brought back.".strip()
+        note = f"{note} Earlier checkpoints of these options were moved back.".strip()
     make_directory(path)
     sync_directory(path.parent)
     marker = {"fingerprint": key, "stage": record.stage, "spec": record.spec}
@@ -71,7 +71,7 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
 
 
 def _owner(path: Path) -> str:
-    """The fingerprint in the marker; nothing for a folder without one or with a damaged one."""
+    """The fingerprint in the marker; empty for a folder without one or with a damaged one."""
     data = read_json(path / MARKER)
     key = data.get("fingerprint") if isinstance(data, dict) else None
     return key if isinstance(key, str) and _KEY.fullmatch(key) else ""

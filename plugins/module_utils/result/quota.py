@@ -1,7 +1,7 @@
-"""What the user's quotas leave on a file system, as `quota` or Lustre's `lfs quota` tells.
+"""What the user's quotas leave on a file system, according to `quota` or Lustre's `lfs quota`.
 
-Nothing is known where these commands are missing, do not answer in time, or say what cannot be
-read: then only the file system's free space counts.
+If these commands are missing, do not answer in time, or print something unexpected, nothing is
+known: then only the file system's free space counts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Mount(NamedTuple):
 
 
 def quotas(path: Path, run: Runner) -> list[Quota]:
-    """Those that limit what this user writes below the folder `path`, which is there."""
+    """Those that limit what this user writes below the existing folder `path`."""
     mount = mount_of(path)
     if mount is None:
         return []
@@ -53,7 +53,7 @@ def quotas(path: Path, run: Runner) -> list[Quota]:
             for kind, number in ids.items()
         ]
     else:
-        # -p: the time as a number, which is never left out as the words for it are.
+        # -p: the time as a number, which is always printed, unlike its text.
         answer = _answer(["quota", "-w", "-p", "-u", "-g", "-f", mount.point], run)
         texts = _sections(answer, ids)
     found = [_read(kind, ids[kind], text) for kind, text in texts]
@@ -61,7 +61,7 @@ def quotas(path: Path, run: Runner) -> list[Quota]:
 
 
 def mount_of(path: Path, mounts: Path = _MOUNTS) -> Mount | None:
-    """The file system that a folder lies on; the last of several at one place."""
+    """The file system of a folder; the last of several that are mounted in one place."""
     try:
         text, real = mounts.read_text(encoding="utf-8", errors="replace"), path.resolve()
     except OSError:
@@ -78,21 +78,21 @@ def mount_of(path: Path, mounts: Path = _MOUNTS) -> Mount | None:
 
 
 def _group(path: Path) -> int:
-    """The group that a new file there belongs to."""
+    """The group of a new file there."""
     found = path.stat()
     return found.st_gid if found.st_mode & stat.S_ISGID else os.getegid()
 
 
 def _answer(command: list[str], run: Runner) -> str:
     try:
-        # The exit code says nothing: `quota` fails for a user who is over the limit, too.
+        # The exit code means nothing: `quota` also fails for a user who is over the limit.
         return run(command, _PATIENCE, "").out
     except MnrunError:
         return ""
 
 
 def _sections(text: str, ids: dict[str, int]) -> list[tuple[str, str]]:
-    """What `quota` says of this user and of the group that counts, of all that it tells about."""
+    """The parts of the output of `quota` that are about this user and the group that counts."""
     headings = list(_HEADING.finditer(text))
     ends = [*(heading.start() for heading in headings[1:]), len(text)]
     found = []
@@ -117,7 +117,7 @@ def _read(kind: str, number: int, text: str) -> Quota | None:
 
 
 def _expired(grace: str) -> bool:
-    """Whether the time is over in which a user may be over the soft limit."""
+    """Whether the grace period is over in which a user may exceed the soft limit."""
     return grace == "none" or (grace.isdigit() and 0 < int(grace) < time.time())
 
 

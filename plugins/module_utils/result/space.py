@@ -1,4 +1,4 @@
-"""Room for the checkpoints of a training, before it starts."""
+"""Space for the checkpoints of a training, checked before it starts."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _STEP = re.compile(r"global_step_\d+")
 
 
 def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = run) -> None:
-    """Raise Refused if the file system, or a quota there, has too little room for the checkpoints
-    still to come.
+    """Raise Refused if the file system, or a quota there, has too little space for the checkpoints
+    that are still to be written.
 
-    Those that lie there already, of the same spec, have their room.
+    Existing ones of the same spec do not need space any more.
     """
     if rule is None or not rule.step_bytes:
         return
     place = owned(rule, record.fingerprint)
-    # `kept` is the most at one time: the trainer deletes before it writes, ours after that.
+    # `kept` is the maximum at any time: the trainer deletes before it writes, keep.py afterwards.
     to_come = max(1, rule.kept - (_there(place) if place else 0))
     needed = to_come * rule.step_bytes
     there = _existing(rule.path)
     free = _free(there)
-    found = [(f"The file system of {rule.path} has room for {_size(free)}", free)]
+    found = [(f"The file system of {rule.path} has {_size(free)} left", free)]
     if free >= needed:
         found = [
             (f"{sentence(whose)} on {there} leaves {_size(left)} of {_size(limit)}", left)
@@ -49,7 +49,7 @@ def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = 
 
 
 def _there(place: CheckpointRule) -> int:
-    """How many checkpoints lie there. Of one that it deletes, verl leaves the step's folder."""
+    """How many checkpoints there are. When verl deletes one, it leaves the step's folder."""
     steps = [place.path / name for name in names(place.path) if _STEP.fullmatch(name)]
     return len([step for step in steps if all((step / part).is_dir() for part in place.parts)])
 

@@ -1,4 +1,4 @@
-"""The result of a stage: is it there, is it whole, is it all of it?"""
+"""The result of a stage: does it exist, is it complete, does it have the last step?"""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .ownership import owned
 
 
 class Output(NamedTuple):
-    """What was found of a stage's result. Whole without a checkpoint: the stage leaves none."""
+    """What was found of a stage's result. `whole` without a checkpoint: the stage leaves none."""
 
     checkpoint: Checkpoint | None
     faults: list[str]
-    short: bool = False  # whole files, but not of the last step: the training ended too early
+    short: bool = False  # intact files, but not of the last step: the training ended too early
 
     @property
     def whole(self) -> bool:
@@ -34,7 +34,7 @@ class Output(NamedTuple):
 
 
 def verify(rule: ResultRule, record: Record) -> Output:
-    """Check the result of a record whose job ended well."""
+    """Check the result of a record whose job succeeded."""
     if rule is None:
         return Output(None, [])
     if isinstance(rule, ManifestRule):
@@ -45,27 +45,27 @@ def verify(rule: ResultRule, record: Record) -> Output:
 def _verify_checkpoints(rule: CheckpointRule, record: Record) -> Output:
     place = owned(rule, record.fingerprint)
     if place is None:
-        return Output(None, [f"{rule.path} holds no checkpoints of this spec"])
+        return Output(None, [f"{rule.path} contains no checkpoints of these options"])
     found = survey(place, rule.hf)
     if found.newest is None:
-        return Output(None, found.faults or [f"{place.path} holds no checkpoint"])
+        return Output(None, found.faults or [f"{place.path} contains no checkpoint"])
     expected = _expected_step(rule, record)
     if found.newest.step >= expected:
         return Output(found.newest, [])
-    short = f"the newest whole checkpoint is of step {found.newest.step}, not of step {expected}"
+    short = f"the newest complete checkpoint is step {found.newest.step}, not step {expected}"
     return Output(found.newest, [short, *found.faults], short=not found.faults)
 
 
 def stuck(attempt: Attempt, output: Output | None) -> bool:
-    """True if an attempt resumed, made no step, and ended well short of the last one. The next one
+    """True if an attempt resumed, made no step, and succeeded before the last one. The next attempt
     would do the same, unless it resumes from another checkpoint."""
     resumed = attempt.first_step > 0 and (attempt.last_step or 0) <= attempt.first_step
     return bool(output and output.short and resumed)
 
 
 def newest_step(rule: ResultRule, record: Record) -> int:
-    """The newest step from which an attempt could go on, or that a whole result is of; 0 if there
-    is none."""
+    """The newest step from which an attempt could resume, or the step of a complete result; 0 if
+    there is none."""
     if isinstance(rule, ManifestRule):
         return survey_manifest(rule, record.fingerprint).step
     place = owned(rule, record.fingerprint) if rule else None
@@ -73,7 +73,7 @@ def newest_step(rule: ResultRule, record: Record) -> int:
 
 
 def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
-    """Write how the newest attempt ended into `record`, and the result if it is whole."""
+    """Enter the end of the newest attempt into `record`, and the result if it is complete."""
     attempt = record.attempts[-1].seen(observation)
     attempt.last_step = newest_step(rule, record)
     attempt.reached = observation.step or read_progress(attempt.log_paths).step
@@ -91,8 +91,8 @@ def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
 
 
 def as_result(record: Record, output: Output) -> dict[str, Any] | None:
-    """A whole result as modules return it: where it lies now, with the metrics of its training, and
-    what its content was when the training had ended."""
+    """A complete result as modules return it: its current place, the metrics of its training, and
+    the identity of its content when the training ended."""
     if output.checkpoint is None:
         return None
     known = record.output or {}
@@ -112,8 +112,8 @@ def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float], content: str) ->
 def _expected_step(rule: CheckpointRule, record: Record) -> int:
     """The step that the result reached once, or that the trainer announced it would reach.
 
-    A trainer that resumes and makes no step, or not all of them, ends well all the same. SFT says
-    outright only what its epochs come to, which the option for the last step can cut short.
+    A trainer that resumes and makes no step, or not all of them, still exits successfully. SFT only
+    announces the total of its epochs, which the option for the last step can reduce.
     """
     if record.output:
         return int(record.output["step"])
@@ -125,7 +125,7 @@ def _expected_step(rule: CheckpointRule, record: Record) -> int:
 
 
 def _all_metrics(record: Record, last: Progress) -> dict[str, float]:
-    """The last values, and the first ones of the first attempt which had any."""
+    """The last values, and the first ones of the first attempt that had any."""
     metrics: dict[str, float] = {}
     for attempt in record.attempts[:-1]:
         metrics = {**read_progress(attempt.log_paths).metrics, **metrics}

@@ -1,4 +1,4 @@
-"""The backend that fits a record, for asking only: nothing can be submitted with it."""
+"""The backend that fits a record, for queries only: it cannot submit anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..stage.status import BackendOf
 
 
 def slurm_or_ray(run_dir: Path, client: SlurmClient) -> BackendOf:
-    """Slurm's jobs are asked about at Slurm, Ray's by their files and the job of their cluster."""
+    """Slurm's jobs are queried in Slurm, Ray's from their files and the job of their cluster."""
     ray = RayRecords(RayJob(), ask_slurm(client))
 
     def choose(record: Record) -> Backend:

@@ -1,7 +1,7 @@
-"""Folders that Ray clusters which were killed left on the disks of their nodes.
+"""Folders that killed Ray clusters left on the disks of their nodes.
 
-A node is looked at from within: by a step of a minute's job without GPUs, or, for this host itself,
-directly. The program that looks is the one by which the clusters sweep their nodes themselves.
+A node is examined from inside: by a one-minute job without GPUs, or directly if it is this host.
+The program is the same that clusters use to clean their own nodes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ..record.ledger import Ledger
 from ..slurm.nodelist import names_in
 
 STAGE = "ray"
-_PATIENCE = 15  # seconds for a free place on a node
-_LIMIT = 60.0  # seconds for one look
-_CARRIED = ("partition", "account", "qos", "reservation")  # what a job needs at such a site
+_PATIENCE = 15  # seconds to wait for free resources on a node
+_LIMIT = 60.0  # seconds for one query
+_CARRIED = ("partition", "account", "qos", "reservation")  # options that a job may need at the site
 
 
 class Folders:
@@ -33,7 +33,7 @@ class Folders:
         self.here = os.uname().nodename
 
     def nodes_of(self, run_dir: Path, clock: Clock) -> list[str]:
-        """The nodes that the run's Ray clusters had last, this host left out.
+        """The nodes of the run's last Ray clusters, without this host.
 
         Raises:
             Damaged: the run's ledger cannot be read.
@@ -48,7 +48,7 @@ class Folders:
         return sorted(node for node in self._options if node != self.here)
 
     def stale(self, node: str) -> list[str]:
-        """Paths of folders of dead clusters. Raises Unknown if the node cannot be looked at."""
+        """Paths of folders of dead clusters. Raises Unknown if the node cannot be examined."""
         return self._ask(node, "list")
 
     def remove(self, nodes: list[str]) -> None:
@@ -59,13 +59,13 @@ class Folders:
     def _ask(self, node: str, what: str) -> list[str]:
         program = [sys.executable, "-c", self._program, what, self._root]
         if node == self.here:
-            # By its own name: `run` finds Slurm's commands on PATH, and takes a path as it is.
+            # By path: `run` finds only Slurm's commands on PATH, and uses a path unchanged.
             done = self._run(program, _LIMIT, "")
         else:
             done = self._run([*self._srun(node), *program], _LIMIT, "")
         if done.code != 0:
             words = " ".join((done.err or done.out).split())[-200:]
-            raise Unknown(f"node {node} could not be looked at: {words or 'no answer in time'}")
+            raise Unknown(f"node {node} could not be examined: {words or 'no answer in time'}")
         return [line for line in done.out.splitlines() if line.startswith(self._root)]
 
     def _srun(self, node: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""What bears our mark and belongs to no living run: jobs, published heads and tokens, folders.
+"""Leftovers with mnrun's mark that no run owns: jobs, published heads and tokens, folders.
 
-A job is marked by its comment, which names its run, and belongs to it as long as the run's ledger
-has that attempt open. What cannot be judged (a ledger that is damaged, a file system that is not
-there) is told and never ended.
+A job is marked by its comment, which names its run; the run owns it as long as that attempt is open
+in its ledger. What cannot be classified (a damaged ledger, a missing file system) is reported and
+never ended.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Leftover:
 
     @property
     def line(self) -> str:
-        """It in words."""
+        """A line about it."""
         where = f" on {self.place}" if self.kind == "folder" else ""
         return f"{self.kind} {self.name}{where}: {self.why}"
 
 
 @dataclass
 class Found:
-    """All that was found, and what nobody could judge."""
+    """All that was found, and what could not be classified."""
 
     leftovers: list[Leftover] = field(default_factory=list)
     unsure: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ def find(run_dir: Path, client: SlurmClient, folders: Folders, clock: Clock) -> 
 
 
 def end(found: Found, client: SlurmClient, folders: Folders, clock: Clock) -> list[Leftover]:
-    """End them and see that they ended. Returns those that are still there.
+    """Remove them and verify it. Returns those that still exist.
 
     Raises:
         Unknown: Slurm does not answer.
@@ -115,14 +115,14 @@ def _until_gone(jobs: set[str], client: SlurmClient, clock: Clock) -> set[str]:
 def _live(client: SlurmClient) -> list[Row]:
     answer = client.queue()
     if answer.rows is None:
-        raise Unknown(f"Slurm does not say which jobs there are: {answer.error}.")
+        raise Unknown(f"Slurm does not list the jobs: {answer.error}.")
     return [row for row in answer.rows if row.phase.live]
 
 
 def _judge_job(row: Row, mark: re.Match[str], found: Found, clock: Clock) -> None:
     run = Path(mark.group("run"))
     if not run.parent.is_dir():
-        found.unsure.append(f"job {row.job_id}: its run's place {run.parent} is not there")
+        found.unsure.append(f"job {row.job_id}: the folder {run.parent} of its run does not exist")
         return
     try:
         record = Ledger(run, mark.group("stage"), clock).load(mark.group("fp"))
@@ -179,5 +179,5 @@ def _look_on_nodes(run: Path, folders: Folders, found: Found, clock: Clock) -> N
         except Unknown as error:
             found.unsure.append(error.message)
             continue
-        why = "the Ray cluster that it was of is dead"
+        why = "its Ray cluster is dead"
         found.leftovers += [Leftover("folder", path, node, why) for path in stale]

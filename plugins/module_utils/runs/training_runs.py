@@ -1,7 +1,7 @@
-"""Several runs side by side: `<base>` is the site's own, `<base>/runs/<name>` is one with a name.
+"""Several runs side by side: `<base>` is the site's own, `<base>/runs/<name>` is a named one.
 
-A folder is a run if it holds a record (`.mnrun`). A run is removed by giving it another name first,
-so that a removal that was cut off leaves no half of a run under its name.
+A folder is a run if it contains records (`.mnrun`). A run is renamed before it is deleted, so that
+an interrupted removal does not leave half a run under its name.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _GOING = ".removed-"  # before the name of a run that is being removed
 
 
 class TrainingRun(NamedTuple):
-    """One working folder."""
+    """One run folder."""
 
     name: str  # DEFAULT_RUN for the site's own
     path: Path
 
 
 class Size(NamedTuple):
-    """What lies in a folder."""
+    """The size of a folder."""
 
     files: int
     bytes: int
@@ -51,18 +51,18 @@ def training_runs(base: Path) -> list[TrainingRun]:
 
 
 def chosen(base: Path, wanted: list[str]) -> list[TrainingRun]:
-    """The runs of these names, all for none. Raises Invalid for a name that no run has."""
+    """The runs with these names; all if there are no names. Raises Invalid for an unknown name."""
     runs = training_runs(base)
     known = [run.name for run in runs]
     unknown = [name for name in wanted if name not in known]
     if unknown:
         there = ", ".join(known) or "none"
-        raise Invalid(f"There is no run {', '.join(unknown)} in {base}. There are: {there}.")
+        raise Invalid(f"There is no run {', '.join(unknown)} in {base}. Existing runs: {there}.")
     return [runs[known.index(name)] for name in wanted] if wanted else runs
 
 
 def described(run: TrainingRun, client: SlurmClient, clock: Clock) -> dict[str, Any]:
-    """A run as the modules return it: each stage as slurm_job_info tells it."""
+    """A run as the modules return it: each stage as slurm_job_info returns it."""
     status = answer(Question(run.path), slurm_or_ray(run.path, client), clock)
     return {"name": run.name, "path": str(run.path), **status._asdict()}
 
@@ -90,21 +90,21 @@ def _spec_differences(left: dict[str, Any] | None, right: dict[str, Any] | None)
 
 
 def _metrics(entry: dict[str, Any] | None) -> dict[str, float]:
-    """Those of the result if there is one, else those that the log shows so far."""
+    """Those of the result if there is one, otherwise those in the log so far."""
     if entry is None:
         return {}
     return dict((entry["output"] or {}).get("metrics") or entry["progress"]["metrics"])
 
 
 def going(base: Path, wanted: list[str], client: SlurmClient, clock: Clock) -> list[TrainingRun]:
-    """The runs of these names that are there, and may be removed.
+    """The existing runs with these names, if they may be removed.
 
     Raises:
-        Invalid: the name is none of a run that could be removed.
-        Refused: a job of it is alive, or nobody can say that none is.
+        Invalid: the name is not one of a run that could be removed.
+        Refused: a job of it is alive, or may be.
     """
     if DEFAULT_RUN in wanted:
-        raise Invalid(f"{DEFAULT_RUN} is the site's own run, {base}, which is never removed.")
+        raise Invalid(f"{DEFAULT_RUN} is the site's own run, {base}, which cannot be removed.")
     named = [check_name("The name of a run", name) for name in wanted]
     runs = [run for run in training_runs(base) if run.name in named]
     for run in runs:
@@ -118,9 +118,10 @@ def _refuse_alive(run: TrainingRun, client: SlurmClient, clock: Clock) -> None:
         ledger = Ledger(run.path, stage, clock)
         for record in ledger.records():
             if _may_live(ledger, record, backend_of(record)):
+                job = record.last.job_id or record.last.name if record.last else ""
                 raise Refused(
-                    f"The run {run.name} stays: its stage {stage} is not over, or nobody can say "
-                    "that it is (see mnrun status). Nothing was removed."
+                    f"Not removed: {run.name} has a job that is active or may be ({stage}, job "
+                    f"{job}). Stop it first: mnrun cancel --run {run.name}"
                 )
 
 
@@ -133,7 +134,7 @@ def _may_live(ledger: Ledger, record: Record, backend: Any) -> bool:
 
 
 def size_of(path: Path) -> Size:
-    """Count what lies below `path`; links are not followed."""
+    """Count the files below `path`; links are not followed."""
     found = [
         os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - of very many files
         for folder, _folders, files in os.walk(path)
@@ -143,7 +144,7 @@ def size_of(path: Path) -> Size:
 
 
 def remove(run: TrainingRun) -> None:
-    """Delete a run, and what an earlier removal that was cut off left of one of its name."""
+    """Delete a run, and what an interrupted removal of one with its name left."""
     target = run.path.with_name(f"{_GOING}{run.name}")
     if target.exists():
         shutil.rmtree(target)

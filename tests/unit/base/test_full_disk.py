@@ -45,9 +45,12 @@ def told(number: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "No space left on device. Nothing further was done. Make room there"),
-        (errno.EDQUOT, "Nothing further was done. Make room there, or have your quota raised"),
-        (errno.EROFS, "Read-only file system. Nothing further was done. Its administrators"),
+        (errno.ENOSPC, "No space left on device. Nothing further was done. Free some space there"),
+        (
+            errno.EDQUOT,
+            "Nothing further was done. Free some space there, or have your quota raised",
+        ),
+        (errno.EROFS, "Read-only file system. Nothing further was done. Ask your administrators"),
         (errno.EIO, "Input/output error. Nothing further was done."),
     ],
 )

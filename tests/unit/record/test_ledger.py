@@ -113,7 +113,7 @@ def test_what_a_crash_left_behind_is_no_record(ledger: Ledger) -> None:
         ("", None, "Expecting value"),
         ("{", "", "Expecting property name"),
         ('"version": 1', '"version": 2', "its version is not 1"),
-        ('"sft"', '"ppo"', "it is of the stage 'ppo'"),
+        ('"sft"', '"ppo"', "it belongs to the stage 'ppo'"),
         ('"lr": 0.1', '"lr": 0.2', "its spec was changed"),
         ('"number": 1', '"number": "1"', "an attempt's number is '1'"),
         ('"phase": "failed"', '"phase": "happy"', "'happy' is not a valid Phase"),
@@ -160,7 +160,7 @@ def test_a_record_in_another_ones_place_is_refused(ledger: Ledger) -> None:
     record = a_record()
     ledger.save(record)
     ledger.folder(record.fingerprint).rename(ledger.folder("0" * 12))
-    with pytest.raises(Damaged, match="record of another spec"):
+    with pytest.raises(Damaged, match="record of other options"):
         ledger.records()
 
 
@@ -232,7 +232,7 @@ def test_a_lock_keeps_others_out_and_names_its_holder(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
     path = tmp_path / "lock"
-    said = rf"\(process {holder.pid}\) works on this stage"
+    said = rf"\(process {holder.pid}\) is working on this stage"
     with pytest.raises(Busy, match=said), stage_lock(path, FakeClock(), 300.0):
         pass
 

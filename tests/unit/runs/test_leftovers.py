@@ -31,7 +31,7 @@ PROGRAM = (
 ).read_text()
 
 
-DEAD = "the Ray cluster that it was of is dead"
+DEAD = "its Ray cluster is dead"
 
 
 class Site:
@@ -158,8 +158,8 @@ def test_the_nodes_of_the_last_clusters_are_looked_at_by_srun(site: Site, run_di
     record(run_dir, attempt("7", Phase.FAILED, "n[1-2],busy"))
     site.folders = {"n2": ["/tmp/mnrun-7-0a1b2c"]}
     lines, unsure = look(site, run_dir)
-    assert lines == ["folder /tmp/mnrun-7-0a1b2c on n2: the Ray cluster that it was of is dead"]
-    assert unsure == ["node busy could not be looked at: srun: error: Unable to allocate resources"]
+    assert lines == ["folder /tmp/mnrun-7-0a1b2c on n2: its Ray cluster is dead"]
+    assert unsure == ["node busy could not be examined: srun: error: Unable to allocate resources"]
     srun = next(call for call in site.calls if call[0] == "srun")
     assert srun[:2] == ["srun", "--partition=gpu"]
     assert "--nodes=3" not in srun
@@ -173,7 +173,7 @@ def test_what_cannot_be_judged_is_told_and_left(site: Site, run_dir: Path) -> No
     lines, unsure = look(site, run_dir)
     assert lines == []
     assert "job 7: The record" in unsure[0]
-    assert unsure[1] == "job 8: its run's place /nowhere/at is not there"
+    assert unsure[1] == "job 8: the folder /nowhere/at of its run does not exist"
     assert unsure[2].startswith("folders on the nodes of its Ray clusters: The record")
 
 

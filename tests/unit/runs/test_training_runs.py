@@ -72,7 +72,7 @@ def test_no_folder_can_pass_for_the_sites_own_run(base: Path) -> None:
 
 
 def test_a_name_that_no_run_has_is_told_with_those_that_there_are(base: Path) -> None:
-    with pytest.raises(Invalid, match=r"no run fats in .*\. There are: default, fast\."):
+    with pytest.raises(Invalid, match=r"no run fats in .*\. Existing runs: default, fast\."):
         chosen(base, ["fats"])
     assert [run.name for run in chosen(base, ["fast"])] == ["fast"]
 
@@ -117,11 +117,11 @@ def test_a_run_that_is_over_can_go(base: Path) -> None:
 @pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.QUEUED, Phase.UNKNOWN])
 def test_a_run_that_may_be_alive_stays(base: Path, phase: Phase) -> None:
     trained(base / "runs" / "fast", {"lr": 3}, phase)
-    with pytest.raises(Refused, match="fast stays: its stage sft is not over"):
+    with pytest.raises(Refused, match="Not removed: fast has a job that is active or may be"):
         going(base, ["fast"], SILENT, Clock())
 
 
 @pytest.mark.parametrize("name", [DEFAULT_RUN, "..", "a/b", ""])
 def test_only_a_run_with_a_name_can_go(base: Path, name: str) -> None:
-    with pytest.raises(Invalid, match=r"The name of a run must be|never removed"):
+    with pytest.raises(Invalid, match=r"The name of a run must be|cannot be removed"):
         going(base, [name], SILENT, Clock())

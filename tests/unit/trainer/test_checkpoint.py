@@ -104,9 +104,9 @@ def test_every_fault_of_a_model_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "model-0-of-3.safetensors").unlink()
     (tmp_path / "model-1-of-3.safetensors").write_bytes(safetensors()[:-4])
     text = "\n".join(hf_faults(tmp_path))
-    for words in ("config.json is missing or damaged", "holds no tokenizer", "model-0-of-3"):
+    for words in ("config.json is missing or damaged", "contains no tokenizer", "model-0-of-3"):
         assert words in text
-    assert "it has 116 bytes, by its header it should have 120" in text
+    assert "it has 116 bytes; according to its header, 120" in text
 
 
 @pytest.mark.parametrize("index", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": 3}'])
@@ -130,7 +130,7 @@ def test_an_index_without_weights_is_a_fault(tmp_path: Path, index: str) -> None
 def test_what_is_no_safetensors_file_is_named(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(data)
-    assert "does not begin with a safetensors header" in safetensors_fault(path)
+    assert "does not start with a safetensors header" in safetensors_fault(path)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_damaged_marker_names_nobody(tmp_path: Path, marker: str) -> None:
     place = rule(tmp_path / "checkpoints")
     write_step(place.path, 1)
     (place.path / MARKER).write_text(marker)
-    assert "unknown spec" in take_over(place, record(OURS), 0.0)
+    assert "unknown options" in take_over(place, record(OURS), 0.0)
     assert len(list(tmp_path.glob("checkpoints.unknown-*/global_step_1"))) == 1
 
 
@@ -199,5 +199,5 @@ def test_a_crash_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     take_over(place, record(OURS), 0.0)
     write_step(place.path, 1)
     place.path.rename(tmp_path / f"checkpoints.{OURS[:12]}")  # and then it was killed
-    assert "brought back" in take_over(place, record(OURS), 0.0)
+    assert "moved back" in take_over(place, record(OURS), 0.0)
     assert (place.path / "global_step_1").is_dir()
