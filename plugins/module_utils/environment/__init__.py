@@ -1,1 +1,1 @@
-"""The training environment: the activation script, and trying it out. Imports base."""
+"""The training environment: the activation script, and a trial run of it. Imports base."""

@@ -1,4 +1,4 @@
-"""The text of the activation script: what every job and every step on the head sources first."""
+"""The text of the activation script, which every job and every step on the head sources first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = "cdefilmnqrstuvx"
 
 
 class Settings(NamedTuple):
-    """What the script sets up. Paths are absolute; an empty text leaves a part out."""
+    """What the script sets up. Paths are absolute; empty values skip a part."""
 
     modules_init: str
     modules: list[str]
@@ -33,7 +33,7 @@ class Settings(NamedTuple):
 
 
 def render(settings: Settings) -> str:
-    """Give the whole script. Raises Invalid with every fault of the settings at once."""
+    """The whole script. Raises Invalid with all faults of the settings at once."""
     faults = _faults(settings)
     if faults:
         raise Invalid("\n".join(faults))
@@ -70,8 +70,8 @@ def _word(value: Any) -> str:
 
 def _faults(settings: Settings) -> list[str]:
     faults = [
-        f"environment_modules: {name!r} is not the name of a module; write it as after"
-        " `module load`, one for each line."
+        f"environment_modules: {name!r} is not a module name; write it as in `module load`,"
+        " one per line."
         for name in settings.modules
         if not _MODULE.fullmatch(name)
     ]
@@ -85,8 +85,8 @@ def _faults(settings: Settings) -> list[str]:
     for key, value in settings.limits.items():
         if len(key) != 1 or key not in LIMITS or not _LIMIT.fullmatch(str(value)):
             faults.append(
-                f"environment_limits: {key}: {value} is no limit; write a letter of bash's ulimit"
-                " and a number or unlimited, as in `v: unlimited`."
+                f"environment_limits: {key}: {value} is not a limit; write a letter of bash's"
+                " ulimit and a number or unlimited, as in `v: unlimited`."
             )
     return faults
 
@@ -98,12 +98,12 @@ def _variable_faults(item: tuple[str, Any]) -> list[str]:
     name, value = item
     where = f"environment_variables: {name}"
     if not _NAME.fullmatch(name):
-        return [f"{where} is not the name of a variable; use letters, digits and _."]
+        return [f"{where} is not a variable name; use letters, digits and _."]
     if _SECRET.search(name):
         instead = "keep it in a file of mode 600 (for W&B: environment_wandb_key_file)."
-        return [f"{where} would stand readable in the script; {instead}"]
+        return [f"{where} would be readable in the script; {instead}"]
     if isinstance(value, (dict, list)) or value is None:
         return [f"{where} needs a text or a number, not {value!r}."]
     if not str(value).isprintable():
-        return [f"{where} holds a line break or a control character; write it in one line."]
+        return [f"{where} contains a line break or a control character; write it in one line."]
     return []

@@ -1,4 +1,4 @@
-"""The activation script on this machine: whether it works, and putting it in its place."""
+"""The activation script on this machine: whether it works, and putting it in place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("verl", "torch", "ray")
 PATIENCE = 120.0
 
 _MARK = "mnrun-environment: "
-_NOTE = "note: "  # before what is no fault
+_NOTE = "note: "  # before a line that is not an error
 # Reads the packages' own records: importing torch takes seconds.
 _PROBE = """
 import importlib.metadata as metadata, json, os, platform, sys
@@ -36,7 +36,7 @@ _SHELL = 'source "$1" || exit 3; shift; [ -z "$1" ] || exec python -c "$@"'
 
 
 class Verified(NamedTuple):
-    """What the script brought up. `notices` are lines it printed beside that."""
+    """The environment that the script set up. `notices` are other lines that it printed."""
 
     versions: dict[str, str]
     wandb_mode: str
@@ -44,11 +44,11 @@ class Verified(NamedTuple):
 
 
 def verify(script: str, prefix: str, wandb_key: str = "", patience: float = PATIENCE) -> Verified:
-    """Source the file `script` as a job would, and look at the Python it gives.
+    """Source the file `script` as a job would, and check the Python that it provides.
 
-    `wandb_key` is one that the job will find in a file not yet written. With an empty `prefix`
-    there is no Python to look at. Raises Invalid if the script fails, takes longer than `patience`
-    seconds, or the environment lacks a package.
+    `wandb_key` is one that the job will find in a file that is not written yet. With an empty
+    `prefix` there is no Python to check. Raises Invalid if the script fails, takes longer than
+    `patience` seconds, or the environment lacks a package.
     """
     probe = [_PROBE, _MARK, *PACKAGES] if prefix else [""]
     command = ["bash", "--noprofile", "--norc", "-c", _SHELL, "mnrun", script, *probe]
@@ -71,9 +71,8 @@ def _failure(lines: list[str], code: int, err: str) -> str:
     if not reasons:
         tail = err.strip().splitlines()[-5:] or ["no message"]
         reasons = [f"exit code {code}: " + " / ".join(tail)]
-    return f"The training environment does not come up on {os.uname().nodename}: " + "\n".join(
-        reasons
-    )
+    node = os.uname().nodename
+    return f"The training environment cannot be activated on {node}: " + "\n".join(reasons)
 
 
 def _require(found: dict[str, Any], prefix: str) -> None:
@@ -100,8 +99,8 @@ def _run(command: list[str], patience: float, environment: dict[str, str]) -> An
         out, err = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         raise Invalid(
-            f"The training environment did not come up within {patience:.0f} s on"
-            f" {os.uname().nodename}: a module or the conda hook hangs there. Try by hand:"
+            f"The training environment was not active within {patience:.0f} s on"
+            f" {os.uname().nodename}: a module or the conda hook hangs there. Try it by hand:"
             " `module load …`, `conda activate …`."
         ) from None
     finally:
@@ -112,7 +111,7 @@ def _run(command: list[str], patience: float, environment: dict[str, str]) -> An
 
 
 def store_secret(path: Path, text: str) -> None:
-    """Write `text` into a file that only its owner can read, from its first moment on."""
+    """Write `text` to a file that only its owner can ever read."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     part.touch(0o600, exist_ok=False)
     try:

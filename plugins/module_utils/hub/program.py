@@ -1,6 +1,6 @@
 """A program that talks to the Hugging Face Hub, run on this machine: a plan in, a result out.
 
-The same program runs in a Slurm job where the compute nodes reach the Hub; see the role publish.
+The same program runs in a Slurm job if the compute nodes can reach the Hub; see the role publish.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..base.process import clean_environment
 MARK = "mnrun-result: "
 _ERROR = "HubError: "
 _SHELL = '[ -z "$1" ] || source "$1" || exit 3; exec "${2:-python}" "$3" "$4"'
-_SHOWN = 15  # lines of output that a failure shows
-# What a program on the controller may take from the user's own environment.
+_SHOWN = 15  # lines of output shown with a failure
+# Variables of the user's own environment that a program on the controller may see.
 _KEPT = ("HF_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
          "no_proxy", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")  # fmt: skip
 
@@ -36,12 +36,12 @@ class Work(NamedTuple):
 
 
 def run_program(work: Work, scratch: Path) -> dict[str, Any]:
-    """Run it in the folder `scratch`, and give the result it printed, with its lines as `log`.
+    """Run it in the folder `scratch`; returns the result that it printed, and its lines as `log`.
 
-    Raises Invalid if the program could not begin its work, MnrunError for what it came to.
+    Raises Invalid if the program could not start its work, MnrunError if it failed.
     """
     if work.program not in work.files:
-        raise Invalid(f"{work.program} is none of the files given.")
+        raise Invalid(f"{work.program} is not one of the given files.")
     for name, text in {**work.files, "plan.json": json.dumps(work.plan)}.items():
         (scratch / Path(name).name).write_text(text, encoding="utf-8")
     command = ["bash", "--noprofile", "--norc", "-c", _SHELL, "mnrun", work.activate, work.python]
@@ -50,7 +50,7 @@ def run_program(work: Work, scratch: Path) -> dict[str, Any]:
     if code is None:
         raise MnrunError(
             f"{work.program} did not end within {work.timeout:.0f} s on {os.uname().nodename}, and"
-            " was ended. Run this again: only what is missing is transferred.",
+            " was killed. Run this again: only what is missing is transferred.",
             log=lines[-_SHOWN:],
         )
     return _outcome(work.program, code, lines)

@@ -1,4 +1,4 @@
-"""Is a folder a whole model in the Hugging Face form? Nothing of the weights is loaded."""
+"""Is a folder a complete model in Hugging Face format? The weights are not loaded."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _POINTER = b"version https://git-lfs"
 
 
 def model_faults(folder: Path) -> list[str]:
-    """What keeps `folder` from being a model that the trainer can load."""
+    """The reasons why `folder` is not a model that the trainer can load."""
     if not folder.is_dir():
         return [f"there is no model folder {folder}; {nearest(folder)}"]
     pointers = sorted(path.name for path in folder.iterdir() if is_pointer(path))
     if pointers:
-        mend = f"get the files: cd {folder} && git lfs pull"
-        return [f"{folder}: {', '.join(pointers)} only point to files in Git LFS; {mend}"]
+        fix = f"get the files: cd {folder} && git lfs pull"
+        return [f"{folder}: {', '.join(pointers)} only point to files in Git LFS; {fix}"]
     faults = []
     if not isinstance(read_json(folder / "config.json"), dict):
-        faults.append(f"{folder}/config.json is missing or no JSON")
+        faults.append(f"{folder}/config.json is missing or not JSON")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
-        faults.append(f"{folder} holds no tokenizer, none of {', '.join(_TOKENIZERS)}")
-    mend = "; copy or download the model again" if faults else ""
-    return [*(fault + mend for fault in faults), *_weight_faults(folder)]
+        faults.append(f"{folder} contains no tokenizer, none of {', '.join(_TOKENIZERS)}")
+    fix = "; copy or download the model again" if faults else ""
+    return [*(fault + fix for fault in faults), *_weight_faults(folder)]
 
 
 def is_pointer(path: Path) -> bool:
-    """True for the small text that Git leaves where Git LFS did not fetch the file."""
+    """True for the small text file that Git leaves if Git LFS did not fetch the real one."""
     if not path.is_file() or path.stat().st_size > 1024:
         return False
     with path.open("rb") as stream:
@@ -37,12 +37,12 @@ def is_pointer(path: Path) -> bool:
 
 
 def nearest(path: Path) -> str:
-    """The last folder on the way to `path` that exists, and what lies in it."""
+    """The last folder on the way to `path` that exists, and its contents."""
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    return f"{folder} holds: {', '.join(names[:12]) or 'nothing'}"
+    return f"{folder} contains: {', '.join(names[:12]) or 'nothing'}"
 
 
 def _weight_faults(folder: Path) -> list[str]:
@@ -55,7 +55,7 @@ def _weight_faults(folder: Path) -> list[str]:
             return _shard_faults(folder, index, fault)
         if (folder / single).is_file():
             return _mended([fault(folder / single)])
-    return [f"{folder} holds no weights, neither safetensors nor pytorch_model.bin"]
+    return [f"{folder} contains no weights, neither safetensors nor pytorch_model.bin"]
 
 
 def _shard_faults(folder: Path, index: str, fault: Callable[[Path], str]) -> list[str]:
@@ -71,7 +71,7 @@ def _mended(faults: list[str]) -> list[str]:
 
 
 def _bin_fault(path: Path) -> str:
-    """Before 1.6 torch wrote a plain pickle, in which nothing tells whether it is whole."""
+    """Before 1.6 torch wrote a plain pickle, which cannot be checked for completeness."""
     if path.is_file():
         with path.open("rb") as stream:
             if stream.read(1) == b"\x80":

@@ -1,12 +1,12 @@
-"""Which data and which model this is: a name that follows from content, not from place or time."""
+"""Which data and which model this is: an identity that depends on content, not on place or time."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-# Files up to this size count whole. Of larger ones so many blocks do: weights that were trained on
-# differ almost everywhere, and a run must not wait until 100 GB are read.
+# Files up to this size are read completely. Of larger ones only this many blocks: trained weights
+# differ almost everywhere, and a run must not wait until 100 GB have been read.
 WHOLE = 32 * 1024 * 1024
 BLOCKS = 256
 BLOCK = 4096
@@ -37,8 +37,8 @@ def folder_identity(folder: Path) -> str:
 
 
 def weights_identity(model: Path) -> str:
-    """SHA-256 (hexadecimal) of a result's weights: the Hugging Face form of them in the folder
-    `model` if they are there, else the ranks' shards beside it. Raises OSError."""
+    """SHA-256 (hexadecimal) of a result's weights: in Hugging Face format in the folder `model` if
+    they exist, otherwise the ranks' shards beside it. Raises OSError."""
     files = sorted(model.glob("*.safetensors")) or sorted(
         model.parent.glob("model_world_size_*.pt")
     )

@@ -1,7 +1,7 @@
-"""The manifest of a converted model: what the folder holds, and where it comes from.
+"""The manifest of a converted model: the contents of the folder, and where it comes from.
 
-`mnrun_manifest.json` is written last, in one piece: a folder without a manifest that fits it is no
-result. docs/convert.md lists the fields.
+`mnrun_manifest.json` is written last, atomically: a folder without a manifest that matches it is
+not a result. docs/convert.md lists the fields.
 
 Standard library only and no relative imports: jobs carry a copy of this file beside their program.
 """
@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional
 
 NAME = "mnrun_manifest.json"
 VERSION = 1
-SMALL = 32 * 1024 * 1024  # bytes; so small a file is read each time that a folder is checked
+SMALL = 32 * 1024 * 1024  # bytes; files up to this size are read whenever a folder is checked
 _CHUNK = 4 * 1024 * 1024  # bytes
 _FIELDS = {
     "version": int,
@@ -38,7 +38,7 @@ Manifest = Dict[str, Any]
 
 
 def read(folder: Path) -> Optional[Manifest]:  # noqa: UP045 - Python 3.8
-    """The manifest of a folder; None if there is none, or none that can be understood."""
+    """The manifest of a folder; None if it does not exist or is not valid."""
     try:
         data = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -47,10 +47,10 @@ def read(folder: Path) -> Optional[Manifest]:  # noqa: UP045 - Python 3.8
 
 
 def faults(folder: Path, every_byte: bool = False) -> List[str]:  # noqa: UP006 - Python 3.8
-    """What keeps `folder` from being the converted model that its manifest describes.
+    """The differences between `folder` and the converted model that its manifest describes.
 
-    Sizes always count, and the content of small files. A large one whose time is still that of
-    the manifest is read only if `every_byte` counts.
+    Sizes are always compared, and the content of small files. A large file with the modification
+    time in the manifest is read only with `every_byte`.
     """
     manifest = read(folder)
     if manifest is None:
@@ -64,7 +64,7 @@ def faults(folder: Path, every_byte: bool = False) -> List[str]:  # noqa: UP006 
 
 
 def write(folder: Path, about: Manifest) -> Manifest:
-    """Describe all files that lie in `folder` now, and write the manifest, last and whole.
+    """Describe all files that are in `folder` now, and write the manifest, last and atomically.
 
     Args:
         folder: the converted model.
@@ -109,7 +109,7 @@ def _is_manifest(data: Any) -> bool:
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    """A name that stays within the folder, with a size and a sum."""
+    """A name within the folder, with a size and a checksum."""
     inside = not name.startswith("/") and ".." not in name.split("/")
     return (
         inside
@@ -132,12 +132,12 @@ def _file_fault(path: Path, entry: Dict[str, Any], every_byte: bool) -> str:  # 
     except OSError:
         return f"{path} is missing"
     if found.st_size != entry["size"]:
-        return f"{path} has {found.st_size} bytes, by the manifest it should have {entry['size']}"
+        return f"{path} has {found.st_size} bytes; according to the manifest, {entry['size']}"
     untouched = found.st_mtime_ns == entry.get("mtime_ns")
     if untouched and found.st_size > SMALL and not every_byte:
         return ""
     if sha256(path) != entry["sha256"]:
-        return f"{path} is damaged: its content is not what the manifest says"
+        return f"{path} is damaged: its content differs from the manifest"
     return ""
 
 

@@ -1,6 +1,6 @@
-"""Is a file of weights whole? Answered from its structure, without reading the weights.
+"""Is a file of weights complete? Answered from its structure, without reading the weights.
 
-Each function returns what is wrong, in words that name the file, or nothing.
+Each function returns what is wrong, naming the file, or an empty text.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"
 
 
 def torch_fault(path: Path) -> str:
-    """A file of torch.save is a zip archive, whose directory comes last: cut off, it is none."""
+    """A file of torch.save is a zip archive, whose directory is at the end: a truncated file has
+    none."""
     if not path.is_file():
         return f"{path} is missing"
-    return "" if zipfile.is_zipfile(path) else f"{path} is cut off or damaged"
+    return "" if zipfile.is_zipfile(path) else f"{path} is truncated or damaged"
 
 
 def safetensors_fault(path: Path) -> str:
-    """The header says where each tensor lies, so how long the file has to be."""
+    """The header contains the offset of each tensor, and thus the size of the file."""
     if not path.is_file():
         return f"{path} is missing"
     size = path.stat().st_size
     try:
         expected = _expected_size(path, size)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error):
-        return f"{path} is damaged: it does not begin with a safetensors header"
+        return f"{path} is damaged: it does not start with a safetensors header"
     if expected != size:
-        return f"{path} is damaged: it has {size} bytes, by its header it should have {expected}"
+        return f"{path} is damaged: it has {size} bytes; according to its header, {expected}"
     return ""
 
 
@@ -49,21 +50,21 @@ def _expected_size(path: Path, size: int) -> int:
 
 
 def hf_faults(folder: Path) -> list[str]:
-    """What keeps a folder from being a model in the Hugging Face form."""
+    """The reasons why a folder is not a model in Hugging Face format."""
     if not folder.is_dir():
         return [f"{folder} is missing"]
     faults = []
     if not isinstance(read_json(folder / "config.json"), dict):
         faults.append(f"{folder / 'config.json'} is missing or damaged")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
-        faults.append(f"{folder} holds no tokenizer ({', '.join(_TOKENIZERS)})")
+        faults.append(f"{folder} contains no tokenizer ({', '.join(_TOKENIZERS)})")
     shards, fault = _shards(folder)
     problems = [fault] + [safetensors_fault(folder / shard) for shard in shards]
     return faults + [problem for problem in problems if problem]
 
 
 def _shards(folder: Path) -> tuple[list[str], str]:
-    """The files of weights that a model has by its index, and what is wrong with the index."""
+    """The files of weights according to a model's index, and what is wrong with the index."""
     path = folder / INDEX
     if not path.is_file():
         return [_SINGLE], ""
@@ -75,7 +76,7 @@ def _shards(folder: Path) -> tuple[list[str], str]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file says; None if it is missing or damaged."""
+    """The content of a JSON file; None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

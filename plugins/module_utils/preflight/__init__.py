@@ -1,1 +1,1 @@
-"""Checks before anything is submitted. Imports base, model, trainer and slurm."""
+"""The checks before a submission. Imports base, model, trainer and slurm."""

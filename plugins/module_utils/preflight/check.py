@@ -1,4 +1,4 @@
-"""All that can be known before a job is submitted, all faults at once. Changes nothing."""
+"""Everything that can be checked before a submission, all faults at once. Changes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .summary import summary
 
 @dataclass
 class Report:
-    """What was found. `rows` by file; `identities` name the content, for a stage's spec."""
+    """The findings. `rows` by file; `identities` identify the content, for a stage's spec."""
 
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ def _check_trainers(trainers: list[dict[str, Any]], report: Report) -> list[Read
 
 def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
     report.faults += [
-        f"{trainer['stage']}: {option} is for mnrun to set; use {variable} instead"
+        f"{trainer['stage']}: {option} is set by mnrun; use {variable} instead"
         for option, variable in trainer["refused"].items()
     ]
     try:
@@ -101,8 +101,8 @@ def _too_few(trainer: Reads, checked: dict[Path, Checked]) -> list[str]:
     if rows >= trainer.batch or any(checked[path].faults for path in trainer.train_files):
         return []
     fewer = f"{rows} rows to train on are fewer than one batch of {trainer.batch}"
-    mend = "no step would be taken; lower data.train_batch_size or give more data"
-    return [f"{trainer.stage}: {fewer}, so {mend}"]
+    then = "no step would be made; reduce data.train_batch_size or use more data"
+    return [f"{trainer.stage}: {fewer}, so {then}"]
 
 
 def _check_slurm(requests: list[dict[str, Any]], client: SlurmClient, report: Report) -> None:
@@ -136,7 +136,7 @@ def _partitions(client: SlurmClient, report: Report) -> dict[str, Partition]:
         return survey(client)
     except Unknown as error:
         report.faults.append(
-            f"Slurm does not answer, so whether the jobs could run is unknown ({error});"
+            f"Slurm does not respond, so it is unknown whether the jobs could run ({error});"
             " try again when `sinfo` works"
         )
     except Invalid as error:
@@ -153,7 +153,7 @@ def _by_stages(texts: list[tuple[str, str]]) -> list[str]:
 
 
 def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
-    """What the checkpoints of each stage take. PPO's other model, if any, is as large as SFT's."""
+    """The size of each stage's checkpoints. PPO's other model, if any, is as large as SFT's."""
     known = weights(expand(params["model"])) if params["model"] else 0
     keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
     for trainer in trainers:

@@ -1,4 +1,4 @@
-"""What was checked, in a few lines for people."""
+"""A summary of what was checked, in a few lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..trainer.options import Reads
 def summary(
     params: dict[str, Any], trainers: list[Reads], rows: dict[str, int], space: dict[str, Any]
 ) -> list[str]:
-    """What was found whole. `rows` by file; `space`: what the checkpoints of each stage take."""
+    """What was checked. `rows` by file; `space`: the size of each stage's checkpoints."""
     things = ", ".join(_things(params, trainers, rows))
     lines = [f"Checked: {things}."] if things else []
     for trainer in trainers:
@@ -21,7 +21,7 @@ def summary(
         line = f"{trainer.stage}: {number:,} steps of {trainer.batch:,} rows"
         size, kept = space[trainer.stage]["step_bytes"], space[trainer.stage]["kept"]
         if size:
-            line += f"; a checkpoint takes about {_bytes(size)}, {kept} will lie there at the most"
+            line += f"; a checkpoint takes about {_bytes(size)}, at most {kept} at a time"
         lines.append(f"{line}.")
     return lines
 

@@ -151,11 +151,11 @@ def test_the_environment_comes_before_what_modules_put_on_the_path(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"modules": ["a"], "modules_init": "{tmp}/no/init.sh"}, ["init.sh", "{tmp} is there"]),
+        ({"modules": ["a"], "modules_init": "{tmp}/no/init.sh"}, ["init.sh", "{tmp} exists"]),
         ({"modules": ["a"], "modules_init": "{tmp}/empty"}, ["empty does not define", "module"]),
-        ({"conda_hook": "{tmp}/conda/9/conda.sh"}, ["conda.sh", "holds: 24.1 24.2"]),
+        ({"conda_hook": "{tmp}/conda/9/conda.sh"}, ["conda.sh", "contains: 24.1 24.2"]),
         ({"conda_hook": "{tmp}/empty"}, ["does not define the command conda"]),
-        ({"conda_prefix": "{tmp}/conda/9"}, ["conda/9", "holds: 24.1 24.2", "_conda_prefix"]),
+        ({"conda_prefix": "{tmp}/conda/9"}, ["conda/9", "contains: 24.1 24.2", "_conda_prefix"]),
         ({"conda_prefix": "{tmp}/conda"}, ["no bin/python", "conda_prefix"]),
         ({"conda_prefix": "{tmp}/bare"}, ["did not become active", "conda_hook"]),
         ({"wandb_mode": "online", "wandb_key_files": ["{tmp}/key"]}, ["no W&B key", "{tmp}/key"]),
@@ -186,7 +186,7 @@ def test_a_limit_that_cannot_be_raised_is_a_note() -> None:
         after="ulimit -n; ulimit -c",
     )
     assert done.stdout.split() == ["100", "0"]
-    assert "note: ulimit -n stays at 100" in done.stderr
+    assert "note: ulimit -n remains 100" in done.stderr
 
 
 def test_wandb_without_a_key_is_offline_and_says_so() -> None:
@@ -197,7 +197,7 @@ def test_wandb_without_a_key_is_offline_and_says_so() -> None:
         "p x",
         "e",
     )
-    assert "note: W&B keeps this run offline: no key" in done.stderr
+    assert "note: W&B logs this run offline: no key" in done.stderr
 
 
 def test_wandb_key_from_the_file_or_the_environment_or_netrc(tmp_path: Path) -> None:
@@ -238,6 +238,6 @@ def test_all_faults_of_the_settings_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         render(bad)
     lines = caught.value.message.splitlines()
-    wanted = ["two words", "-x", "modules_init", "1A", "HF_TOKEN", "B holds", "C needs", "zz", "v"]
+    wanted = ["two words", "-x", "modules_init", "1A", "HF_TOKEN", "B contains", "C needs", "zz"]
     assert len(lines) == len(wanted)
     assert all(word in line for word, line in zip(wanted, lines, strict=True))

@@ -134,7 +134,7 @@ def test_what_the_script_says_is_a_warning_and_no_change(
     (first, again) = (module(capsys, **given) for _ in range(2))
     assert (first["changed"], again["changed"]) == (True, False)
     (notice,) = again["notices"]
-    assert notice.startswith("W&B keeps this run offline: no key")
+    assert notice.startswith("W&B logs this run offline: no key")
     assert warnings == [notice, notice]
 
 

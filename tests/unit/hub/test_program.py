@@ -120,7 +120,7 @@ def test_the_token_is_kept_for_its_owner_only(tmp_path: Path) -> None:
 def test_a_token_that_will_be_needed_is_looked_for_before(tmp_path: Path) -> None:
     there = tmp_path / "token"
     files = [tmp_path / "none", there]
-    with pytest.raises(Invalid, match=f"no token for it.*HF_TOKEN.*looked for: .*{there}"):
+    with pytest.raises(Invalid, match=f"but there is no token.*HF_TOKEN.*looked for: .*{there}"):
         find(files, given=False)
     assert find(files, given=True) == ""
     there.write_text("hf_secret")

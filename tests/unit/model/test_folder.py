@@ -77,9 +77,9 @@ def nothing_but_config(model: Path) -> None:
     [
         (lambda m: truncate(m / "model.safetensors"), [["model.safetensors", "copy or download"]]),
         (missing_shard, [["no.safetensors is missing"]]),
-        (half_a_zip, [["pytorch_model.bin", "cut off"]]),
+        (half_a_zip, [["pytorch_model.bin", "truncated"]]),
         (pointers, [["model.safetensors, tokenizer.json only point", "git lfs pull"]]),
-        (lambda m: (m / "config.json").write_text("{"), [["config.json", "no JSON"]]),
+        (lambda m: (m / "config.json").write_text("{"), [["config.json", "not JSON"]]),
         (nothing_but_config, [["no tokenizer"], ["no weights"]]),
         (lambda m: sharded(m, "model.safetensors.index.json"), [["names no weights"]]),
     ],
@@ -98,9 +98,9 @@ def test_every_fault_names_its_file(
 def test_a_missing_folder_shows_what_is_there_instead(model: Path) -> None:
     wanted = model.with_name("small") / "x"
     assert model_faults(wanted) == [
-        f"there is no model folder {wanted}; {model.parent} holds: tiny"
+        f"there is no model folder {wanted}; {model.parent} contains: tiny"
     ]
-    assert nearest(model / "a" / "b").startswith(f"{model} holds: config.json, ")
+    assert nearest(model / "a" / "b").startswith(f"{model} contains: config.json, ")
 
 
 def test_an_identity_follows_from_names_and_content_alone(model: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_one_that_is_cut_off_is_damaged(model: Path) -> None:
 def test_a_file_that_is_gone_or_shorter_is_noticed(model: Path) -> None:
     weights = model / "model.safetensors"
     weights.write_bytes(bytes(4000))
-    wrong = f"{weights} has 4000 bytes, by the manifest it should have 4096"
+    wrong = f"{weights} has 4000 bytes; according to the manifest, 4096"
     assert manifest.faults(model) == [wrong]
     weights.unlink()
     assert manifest.faults(model) == [f"{weights} is missing"]

@@ -32,7 +32,7 @@ def test_model_rows_options_requests_and_checkpoints_are_named(tmp_path: Path) -
             " to validate on (1 file), the options of sft and ppo, the Slurm requests of sft, ray"
             " and convert."
         ),
-        "sft: 160 steps of 64 rows; a checkpoint takes about 17 MB, 3 will lie there at the most.",
+        "sft: 160 steps of 64 rows; a checkpoint takes about 17 MB, at most 3 at a time.",
         "ppo: 20 steps of 128 rows.",
     ]
 

@@ -3,11 +3,11 @@
 
 __mnrun_say() { printf 'mnrun: %s\n' "$*" >&2; }
 
-# The last folder on a path that exists, and what lies in it.
+# The last folder on a path that exists, and its contents.
 __mnrun_nearest() {
   local folder=$1
   until [ -d "$folder" ]; do folder=$(dirname -- "$folder"); done
-  printf '%s is there and holds: %s' "$folder" "$(ls -- "$folder" 2>&1 | head -n 15 | tr '\n' ' ')"
+  printf '%s exists and contains: %s' "$folder" "$(ls -- "$folder" 2>&1 | head -n 15 | tr '\n' ' ')"
 }
 
 # The bare names of a terse module list: no folders, headings and marks like <L> or (default).
@@ -18,10 +18,10 @@ __mnrun_available() {
   local list
   list=$(module -t avail "${1%%/*}" 2>&1 | __mnrun_names)
   if [ -n "$list" ]; then
-    printf 'There are: %s' "$(head -n 15 <<< "$list" | tr '\n' ' ')"
+    printf 'Available: %s' "$(head -n 15 <<< "$list" | tr '\n' ' ')"
   else
     list=$(module -t avail 2>&1 | __mnrun_names | cut -d/ -f1 | sort -u)
-    printf 'None of that name; all names in %s: %s' "${MODULEPATH:-(an empty MODULEPATH)}" \
+    printf 'No module has that name; all names in %s: %s' "${MODULEPATH:-(an empty MODULEPATH)}" \
       "$(head -n 40 <<< "$list" | tr '\n' ' ')"
   fi
 }
@@ -39,7 +39,7 @@ __mnrun_define_module() {
   return 1
 }
 
-# Back to what the site loads by itself. Paths of modules stay as they are.
+# Back to the site's default modules. Paths of modules are kept.
 __mnrun_reset() {
   if [ -n "${LMOD_CMD:-}" ]; then
     # Without a system default Lmod's reset fails and changes nothing.
@@ -67,7 +67,7 @@ __mnrun_modules() {
   for name in "$@"; do
     module load "$name" >&2 && __mnrun_is_loaded "$name" && continue
     if module is-avail "$name" > /dev/null 2>&1; then
-      __mnrun_say "the module $name is there but does not load (why: above)." \
+      __mnrun_say "the module $name exists but cannot be loaded (see above)." \
         "Check environment_modules and its order"
     else
       __mnrun_say "there is no module $name: correct environment_modules." \
@@ -77,11 +77,11 @@ __mnrun_modules() {
   done
 }
 
-# An environment active from outside would end up behind what the modules put on PATH.
+# An environment that is already active would end up after the modules on PATH.
 __mnrun_release_conda() {
   [ "${CONDA_SHLVL:-0}" -gt 0 ] && [ -r "$1" ] || return 0
   . "$1"
-  local left=5 # environments can be stacked, but a hook that only says so must not hold us here
+  local left=5 # environments can be stacked; a faulty hook must not lead to an endless loop
   while [ "${CONDA_SHLVL:-0}" -gt 0 ] && [ $((left -= 1)) -gt 0 ]; do conda deactivate; done
 }
 
@@ -116,7 +116,7 @@ __mnrun_prefix() {
 
 __mnrun_limit() {
   ulimit -S "-$1" "$2" 2> /dev/null ||
-    __mnrun_say "note: ulimit -$1 stays at $(ulimit -S "-$1"), $2 is not allowed on $(uname -n)"
+    __mnrun_say "note: ulimit -$1 remains $(ulimit -S "-$1"), $2 is not allowed on $(uname -n)"
 }
 
 __mnrun_wandb_read_key() {
@@ -136,7 +136,7 @@ __mnrun_wandb_has_key() {
   [ -n "${WANDB_API_KEY:-}" ] || grep -qs 'machine api.wandb.ai' "${NETRC:-$HOME/.netrc}"
 }
 
-# Any answer will do, also an error; through a proxy if the environment names one.
+# Any answer will do, even an error; through a proxy if the environment has one.
 __mnrun_wandb_answers() {
   timeout 15 python - "${WANDB_BASE_URL:-https://api.wandb.ai}" 2> /dev/null << 'END'
 import sys, urllib.error, urllib.request
@@ -149,7 +149,7 @@ END
 
 __mnrun_wandb_offline() {
   export WANDB_MODE=offline
-  __mnrun_say "note: W&B keeps this run offline: $1. To send it later: wandb sync"
+  __mnrun_say "note: W&B logs this run offline: $1. To upload it later: wandb sync"
 }
 
 # MODE (auto, online, offline, disabled) KEY_FILE...
