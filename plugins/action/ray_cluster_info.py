@@ -1,4 +1,4 @@
-"""Shows how the Ray cluster comes up while a task waits for its head."""
+"""Shows how the Ray cluster starts while a task waits for its head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..plugin_utils.connection import PatientAction
 from ..plugin_utils.follow import DEFAULT_TIMEOUT
 
 MODULE = "mnrun.train.ray_cluster_info"
-_QUESTION = 30  # seconds that one question stays open
+_QUESTION = 30  # maximum seconds of one query
 
 
 class ActionModule(PatientAction):

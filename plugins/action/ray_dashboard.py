@@ -1,4 +1,4 @@
-"""Forwards the Ray dashboard to this machine over ssh, and says how to get in.
+"""Forwards the Ray dashboard to this machine over ssh, and prints how to log in.
 
 The module of this name documents the options.
 """
@@ -28,14 +28,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "login": {"type": "str", "default": ""},
     "seconds": {"type": "int", "default": 0},
 }
-_START = 30.0  # seconds for ssh to get through
+_START = 30.0  # seconds for ssh to connect
 
 
 class ActionModule(ActionBase):
     """Runs ssh in the foreground."""
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
-        """Forward until somebody has seen enough."""
+        """Forward until the user presses Ctrl-C."""
         super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=OPTIONS)
         try:
@@ -85,7 +85,7 @@ def ssh_command(given: dict[str, Any], head: Head, port: int) -> list[str]:
 
 
 def hints(given: dict[str, Any], head: Head, port: int) -> list[str]:
-    """What the user has to know. The token's place, not the token."""
+    """What the user has to know: where the token is, never the token itself."""
     read = f"cat {shlex.quote(head.token_file)}"
     if given["login"]:
         read = f"ssh {given['login']} {shlex.quote(read)}"
@@ -109,7 +109,7 @@ def _free_port(preferred: int) -> int:
 
 
 def _answers(ssh: subprocess.Popen[str], port: int) -> bool:
-    """Whether ssh listens; False if it ended, or did not get through in time."""
+    """Whether ssh listens; False if it ended, or did not connect in time."""
     deadline = time.monotonic() + _START
     while ssh.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -12,8 +12,8 @@ class ActionModule(Follow):
 
     module = "mnrun.train.ray_job"
     passed = ("head",)
-    continues = False  # a successor needs a Ray cluster first
-    silence = 60.0  # the head may be gone for good; the login node knows how the job is
+    continues = False  # a retry needs a Ray cluster first
+    silence = 60.0  # the head may be permanently gone; the login node knows the job's state
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """A head that cannot be reached is a failure of the task, not of the host it is for."""

@@ -1,4 +1,4 @@
-"""Shows a stage's log lines, also new ones as they come."""
+"""Shows a stage's log lines, and follows new ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ActionModule(PatientAction):
         if not boolean(arguments.get("follow", False), strict=False):
             return answer
         ended = False
-        while not ended:  # and once more after the end, for what was written last
+        while not ended:  # and once more after the end, for the last lines
             entry = answer["stages"][0]
             ended = entry["job"]["phase"] in ENDED
             more = {"wait": True, "since": entry["digest"], "log_offset": entry["log"]["offset"]}
@@ -41,7 +41,7 @@ class ActionModule(PatientAction):
         return answer
 
     def _show(self, stages: list[dict[str, Any]], shown: str) -> str:
-        """Show the new lines; `shown` is the log that the last line was from."""
+        """Show the new lines; `shown` is the log of the last line."""
         for entry in stages:
             for item in entry["log"]["lines"]:
                 if item["path"] != shown:

@@ -1,4 +1,4 @@
-"""The action of ``mnrun.train.validate``: every fault of the variables, before anything is done."""
+"""The action of ``mnrun.train.validate``: all faults of the variables, before anything is done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROLES = Path(__file__).resolve().parents[2] / "roles"
 _SITE = "mnrun"
 # Roles that have another name now; the options kept theirs behind the role's.
 _RENAMED_ROLES = {"data_check": "preflight"}
-# A value that follows from what a task of the play will find cannot be judged before it.
+# A value that depends on the result of a task cannot be checked before it.
 _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
 
 

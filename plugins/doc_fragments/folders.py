@@ -1,4 +1,4 @@
-"""The folders on the cluster that modules are told."""
+"""The folders on the cluster that modules need to know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ModuleDocFragment:
 options:
   run_dir:
     description: >-
-      The run's folder on the cluster's shared file system, absolute or with C(~) in front.
+      The run folder on the cluster's shared file system, absolute or starting with C(~).
     type: str
     required: true
 """
@@ -20,7 +20,7 @@ options:
     SITE = r"""
 options:
   base_dir:
-    description: The site's working folder, absolute or with C(~) in front.
+    description: The folder of the site's runs, absolute or starting with C(~).
     type: str
     required: true
 """

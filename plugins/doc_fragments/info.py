@@ -9,13 +9,13 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   stage:
-    description: Tell of this stage only. Empty for all that have a record.
+    description: Return only this stage. Empty for all that have a record.
     type: str
     default: ""
   fingerprint:
     description: >-
-      Tell of the spec with this fingerprint (its beginning suffices). Empty for the one that was
-      worked on last.
+      Return the spec with this fingerprint (a prefix suffices). Empty for the one with the newest
+      attempt.
     type: str
     default: ""
   wait:
@@ -23,23 +23,23 @@ options:
     type: bool
     default: false
   since:
-    description: C(digest) of the last answer. Empty to be answered at once.
+    description: C(digest) of the last answer. Empty to get an answer immediately.
     type: str
     default: ""
   wait_timeout:
-    description: Seconds after which to answer even if nothing is new.
+    description: Seconds after which to answer even if nothing has changed.
     type: int
     default: 30
   min_interval:
-    description: Seconds during which a new training step alone is no reason to answer.
+    description: Seconds during which a new training step alone does not lead to an answer.
     type: float
     default: 0.0
   log_lines:
-    description: So many last lines of each log are returned. V(0) for none.
+    description: The number of last lines to return of each log. V(0) for none.
     type: int
     default: 0
   log_offset:
-    description: C(log.offset) of the last answer, to get only what is new in each log.
+    description: C(log.offset) of the last answer, to get only the new lines of each log.
     type: dict
     default: {}
 """

@@ -1,4 +1,4 @@
-"""What every module that only looks says of itself."""
+"""The attributes of every module that only reads."""
 
 from __future__ import annotations
 

@@ -25,13 +25,12 @@ options:
       - name: ansible_srun_node
 notes:
   - Needs Slurm 20.11 or later (C(srun --overlap)) on the login node.
-  - The steps share the job's node with what runs there. They take no GPU and no memory of the job,
-    and they end with it.
+  - The steps share the job's node with the job's own processes. They take no GPU and no memory of
+    the job, and they end with it.
   - Pipelining (C(ansible_pipelining=true)) makes one step of a task instead of several.
-  - C(become) and C(async) do not work. A step runs as the job's user, and what it leaves behind is
-    ended with it.
+  - C(become) and C(async) do not work. A step runs as the job's user, and processes that it leaves
+    behind end with it.
 """
 
-    # The options by which ansible-core's own plugin, of the version that is installed, reaches the
-    # login node.
+    # The options with which the installed ansible-core's own plugin reaches the login node.
     SSH = yaml.safe_dump({"options": yaml.safe_load(ssh.DOCUMENTATION)["options"]})

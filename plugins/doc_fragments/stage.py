@@ -11,22 +11,22 @@ attributes:
   check_mode:
     support: full
     description: >-
-      Decides what would be done and lets the scheduler judge the request, without submitting,
+      Decides what would be done and lets the scheduler validate the request, without submitting,
       stopping or writing anything.
   diff_mode:
     support: full
-    description: Shows the scripts, files, folders and spec that a submission changes.
+    description: Shows the scripts, files, folders and spec that a submission would change.
   idempotent:
     support: full
     description: >-
-      What is done or being done for the same O(spec) is found in the run's ledger on the shared
-      file system, from whatever machine it was started, and is not started again.
+      Work with the same O(spec) that is done or in progress is found in the run's ledger on the
+      shared file system, whichever machine started it, and is not started again.
 options:
   state:
     description:
-      - V(present) makes sure that the work is done, or being done, once.
-      - V(absent) makes sure that no job of the stage is alive, of whatever spec. It keeps
-        results and records.
+      - V(present) makes sure that the work is done, or in progress, exactly once.
+      - V(absent) makes sure that no job of the stage is alive, with any spec. It keeps results and
+        records.
     type: str
     choices: [present, absent]
     default: present
@@ -36,12 +36,13 @@ options:
     required: true
   spec:
     description:
-      - All that decides the stage's result. Two calls with the same spec want the same work.
-      - Scalars count as their text, so that V(2) from an inventory equals V(2) from C(-e).
+      - Everything that determines the stage's result. Two calls with the same spec request the
+        same work.
+      - Scalars are compared as text, so that V(2) from an inventory equals V(2) from C(-e).
     type: dict
     default: {}
   labels:
-    description: Kept with the record and returned; they do not belong to the spec.
+    description: Stored with the record and returned; they are not part of the spec.
     type: dict
     default: {}
   match_labels:
@@ -49,11 +50,11 @@ options:
     type: dict
     default: {}
   files:
-    description: Files to lay beside the script, by name, for the job to use (C($MNRUN_RECORD)).
+    description: Files to put beside the script, by name, for the job to use (C($MNRUN_RECORD)).
     type: dict
     default: {}
   directories:
-    description: Folders that the job writes to; made before the submission.
+    description: Folders that the job writes to; created before the submission.
     type: list
     elements: str
     default: []
@@ -61,8 +62,8 @@ options:
     description:
       - Where the trainer writes its checkpoints. They are the stage's result, and the measure of
         progress between attempts.
-      - Checkpoints of another spec in that folder are set aside before a submission (renamed, never
-        deleted), as the trainer would resume from them. Those of this spec come back.
+      - Checkpoints of another spec in that folder are moved away before a submission (renamed,
+        never deleted), as the trainer would resume from them. Those of this spec are moved back.
     type: dict
     suboptions:
       path:
@@ -70,60 +71,60 @@ options:
         type: str
         required: true
       parts:
-        description: Sub-folders of a step that hold shards (PPO has V(actor) and V(critic)).
+        description: Sub-folders of a step that contain shards (PPO has V(actor) and V(critic)).
         type: list
         elements: str
         default: []
       hf:
-        description: The result must hold the weights in the Hugging Face form too.
+        description: The result must include the weights in Hugging Face format.
         type: bool
         default: false
       step_bytes:
         description: >-
-          What one checkpoint takes, about. Nothing is submitted where the file system has no room
-          for those to come. V(0) if that is not known.
+          The approximate size of one checkpoint. Nothing is submitted if the file system has no
+          space for those still to be written. V(0) if it is not known.
         type: int
         default: 0
       kept:
-        description: How many checkpoints will lie there at the most.
+        description: How many checkpoints there will be at most.
         type: int
         default: 1
       last_step:
-        description: The step at which the trainer was told to end (0 for none), if by an option.
+        description: The last step, if an option of the trainer sets one; V(0) otherwise.
         type: int
         default: 0
   manifest:
     description:
       - The stage's result is a folder that a manifest describes, C(mnrun_manifest.json), such as a
-        converted model. Without a manifest of this spec that fits the folder there is no result.
+        converted model. Without a manifest of this spec that matches the folder there is no result.
       - Excludes O(checkpoints).
     type: dict
     suboptions:
       path:
-        description: The folder. One of another spec is set aside by the job itself.
+        description: The folder. The job itself moves away one with another spec.
         type: str
         required: true
   replace:
     description:
-      - Stop a live job of another spec and put this one in its place, instead of refusing.
-      - Also submits again where O(max_attempts) is reached.
+      - Stop a live job of another spec and replace it, instead of refusing.
+      - Also submits again if O(max_attempts) is reached.
     type: bool
     default: false
   max_attempts:
-    description: So many attempts in a row may end without a new checkpoint; then none is submitted.
+    description: How many attempts in a row may end without a new checkpoint.
     type: int
     default: 3
   wait:
     description:
       - Wait for the job to end; fail if it fails, with the cause and what to do.
-      - What was not the job's fault (time limit, preemption, a node that failed) gets a successor
-        by itself, while it brings new checkpoints and O(max_attempts) allows it. What a person
-        cancelled does not.
-      - In a play, a line is shown for each change, and a lost connection is survived.
+      - Failures that are not the job's own (time limit, preemption, a node failure) are retried
+        automatically, as long as there are new checkpoints and O(max_attempts) allows it. Jobs that
+        a person cancelled are not.
+      - In a play, a line is shown for each change, and a lost connection does not end the task.
     type: bool
     default: false
   wait_timeout:
-    description: Seconds to wait at most. The job goes on after that.
+    description: Maximum seconds to wait. The job continues after that.
     type: int
     default: 604800
   attempt:
@@ -133,8 +134,8 @@ options:
     type: int
   stop_signal:
     description:
-      - With O(state=absent), send a running job's script this signal first, so that it can end in
-        order. Empty to cancel at once.
+      - With O(state=absent), send this signal to a running job's script first, so that it can end
+        cleanly. Empty to cancel immediately.
     type: str
     default: ""
   stop_timeout:
@@ -143,17 +144,17 @@ options:
     default: 60
   cancelled_by:
     description:
-      - With O(state=absent), note in the record that somebody wants this work ended, and who. It
-        then gets no successor by itself.
+      - With O(state=absent), record who wants this work ended. It is then not retried
+        automatically.
     type: str
     default: ""
 notes:
-  - A job that is alive with the same spec is attached to. One with another spec is never joined by
-    a second one, it is an error that shows the difference.
-  - Work that is done is only checked, from the files of its result. If they are missing or damaged,
+  - If a job with the same spec is alive, the module attaches to it. If one with another spec is
+    alive, the module fails and shows the difference.
+  - Finished work is only verified, from the files of its result. If they are missing or damaged,
     the work is done again.
-  - A job that failed, was cancelled or ran out of time gets a successor, which goes on from the
-    newest whole checkpoint. A damaged one is passed over (renamed, never deleted).
-  - A node that failed is left out of the successor's job, if enough others are free.
-  - If the scheduler does not answer, nothing is submitted and nothing cancelled.
+  - After a job that failed, was cancelled or ran out of time, the next attempt resumes from the
+    newest complete checkpoint. A damaged one is skipped (renamed, never deleted).
+  - The next attempt excludes a node that failed, if enough others are free.
+  - If the scheduler does not respond, nothing is submitted and nothing cancelled.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: activation
-short_description: The script that brings up the training environment
+short_description: The script that activates the training environment
 description:
   - Writes one bash script that loads the site's modules in order, activates the conda environment
     without C(conda init) and without touching C(~/.bashrc), and sets variables, limits and W&B.
@@ -18,13 +18,13 @@ version_added: 0.1.0
 attributes:
   check_mode:
     support: full
-    description: Tries the script and shows what would change. Writes nothing.
+    description: Tests the script and shows what would change. Writes nothing.
   diff_mode:
     support: full
     description: Shows the script before and after.
 options:
   path:
-    description: Where the script belongs. Its folders are made if they are missing.
+    description: Path of the script. Missing folders are created.
     type: path
     required: true
   modules_init:
@@ -33,7 +33,7 @@ options:
     default: /etc/profile.d/modules.sh
   modules:
     description:
-      - Modules to load, in order, after a reset to what the site loads by itself.
+      - Modules to load, in order, after a reset to the site's default modules.
       - Empty to use no modules.
     type: list
     elements: str
@@ -46,14 +46,14 @@ options:
     default: ""
   conda_prefix:
     description:
-      - The environment that holds verl, torch and Ray.
-      - Empty for a script that stops before it, to create the environment.
+      - The environment that contains verl, torch and Ray.
+      - Empty for a script that does not activate one, to create the environment.
     type: path
     default: ""
   variables:
     description:
       - Environment variables, set in this order to exactly these values (a leading C(~/) is
-        replaced by the home folder). No secrets; they would stand readable in the script.
+        replaced by the home folder). No secrets; they would be readable in the script.
     type: dict
     default: {}
   limits:
@@ -75,31 +75,31 @@ options:
         default: ""
       key_file:
         description:
-          - File of mode 600 that holds the API key. It is read when the script runs, and never
+          - File of mode 600 that contains the API key. It is read when the script runs, and never
             written into it.
         type: path
         default: ""
       key:
         description:
-          - The API key itself. It is put in a file of mode 600 beside the script, where it stays
-            for later runs; O(wandb.key_file) comes before it.
+          - The API key itself. It is stored in a file of mode 600 beside the script for later runs;
+            O(wandb.key_file) takes precedence.
         type: str
         default: ""
       mode:
         description:
-          - V(auto) sends runs if there is a key and, in a job, W&B answers; else it keeps them
-            offline and says so.
+          - V(auto) uploads runs if there is a key and, in a job, W&B responds; otherwise it logs
+            them offline and reports that.
         type: str
         choices: [auto, online, offline, disabled]
         default: auto
   verify:
-    description: Try the script before it is installed.
+    description: Test the script before it is installed.
     type: bool
     default: true
 """
 
 EXAMPLES = r"""
-- name: Write and try the activation script
+- name: Write and test the activation script
   mnrun.train.activation:
     path: ~/training/multinode/.mnrun/activate.sh
     modules: [nccl/2.22.3, miniconda/24.7.1-py311]
@@ -127,17 +127,17 @@ python:
   type: str
   returned: success
 versions:
-  description: Versions of Python, verl, torch and Ray in the environment. Empty without a trial.
+  description: Versions of Python, verl, torch and Ray in the environment. Empty without a test.
   type: dict
   returned: success
 wandb_mode:
-  description: V(online), V(offline) or V(disabled). Empty without a trial.
+  description: V(online), V(offline) or V(disabled). Empty without a test.
   type: str
   returned: success
 notices:
   description:
-    - What the script had to say beside that, such as a limit that could not be raised. It is
-      shown as warnings too.
+    - Other messages of the script, such as a limit that could not be raised. They are also shown
+      as warnings.
   type: list
   elements: str
   returned: success
@@ -172,7 +172,7 @@ def spec() -> dict[str, Any]:
             "options": {
                 "entity": {"type": "str", "default": ""},
                 "project": {"type": "str", "default": ""},
-                # No secret itself, and a log that hides it cannot name it.
+                # Not a secret itself, and error messages must be able to name it.
                 "key_file": {"type": "path", "default": "", "no_log": False},
                 "key": {"type": "str", "default": "", "no_log": True},
                 "mode": {"type": "str", "default": "auto", "choices": modes},
@@ -209,7 +209,7 @@ def _expanded(value: Any) -> Any:
 
 
 def tried(text: str, params: dict[str, Any], folder: str) -> Verified:
-    """Try the script from a file of its own, so that a bad one never gets to its place."""
+    """Test the script in a temporary file, so that a faulty one is never installed."""
     if not params["verify"]:
         return Verified({}, "", [])
     with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".sh", encoding="utf-8") as trial:

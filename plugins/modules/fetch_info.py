@@ -5,10 +5,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fetch_info
-short_description: What is missing of a model and of data files, before it is fetched
+short_description: What is missing from a model and from data files, before it is fetched
 description:
-  - Looks whether a model folder is whole, and whether data files are whole parquet files in the
-    trainers' form. Changes nothing.
+  - Checks whether a model folder is complete, and whether data files are complete parquet files in
+    the trainers' format. Changes nothing.
   - Must run with the training environment's Python (C(ansible_python_interpreter)), which has
     pyarrow.
 author: The mnrun authors (@mnrun)
@@ -16,7 +16,7 @@ version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:
   model:
-    description: Model folder in the Hugging Face form. Empty for none.
+    description: Model folder in Hugging Face format. Empty for none.
     type: str
     default: ""
   files:
@@ -27,7 +27,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See what has to be fetched
+- name: Check what has to be fetched
   mnrun.train.fetch_info:
     model: ~/model/Llama-3.2-1B-Instruct
     files: [~/data/gsm8k/train.parquet]
@@ -37,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 model:
-  description: What keeps the folder from being a whole model. Empty if it is one.
+  description: Why the folder is not a complete model. Empty if it is one.
   type: list
   elements: str
   returned: success

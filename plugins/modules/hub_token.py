@@ -13,13 +13,13 @@ version_added: 0.1.0
 attributes:
   check_mode:
     support: full
-    description: Says whether the file would change. Writes nothing.
+    description: Reports whether the file would change. Writes nothing.
   diff_mode:
     support: none
     description: A token is not shown.
 options:
   path:
-    description: Where it is kept, with mode 600. Folders are made if they are missing.
+    description: Path of the file, with mode 600. Missing folders are created.
     type: path
     required: true
   token:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hub_token_info
-short_description: See whether there will be a token for the Hugging Face Hub
+short_description: Check whether there will be a token for the Hugging Face Hub
 description:
   - Asked before a training whose model is to be published, so that a token that is missing does not
     show days later.
@@ -15,12 +15,12 @@ version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:
   files:
-    description: Where a token may lie on this machine. The first that is there counts.
+    description: Possible paths of a token on this machine. The first that exists is used.
     type: list
     elements: str
     required: true
   given:
-    description: There is a token elsewhere, which is used if none of O(files) is there.
+    description: There is a token elsewhere, which is used if none of O(files) exists.
     type: bool
     default: false
 """
@@ -54,7 +54,7 @@ SPEC = {
 
 
 def find(files: list[Path], given: bool) -> str:
-    """The file of the token; as the programs that use it look for it. Raises Invalid."""
+    """The file of the token, found in the same way as the programs that use it. Raises Invalid."""
     for path in files:
         if not path.exists():
             continue
@@ -64,15 +64,14 @@ def find(files: list[Path], given: bool) -> str:
                 f"600 {path}"
             )
         if not path.read_text(encoding="utf-8").split():
-            raise Invalid(f"There is no token in {path}, so nothing was started. Write it there.")
+            raise Invalid(f"There is no token in {path}, so nothing was started. Put it there.")
         return str(path)
     if given:
         return ""
     looked = ", ".join(map(str, files))
     raise Invalid(
-        "The model is to be published on the Hugging Face Hub, and there is no token for it, so "
-        f"nothing was started. Set HF_TOKEN, or put a token in a file of mode 600 (looked for: "
-        f"{looked})."
+        "The model is to be published on the Hugging Face Hub, but there is no token, so nothing "
+        f"was started. Set HF_TOKEN, or put a token in a file of mode 600 (looked for: {looked})."
     )
 
 

@@ -16,7 +16,7 @@ version_added: 0.1.0
 attributes:
   check_mode:
     support: full
-    description: The program compares both sides, and transfers nothing.
+    description: The program compares both sides but transfers nothing.
   diff_mode:
     support: full
     description: Shows the files of the other side before and after.
@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   files:
-    description: The program and all it needs beside it, text by name.
+    description: The program and the files that it needs beside it, text by name.
     type: dict
     required: true
   plan:
@@ -34,15 +34,15 @@ options:
     type: dict
     required: true
   activate:
-    description: Script that brings up the training environment. Empty for none.
+    description: Script that activates the training environment. Empty for none.
     type: path
     default: ""
   python:
-    description: The Python to run it with. Empty for the one that O(activate) brings up.
+    description: The Python to run it with. Empty for the one that O(activate) activates.
     type: path
     default: ""
   timeout:
-    description: Seconds after which the program is ended.
+    description: Seconds after which the program is killed.
     type: int
     default: 86400
 """
@@ -58,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 where:
-  description: What was brought up to date, as an address or a path.
+  description: What was updated, as an address or a path.
   type: str
   returned: success
 sent:

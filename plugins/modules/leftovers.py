@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: leftovers
-short_description: What bears mnrun's mark and belongs to no living run
+short_description: Leftovers (jobs, files, processes) that no run owns
 description:
   - Finds jobs of this user whose comment says that mnrun submitted them and that no ledger has
     open, published heads and tokens of Ray clusters that are over, and folders that Ray clusters
@@ -17,22 +17,22 @@ version_added: 0.1.0
 attributes:
   check_mode:
     support: full
-    description: Tells what would be ended.
+    description: Lists what would be removed.
   diff_mode:
     support: none
     description: Everything is listed in RV(leftovers).
   idempotent:
     support: full
-    description: What is gone is not found again.
+    description: What was removed is not found again.
 options:
   run_dir:
     description: >-
-      The run's folder on the cluster's shared file system. The folders of other runs are taken from
+      The run folder on the cluster's shared file system. The folders of other runs are taken from
       the comments of their jobs.
     type: str
     required: true
   program:
-    description: Text of the role ray_cluster's C(cluster_leftovers.py), which looks at a node.
+    description: Text of the role ray_cluster's C(cluster_leftovers.py), which examines a node.
     type: str
     required: true
   temp_dir:
@@ -44,7 +44,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: End what belongs to no living run
+- name: Remove leftovers that no run owns
   mnrun.train.leftovers:
     run_dir: ~/training/multinode
     program: "{{ lookup('mnrun.train.programs', 'cluster_leftovers.py').values() | first }}"
@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What was found, and what was done about it.
+  description: What was found, and what was done with it.
   type: str
   returned: always
 leftovers:
@@ -63,7 +63,7 @@ leftovers:
   sample:
     - {kind: job, name: "12", place: /home/user/training, why: its run has no record of it}
 unsure:
-  description: What could not be judged, and was left alone.
+  description: What could not be classified, and was left alone.
   type: list
   elements: str
   returned: success
@@ -92,7 +92,7 @@ def collect(given: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     left = [] if check_mode or not found.leftovers else end(found, client, folders, clock)
     if left:
         lines = "\n".join(item.line for item in left)
-        raise MnrunError(f"These are still there:\n{lines}")
+        raise MnrunError(f"These still exist:\n{lines}")
     words = [item.line for item in found.leftovers] or ["Nothing is left over."]
     words += [f"left alone: {text}" for text in found.unsure]
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_manifest_info
-short_description: What a converted model is, by its manifest, and whether it is whole
+short_description: The manifest of a converted model, and whether the model is complete
 description:
   - Reads C(mnrun_manifest.json), and compares the folder with it. Changes nothing.
 author: The mnrun authors (@mnrun)
@@ -35,11 +35,11 @@ manifest:
   type: dict
   returned: success
 identity:
-  description: SHA-256 of the manifest, which follows from all of the model. Empty if there is none.
+  description: SHA-256 of the manifest, which depends on the whole model. Empty if there is none.
   type: str
   returned: success
 faults:
-  description: What keeps the folder from being the model that its manifest describes.
+  description: Why the folder is not the model that its manifest describes.
   type: list
   elements: str
   returned: success

@@ -7,13 +7,13 @@ DOCUMENTATION = r"""
 module: preflight
 short_description: Check model, data, trainer options and Slurm requests before a submission
 description:
-  - Finds what would make a training fail hours later in the queue, and reports all of it at once.
-    Reads only; nothing is loaded into memory as a whole.
-  - The model folder has to be whole (configuration, tokenizer, every file of weights that its index
-    names, no Git LFS pointers). The data has to be readable parquet with the columns and nested
-    fields that the trainers will read by their options, without empty prompts.
-  - The trainers' options are put together by hydra from verl's own configuration. Slurm requests
-    are compared with the partitions and nodes that the cluster has.
+  - Finds what would make a training fail hours later, and reports all of it at once. Reads only;
+    large files are never loaded into memory completely.
+  - The model folder has to be complete (configuration, tokenizer, every file of weights in its
+    index, no Git LFS pointers). The data has to be readable parquet with the columns and nested
+    fields that the trainers read according to their options, without empty prompts.
+  - The trainers' options are composed by hydra with verl's own configuration. Slurm requests are
+    compared with the partitions and nodes of the cluster.
   - Must run with the training environment's Python (C(ansible_python_interpreter)), which has
     pyarrow, hydra and verl.
 author: The mnrun authors (@mnrun)
@@ -21,12 +21,12 @@ version_added: 0.1.0
 extends_documentation_fragment: mnrun.train.read_only
 options:
   model:
-    description: Model folder in the Hugging Face form. Empty for none.
+    description: Model folder in Hugging Face format. Empty for none.
     type: str
     default: ""
   other_models:
-    description: More model folders to check, such as one that PPO starts from. Empty ones do not
-      count.
+    description: More model folders to check, such as one that PPO starts from. Empty ones are
+      ignored.
     type: list
     elements: str
     default: []
@@ -42,7 +42,7 @@ options:
     default: []
   trainers:
     description:
-      - Trainers whose options to check. Which files and columns they read follows from these.
+      - Trainers whose options to check. These determine which files and columns they read.
     type: list
     elements: dict
     default: []
@@ -61,17 +61,17 @@ options:
         elements: str
         default: []
       refused:
-        description: Options that a user gave and may not, each with what to use instead.
+        description: Options that a user set but must not set, each with what to use instead.
         type: dict
         default: {}
       keep:
         description: >-
-          Which checkpoints stay (C(newest), C(best), C(every)), in place of the trainer's own
-          option. Empty for that one.
+          Which checkpoints to keep (C(newest), C(best), C(every)), instead of the trainer's own
+          option. Empty to use that one.
         type: dict
         default: {}
   slurm:
-    description: Requests to Slurm to check.
+    description: Slurm requests to check.
     type: list
     elements: dict
     default: []
@@ -113,7 +113,7 @@ rows:
   type: dict
   returned: always
 checked:
-  description: What was found whole, in a few lines for people.
+  description: What was checked, in a few lines for people.
   type: list
   elements: str
   returned: success
@@ -122,15 +122,15 @@ checked:
       Checked: the model ~/model/toy (1,062,656 weights), 2,048 rows to train on (1 file).
 checkpoints:
   description:
-    - For each stage of O(trainers), what one of its checkpoints will take (C(step_bytes), about; 0
-      if that cannot be told) and how many will lie there at the most (C(kept)).
+    - For each stage of O(trainers), the approximate size of one of its checkpoints (C(step_bytes);
+      0 if it is not known) and how many there will be at most (C(kept)).
   type: dict
   returned: success
   sample: {sft: {step_bytes: 19774000000, kept: 3}}
 identities:
   description:
-    - Hashes that follow from the content of C(model), C(train_files), C(test_files) and, if there
-      are any, C(other_models). They go into the specs of the stages that use them.
+    - Hashes of the content of C(model), C(train_files), C(test_files) and C(other_models), if any.
+      They become part of the specs of the stages that use them.
   type: dict
   returned: success
 """
@@ -173,7 +173,7 @@ SPEC = {
 
 def message(faults: list[str]) -> str:
     lines = [f"  {number}. {fault}" for number, fault in enumerate(faults, 1)]
-    count = f"{len(faults)} faults were" if len(faults) > 1 else "One fault was"
+    count = f"{len(faults)} problems were" if len(faults) > 1 else "One problem was"
     return "\n".join([f"{count} found before anything was submitted:", *lines])
 
 

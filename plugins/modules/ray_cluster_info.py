@@ -21,23 +21,23 @@ options:
   wait:
     description:
       - Wait until the head is up. Fails, with the cause, if the job ends before that.
-      - In a play, a line is shown for each change, and a lost connection is survived.
+      - In a play, a line is shown for each change, and a lost connection does not end the task.
     type: bool
     default: false
   wait_timeout:
-    description: Seconds to wait at most, the time in the queue included.
+    description: Maximum seconds to wait, including the time in the queue.
     type: int
     default: 604800
   since:
     description: >-
-      With O(wait), answer also when RV(digest) is another one than this, or when the time is over.
+      With O(wait), also answer when RV(digest) differs from this, or when the time is over.
     type: str
     default: ""
   relaunch:
     description:
-      - With O(wait), a job that ended because of single nodes is no failure while Slurm has others
-        free that could take their place. RV(excluded) then says what to leave out.
-      - It is one if all of several nodes failed, as then it is hardly the nodes.
+      - With O(wait), a job that ended because of single nodes is not a failure while Slurm has
+        others free that could replace them. RV(excluded) then contains the nodes to exclude.
+      - It is a failure if all of several nodes failed, as the nodes are then hardly to blame.
     type: bool
     default: false
   sbatch:
@@ -66,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: How it is, in words.
+  description: The state, as a text.
   type: str
   returned: always
 job:
@@ -74,7 +74,7 @@ job:
   type: dict
   returned: when a cluster was ever started
 excluded:
-  description: Nodes that the next job has to leave out, as C(sbatch --exclude) takes them.
+  description: Nodes that the next job has to exclude, for C(sbatch --exclude).
   type: str
   returned: with O(relaunch), when the job ended because of single nodes and others are free
   sample: osk-gpu95
@@ -128,7 +128,7 @@ cluster:
   returned: when the cluster is up
   contains:
     nodes:
-      description: Slurm's names of all nodes, the head first.
+      description: Slurm's names of all nodes, starting with the head.
       type: list
       elements: str
     gpus:
@@ -144,7 +144,7 @@ cluster:
       description: Seconds from the start of the job's work until all nodes were up.
       type: float
     interface:
-      description: The head's network interface that the nodes reach it on.
+      description: The head's network interface on which the other nodes reach it.
       type: str
       sample: eth0
     open:
@@ -206,13 +206,13 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
         if not given["since"]:
             raise Refused(
                 f"The Ray cluster is not up after {seconds:.0f} s (wait_timeout): {answer['msg']}. "
-                "It was left alone; run the same again to come back to it."
+                "It was left alone; run the same command again to re-attach."
             )
     return answer
 
 
 def _spare(given: dict[str, Any], cluster: Cluster, clock: Clock) -> dict[str, Any]:
-    """What there is to say of a cluster that can be started anew without some nodes."""
+    """The answer about a cluster that can be started again without some nodes."""
     if not given["relaunch"] or not cluster.attempt.settled:
         return {}
     already = str(given["sbatch"].get("exclude") or "")

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: The mnrun authors
 # SPDX-License-Identifier: Apache-2.0
-"""Documentation only: this is an action, which runs on the controller (plugins/action/)."""
+"""Documentation only: the action in plugins/action runs on the controller."""
 
 from __future__ import annotations
 

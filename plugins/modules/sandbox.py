@@ -8,22 +8,22 @@ DOCUMENTATION = r"""
 module: sandbox
 short_description: A real small Slurm cluster on one machine
 description:
-  - Brings up slurmctld, slurmdbd with MariaDB, munge, sshd, a login node and compute nodes with
-    stand-in GPUs, each in namespaces of its own, or takes them down.
-  - Looks at what runs and starts only what is missing, so that it can be repeated at any moment.
-  - The machine's own files and network stay as they are. All that is kept lies in O(directory).
-  - Where the kernel has no freezer cgroup, Slurm follows processes by their parents instead
-    (C(proctrack/linuxproc)), and a warning says so.
+  - Starts slurmctld, slurmdbd with MariaDB, munge, sshd, a login node and compute nodes with
+    simulated GPUs, each in namespaces of its own, or stops them.
+  - Checks what is running and starts only what is missing, so it can be repeated at any time.
+  - The machine's own files and network are not modified. Everything is in O(directory).
+  - If the kernel has no freezer cgroup, Slurm tracks processes by their parents instead
+    (C(proctrack/linuxproc)), with a warning.
 options:
   state:
     description:
-      - V(up) starts all that does not run.
+      - V(up) starts everything that is not running.
       - V(down) ends every job and every process, and leaves no mount, interface or cgroup.
     type: str
     choices: [up, down]
     default: up
   directory:
-    description: Where the cluster keeps its files. Two sandboxes need two of these.
+    description: Folder of the cluster's files. Two sandboxes need two of these.
     type: path
     default: /var/lib/mnrun-sandbox
   nodes:
@@ -31,7 +31,7 @@ options:
     type: int
     default: 2
   gpus:
-    description: Number of stand-in GPUs of each compute node.
+    description: Number of simulated GPUs of each compute node.
     type: int
     default: 8
   accounting:
@@ -40,7 +40,7 @@ options:
     default: true
   ssh_to_nodes:
     description:
-      - Whether the cluster's user may log in to compute nodes. Many sites close them. Root may.
+      - Whether the cluster's user may log in to compute nodes, which many sites forbid. Root may.
     type: bool
     default: true
   slurm:
@@ -51,22 +51,22 @@ options:
     default: ""
   wipe:
     description:
-      - Take the cluster down first and forget all jobs, the accounting and C(~/training) of the
-        cluster's user. The training environment, models and data stay.
+      - Stop the cluster first and delete all jobs, the accounting and C(~/training) of the
+        cluster's user. The training environment, models and data are kept.
     type: bool
     default: false
   files:
     description: Folder with the files that are the same for each sandbox. Needed for V(up).
     type: path
   conda_env:
-    description: The environment that C(~/conda_env) of the cluster's user becomes a link to.
+    description: The environment that C(~/conda_env) of the cluster's user links to.
     type: path
 attributes:
   check_mode:
-    description: Can run in check_mode and say what it would do.
+    description: Reports what it would do.
     support: full
   diff_mode:
-    description: Returns what runs before and after.
+    description: Returns what is running before and after.
     support: full
 requirements: [root, Debian's packages of Slurm, munge, MariaDB and OpenSSH]
 author: The mnrun authors (@mnrun)
@@ -74,12 +74,12 @@ version_added: 0.1.0
 """
 
 EXAMPLES = r"""
-- name: Bring a cluster of three nodes up
+- name: Start a cluster of three nodes
   mnrun.train.sandbox:
     nodes: 3
     files: "{{ role_path }}/files/cluster"
 
-- name: Take it down and forget its jobs
+- name: Stop it and delete its jobs
   mnrun.train.sandbox:
     state: down
     wipe: true
@@ -108,7 +108,7 @@ slurm:
   returned: when up
   sample: 26.05.5
 proctrack:
-  description: How Slurm follows a job's processes, V(cgroup) or V(linuxproc).
+  description: How Slurm tracks a job's processes, V(cgroup) or V(linuxproc).
   type: str
   returned: when up
 """

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sandbox_info
-short_description: How the sandbox is
+short_description: The state of the sandbox
 description:
-  - Says whether the sandbox is up, how its nodes and daemons are, and how to reach them.
+  - Returns whether the sandbox is up, the state of its nodes and daemons, and how to reach them.
 options:
   directory:
-    description: Where the cluster keeps its files.
+    description: Folder of the cluster's files.
     type: path
     default: /var/lib/mnrun-sandbox
 extends_documentation_fragment: mnrun.train.read_only
@@ -27,7 +27,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state:
-  description: V(up), V(down), or V(damaged) when some of it is dead, which V(up) mends.
+  description: V(up), V(down), or V(damaged) when parts of it are dead, which V(up) repairs.
   type: str
   returned: success
 nodes:
@@ -58,7 +58,7 @@ slurm:
   returned: when not down
   sample: 26.05.5
 proctrack:
-  description: How Slurm follows a job's processes, V(cgroup) or V(linuxproc).
+  description: How Slurm tracks a job's processes, V(cgroup) or V(linuxproc).
   type: str
   returned: when not down
 """

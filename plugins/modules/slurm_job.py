@@ -25,8 +25,7 @@ options:
     type: str
   run_name:
     description: >-
-      Stands before O(name) in the job's name, so that C(squeue) tells the jobs of several runs
-      apart. Empty for nothing.
+      Prefix of O(name) in the job's name, so that C(squeue) shows which run a job belongs to.
     type: str
     default: ""
   script:
@@ -61,13 +60,13 @@ options:
   service:
     description: >-
       The job is a service (a Ray cluster) without a result of its own. Once it is over, however it
-      ended, O(state=present) starts it anew.
+      ended, O(state=present) starts it again.
     type: bool
     default: false
   unless_in_use_by:
     description: >-
-      With O(state=absent), leave a job alone while an attempt of this stage runs in it, or may be
-      about to.
+      With O(state=absent), leave a job alone while an attempt of this stage runs in it, or may
+      start soon.
     type: str
     default: ""
   if_used:

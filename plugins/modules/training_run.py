@@ -5,9 +5,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: training_run
-short_description: Remove runs that have a name
+short_description: Remove named runs
 description:
-  - Deletes the folders of runs, with their checkpoints, logs and records. There is no way back.
+  - Deletes the folders of runs, with their checkpoints, logs and records. This cannot be undone.
   - Refuses while a job of one of them is alive or may be. The site's own run has no name and is
     never removed.
 author: The mnrun authors (@mnrun)
@@ -16,13 +16,13 @@ extends_documentation_fragment: mnrun.train.folders.site
 attributes:
   check_mode:
     support: full
-    description: Says what would be removed, and refuses what would be refused.
+    description: Reports what would be removed, and refuses what would be refused.
   diff_mode:
     support: full
-    description: Shows the folders that go, with the number and the size of their files.
+    description: Shows the folders to be removed, with the number and the size of their files.
   idempotent:
     support: full
-    description: What is not there is not removed.
+    description: A run that does not exist is not removed.
 options:
   names:
     description: Names of the runs.
@@ -30,7 +30,7 @@ options:
     elements: str
     required: true
   state:
-    description: Only V(absent); a run is made by its first stage.
+    description: Only V(absent); a run is created by its first stage.
     type: str
     choices: [absent]
     default: absent
@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The same in words, a line for each name.
+  description: The same as a text, a line for each name.
   type: str
   returned: success
 removed:

@@ -16,7 +16,7 @@ version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.folders.site, mnrun.train.read_only]
 options:
   names:
-    description: Tell of these runs only. Two of them are compared. Empty for all.
+    description: Return only these runs; two of them are compared. Empty for all.
     type: list
     elements: str
     default: []
@@ -36,8 +36,8 @@ EXAMPLES = r"""
 RETURN = r"""
 runs:
   description: >-
-    One entry for each run, with its C(name), its C(path), its C(stages), and the records that are
-    C(damaged).
+    One entry for each run, with its C(name), its C(path), its C(stages), and its C(damaged)
+    records.
   type: list
   elements: dict
   returned: success

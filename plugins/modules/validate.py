@@ -1,18 +1,18 @@
 #!/usr/bin/python
 # Copyright: The mnrun authors
 # SPDX-License-Identifier: Apache-2.0
-"""Documentation only: this is an action, which runs on the controller (plugins/action/)."""
+"""Documentation only: the action in plugins/action runs on the controller."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: validate
-short_description: Check the variables of roles before anything is touched
+short_description: Check the variables of roles before anything is changed
 description:
   - Compares the variables of the play with the roles' own specifications, on the controller and
-    without a connection. Reports all faults at once, each with where it was written.
-  - Finds values of another type, options that are missing or misspelt, placeholders that were left
-    in (C(YOU_TEAM), C(CHANGE_ME), C(<your partition>)), and characters that would break a script.
+    without a connection. Reports all problems at once, each with the place of the value.
+  - Finds values of the wrong type, options that are missing or misspelt, remaining placeholders
+    (C(YOU_TEAM), C(CHANGE_ME), C(<your partition>)), and characters that would break a script.
   - Names that begin with C(_) or end in C(_result) are results of tasks, and not checked.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
@@ -33,7 +33,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What is wrong, one numbered line for each fault.
+  description: What is wrong, one numbered line for each problem.
   type: str
   returned: failure
 """

@@ -1,4 +1,4 @@
-"""Calling a module on a host that may be out of reach for a while."""
+"""Calls a module on a host that may be unreachable for a while."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import stage_line
 from .srun_step import AllocationOverError
 
 LONGEST_SILENCE = 600.0
-"""Seconds without a connection after which we give up, where nobody else could be asked."""
+"""Seconds without a connection after which to give up, if there is no other host to ask."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 
@@ -33,14 +33,14 @@ class PatientAction(ActionBase):
         self._display.display(stage_line.passing(stage, printable(text)))
 
     def call(self, module: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
-        """Run a module once. A lost connection is an `unreachable` result, and one that will never
-        be there again a failure."""
+        """Run a module once. A lost connection is an `unreachable` result, and one that cannot come
+        back a failure."""
         try:
             answer = self._execute_module(
                 module_name=module, module_args=arguments, task_vars=task_vars
             )
         except AllocationOverError as error:
-            return {"failed": True, "msg": f"{error.message} Run the same again to go on."}
+            return {"failed": True, "msg": f"{error.message} Run the command again to continue."}
         except AnsibleConnectionFailure as error:
             return {"unreachable": True, "failed": True, "msg": str(error)}
         return dict(answer)
@@ -50,7 +50,7 @@ class PatientAction(ActionBase):
     ) -> dict[str, Any]:
         """Run a module that may be run any number of times, until the host answers.
 
-        The result of the last try, after `silence` seconds, is a failure that says so.
+        After `silence` seconds, the result is a failure that reports it.
         """
         deadline = time.monotonic() + self.silence
         pause = _FIRST_PAUSE
@@ -62,8 +62,8 @@ class PatientAction(ActionBase):
                 return {
                     "failed": True,
                     "lost": True,
-                    "msg": f"There was no connection for {self.silence:.0f} s. What runs on the "
-                    f"cluster goes on; run the same again to come back. {answer.get('msg', '')}",
+                    "msg": f"There was no connection for {self.silence:.0f} s. Jobs on the cluster "
+                    f"continue; run the same again to re-attach. {answer.get('msg', '')}",
                 }
             self.show_progress(arguments["stage"], f"no connection; trying again in {pause:.0f} s")
             time.sleep(pause)
@@ -71,8 +71,7 @@ class PatientAction(ActionBase):
 
 
 def _lost(answer: dict[str, Any]) -> bool:
-    """True if the module did not say this itself: no connection, or a program on the way to it
-    (ssh) that was killed."""
+    """True if this is not the module's own answer: no connection, or a killed ssh process."""
     if answer.get("unreachable"):
         return True
     silent = "module_stdout" in answer and not answer["module_stdout"].strip()

@@ -1,8 +1,8 @@
-"""Following a job from the controller: a line for each change, and the result at the end.
+"""Follows a job from the controller: a line for each change, and the result at the end.
 
-The module itself could wait, but nobody would see anything, and a lost connection would end the
-play. So it is called without waiting, its read-only twin is asked for news again and again, and a
-last call, which can only wait for this one attempt, records the end.
+The module itself could wait, but it could not show anything, and a lost connection would end the
+play. So it is called without waiting, its read-only counterpart is polled for news, and a last
+call, which can only wait for this one attempt, records the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_TIMEOUT = 604800
 """Seconds; the modules' own default of `wait_timeout`."""
 
 _QUESTION = 30
-"""Seconds that one question stays open: longer ones are cut off by some networks."""
+"""Maximum seconds of one query: some networks cut longer ones off."""
 
 _KEPT = ("changed", "action", "diff")
 """What the first call did; the last one only waits."""
@@ -62,7 +62,7 @@ class Follow(PatientAction):
     def _to_the_end(
         self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any
     ) -> dict[str, Any]:
-        """Follow an attempt, and each one that goes on from it by itself."""
+        """Follow an attempt, and its automatic retries."""
         begun, stage, attempt = time.monotonic(), arguments["stage"], first
         kept = {name: first[name] for name in _KEPT if name in first}
         while True:
@@ -89,7 +89,7 @@ class Follow(PatientAction):
     def _follow(
         self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any, begun: float
     ) -> dict[str, Any]:
-        """Show news until the attempt ends or the time is over; returns the module's last word."""
+        """Show news until the attempt ends or the time is over; returns the last result."""
         limit = float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
         stage, since = arguments["stage"], ""
         while time.monotonic() - begun < limit:
@@ -101,7 +101,7 @@ class Follow(PatientAction):
                 return answer
             entry: dict[str, Any] = next(iter(answer["stages"]), {})
             if entry.get("attempt") != first["attempt"]:
-                break  # somebody else went on with this stage
+                break  # somebody else has started another attempt
             if entry["digest"] != since:
                 since = entry["digest"]
                 self.show_progress(stage, line(entry))

@@ -250,7 +250,7 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
         ),
         (
             {"sft_overrides": {"trainer.save_freq": 1, "trainer.total_epochs": 9999}},
-            ["has room for", "x 9.23 MB of checkpoints", "trainer.max_ckpt_to_keep"],
+            ["left: too little for", "x 9.23 MB of checkpoints", "trainer.max_ckpt_to_keep"],
         ),
         ({"sft_overrides": {"trainer.max_ckpt_to_keep": 1}}, ["keep 2 or more"]),
     ],

@@ -41,7 +41,7 @@ def test_scancel_by_hand_is_told_and_not_undone(stage: Stage) -> None:
         answer = call.result(60)
     assert answer["failed"]
     assert (answer["cause"]["code"], answer["retryable"]) == ("cancelled", False)
-    assert "Run the same again to go on." in answer["msg"]
+    assert "Run the same command again to continue." in answer["msg"]
     assert len(stage.names()) == 1
 
 

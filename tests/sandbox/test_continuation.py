@@ -49,7 +49,7 @@ def done_again(text: str) -> int:
     reached = [
         int(step) for step in re.findall(r"step (\d+)/\d+", text.partition("(attempt 2)")[0])
     ]
-    (start,) = set(re.findall(r"The next attempt goes on from step (\d+)", text))
+    (start,) = set(re.findall(r"The next attempt resumes from step (\d+)", text))
     return max(reached) - int(start)
 
 
@@ -128,7 +128,7 @@ def test_a_resume_that_makes_no_step_is_noticed_and_cured(
     with running(tmp_path / "again", "sft", **given) as command:
         code, text = command.end()
     assert code == 0, text
-    assert f"the newest whole checkpoint is of step {epoch}, not of step {2 * epoch}" in text
+    assert f"the newest complete checkpoint is step {epoch}, not step {2 * epoch}" in text
     assert f"The checkpoint of step {epoch} was passed over" in text
     attempts = trained_on(sandbox, folder, "sft", 2 * epoch)
     assert [attempt["first_step"] for attempt in attempts] == [0, epoch, epoch // 2]
@@ -152,7 +152,7 @@ def test_training_outlives_its_controller_which_says_how_to_come_back(
     with running(tmp_path / "again", "sft", **given) as command:
         code, text = command.end()
     assert code == 0, text
-    assert "works on it already" in text
+    assert "Attached to job" in text
     assert len(trained_on(sandbox, folder, "sft", 3 * SAVE)) == 1
 
 

@@ -51,7 +51,7 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
     expected = [
         f"job {stray}: its run {RUN} has no record of it",
         f"token-{OLD}: job {OLD} is over",
-        f"folder {FOLDER} on {NODE}: the Ray cluster that it was of is dead",
+        f"folder {FOLDER} on {NODE}: its Ray cluster is dead",
         "Nothing was ended yet. To end it for good, add: --end",
     ]
     assert [line for line in expected if line not in found.text] == [], found.text

@@ -219,7 +219,7 @@ def test_all_looks_for_the_token_before_it_trains(
     told |= {"publish_repo": "team/late", "mnrun_hub_place": place}
     run = mnrun("all", timeout=120, **told)
     assert (run.code, run.changed) == (1, 0), run.text
-    assert "there is no token for it, so nothing was started" in run.text, run.text
+    assert "but there is no token, so nothing was started" in run.text, run.text
     assert ".cache/huggingface/token" in run.text
     token = site.folder / "loose" if place == "login" else tmp_path / "loose"
     token.touch(0o644)

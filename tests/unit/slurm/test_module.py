@@ -67,7 +67,7 @@ def options(folder: Path, **more: Any) -> dict[str, Any]:
 def test_a_submission_returns_all_that_a_role_needs(call: Call, folder: Path) -> None:
     answer = call(**options(folder))
     assert (answer["changed"], answer["action"], answer["attempt"]) == (True, "submitted", 1)
-    assert answer["msg"].startswith("Job 12 was submitted (attempt 1).")
+    assert answer["msg"].startswith("Submitted job 12 (attempt 1).")
     assert answer["labels"] == {"owner": "me", "number": "1"}
     assert answer["job"]["id"] == "12"
     assert answer["job"]["stdout"] == f"{folder}/logs/{answer['job']['name']}-12.out"
@@ -162,7 +162,7 @@ def test_stopping_needs_no_script(call: Call, folder: Path, slurm: FakeSlurm) ->
         ({"run_dir": "/a\nb"}, "control character"),
         ({"output": "/a\n%j"}, "control character"),
         ({"output": "logs/%j"}, "must begin with /"),
-        ({"error": "/logs/\\%j"}, "holds a backslash"),
+        ({"error": "/logs/\\%j"}, "contains a backslash"),
         ({"name": None}, "name must be 1 to 64 letters"),
         ({"script": None}, "first line of the script must be #!/bin/bash"),
     ],
