@@ -30,13 +30,13 @@ _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
 
 @dataclass
 class _Reported:
-    """What was told of already, so that an option which is made from it is not named as well."""
+    """What was reported already, so that an option derived from it is not named as well."""
 
     placeholders: set[str] = field(default_factory=set)  # with the place where each was written
     texts: set[str] = field(default_factory=set)  # values that hold what may not be in them
 
     def holds(self, value: Any) -> bool:
-        """Whether a text that was told of is part of this value."""
+        """Whether a reported text is part of this value."""
         return any(text in str(value) for text in self.texts)
 
 
@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Compare the play's variables with the specifications of the roles named."""
+        """Compare the play's variables with the specifications of the named roles."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
             {"roles": {"type": "list", "elements": "str", "required": True}}
@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
         specs = {role: self._options(role) for role in self._roles()}
         for role in arguments["roles"]:
             if role not in specs:
-                raise AnsibleError(f"validate: {role} is no role; there are {', '.join(specs)}.")
+                raise AnsibleError(f"validate: {role} is not a role; there are {', '.join(specs)}.")
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
         faults = [*self._unknown(given, specs), *self._bad(given, wanted)]
         result["changed"] = False
@@ -86,13 +86,13 @@ class ActionModule(ActionBase):
     def _unknown(
         self, given: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[str]:
-        """Variables that look like ours, and that nothing reads."""
+        """Variables that look like ours but are not used."""
         known = {name for options in specs.values() for name in options}
         internal = {name for role in specs for name in self._load(role, "vars/main.yml")}
         for name in sorted(set(given) - known - internal):
             renamed = _renamed(name)
             if renamed:
-                yield f"{name}{_at(given[name])}: is called {renamed} now; rename it"
+                yield f"{name}{_at(given[name])}: is now called {renamed}; rename it"
             role = _owner(name, specs)
             if role and not name.endswith("_result"):
                 likely = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
@@ -101,7 +101,7 @@ class ActionModule(ActionBase):
                 yield f"{name}{_at(given[name])}: not an option of {of}; {hint}"
 
     def _bad(self, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-        """Options that are missing, of another type, or that still hold a placeholder."""
+        """Options that are missing, of the wrong type, or that still contain a placeholder."""
         defaults: dict[str, Any] = {}
         for role in self._roles():
             defaults |= self._load(role, "defaults/main.yml")
@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             if _WAITS_FOR_A_RESULT.search(error.message):
                 return
-            yield f"{name}{_about(spec)}{_at(known[name])}: cannot be worked out, {error.message}."
+            yield f"{name}{_about(spec)}{_at(known[name])}: cannot be evaluated, {error.message}."
             return
         if value in (None, "", []) and spec.get("required"):
             yield f"{name}{_about(spec)}: not set. {_mend(name)}"
@@ -142,7 +142,7 @@ class ActionModule(ActionBase):
 def _new_text_faults(
     name: str, value: Any, spec: Mapping[str, Any], reported: _Reported
 ) -> list[str]:
-    """What is wrong with the texts in a value, unless it was told of another option."""
+    """What is wrong with the texts in a value, unless it was reported for another option."""
     faults = text_faults(name, value, spec)
     if not faults or reported.holds(value):
         return []
@@ -169,7 +169,7 @@ def _owner(name: str, roles: Mapping[str, Any]) -> str:
 
 
 def _renamed(name: str) -> str:
-    """What an option of a role that was renamed is called now; empty for any other name."""
+    """The current name of an option of a renamed role; empty for any other name."""
     news = (
         f"{new}{name[len(old) :]}"
         for old, new in _RENAMED_ROLES.items()
@@ -213,5 +213,5 @@ def _at(value: Any) -> str:
 
 def _message(faults: list[str]) -> str:
     lines = [f"  {number}. {fault}" for number, fault in enumerate(faults, 1)]
-    count = f"{len(faults)} variables need" if len(faults) > 1 else "One variable needs"
-    return "\n".join([f"{count} your hand. Nothing was started.", *lines])
+    count = f"{len(faults)} variables" if len(faults) > 1 else "One variable"
+    return "\n".join([f"{count} must be set or corrected. Nothing was started.", *lines])

@@ -1,4 +1,4 @@
-"""What is wrong with one option's value. Plain functions that know of no task and no host."""
+"""What is wrong with one option's value. Plain functions, independent of tasks and hosts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UNSAFE_IN_PATH = re.compile(r"""[\s"'\\$`,;&|<>*?!()\[\]{}#]""")
 
 
 def type_fault(name: str, value: Any, spec: Mapping[str, Any]) -> str:
-    """Compare type and choices with the specification; what was expected instead, or nothing."""
+    """Compare type and choices with the specification; returns what was expected, or nothing."""
     checked = {key: item for key, item in spec.items() if key not in ("default", "description")}
     messages = ArgumentSpecValidator({name: checked}).validate({name: value}).error_messages
     if not messages:
@@ -43,7 +43,7 @@ _AT_LEAST_ONE = ("mnrun_nodes", "mnrun_gpus_per_node")
 
 
 def number_fault(name: str, value: Any, spec: Mapping[str, Any]) -> str:
-    """No number of ours counts below zero; what is wrong, or nothing."""
+    """Numbers must not be negative; returns what is wrong, or nothing."""
     if spec.get("type") != "int" or not str(value).lstrip("-").isdecimal():
         return ""
     least = 1 if name in _AT_LEAST_ONE else 0
@@ -86,7 +86,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def placeholders(value: Any, spec: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each placeholder that was left in, with the whole text that holds it."""
+    """Each remaining placeholder, with the whole text that contains it."""
     ours = spec.get("type") != "dict"
     found = []
     for text in texts(value):
@@ -97,10 +97,10 @@ def placeholders(value: Any, spec: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def text_faults(name: str, value: Any, spec: Mapping[str, Any]) -> list[str]:
-    """Characters that would break a script or a command further on."""
+    """Characters that would break a script or a command later."""
     if spec.get("type") == "dict":
         return [
-            "holds a control character: remove it"
+            "contains a control character: remove it"
             for text in texts(value)
             if any(ord(character) < 32 and character not in "\n\t" for character in text)
         ][:1]
@@ -109,27 +109,27 @@ def text_faults(name: str, value: Any, spec: Mapping[str, Any]) -> list[str]:
 
 def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
     if not text.isprintable():
-        return f"{_shown(text, spec)} holds a line break or a control character: write one line"
+        return f"{_shown(text, spec)} contains a line break or a control character: write one line"
     if name == "mnrun_run_name":
         return _run_name_fault(text)
     if name in _ON_THE_CLUSTER and text and not text.startswith(("/", "~")):
-        return f"{text!r} must begin with / or ~/"
+        return f"{text!r} must start with / or ~/"
     is_path = "path" in (spec.get("type"), spec.get("elements")) or _PATH_NAME.search(name)
     unsafe = _UNSAFE_IN_PATH.search(text) if is_path else None
     if unsafe:
         return (
-            f"{text!r} holds {unsafe.group()!r}, which Slurm, Ray or the trainer cannot carry in a"
-            f" path: use letters, digits and . _ - / = + @ (and ~/ for your home folder)"
+            f"{text!r} contains {unsafe.group()!r}, which Slurm, Ray or the trainer cannot have in"
+            f" a path: use letters, digits and . _ - / = + @ (and ~/ for your home folder)"
         )
     return ""
 
 
 def _run_name_fault(text: str) -> str:
     if text == DEFAULT_RUN:
-        return f"{text!r} is what the site's own run is called, which has no name: leave it empty"
+        return f"{text!r} is how the site's own run is listed, which has no name: leave it empty"
     if not _RUN_NAME.fullmatch(text):
         return (
-            f"{text!r} is no name of a run: use 1 to 64 letters, digits, dots, dashes or"
-            " underscores, a letter or a digit first"
+            f"{text!r} is not a valid run name: use 1 to 64 letters, digits, dots, dashes or"
+            " underscores, starting with a letter or a digit"
         )
     return ""

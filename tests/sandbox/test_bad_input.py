@@ -112,7 +112,10 @@ def test_each_fault_of_the_data_is_named(sandbox: Cluster, folder: Path) -> None
         (case(folder / "raw.parquet", "sft", SFT), ["raw GSM8K", "extra_info.question", "convert"]),
         (case(folder / "raw.parquet", "ppo", PPO), ["raw GSM8K", "prompt", "ground_truth"]),
         (case(folder / "rowless.parquet", "sft", SFT), ["has no rows"]),
-        (case(folder / "cut.parquet", "sft", SFT), ["no whole parquet file", "copy or make"]),
+        (
+            case(folder / "cut.parquet", "sft", SFT),
+            ["not an intact parquet file", "copy or create"],
+        ),
         (case(folder / "pointer.parquet", "sft", SFT), ["Git LFS"]),
         (case(folder / "none.parquet", "sft", SFT), ["no data file", "good.parquet"]),
         (case(folder / "messages.parquet", "sft", SFT), ["has no extra_info.question", "messages"]),

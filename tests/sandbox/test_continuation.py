@@ -129,7 +129,7 @@ def test_a_resume_that_makes_no_step_is_noticed_and_cured(
         code, text = command.end()
     assert code == 0, text
     assert f"the newest complete checkpoint is step {epoch}, not step {2 * epoch}" in text
-    assert f"The checkpoint of step {epoch} was passed over" in text
+    assert f"The checkpoint of step {epoch} was skipped" in text
     attempts = trained_on(sandbox, folder, "sft", 2 * epoch)
     assert [attempt["first_step"] for attempt in attempts] == [0, epoch, epoch // 2]
 

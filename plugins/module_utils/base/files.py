@@ -24,7 +24,7 @@ def expand(path: str) -> Path:
     if any(ord(character) < 32 for character in full):
         raise Invalid(f"The path {path!r} contains a control character (a line break?). Rename it.")
     if not full.startswith("/"):
-        raise Invalid(f"The path {path!r} must begin with / or ~/; variables are not expanded.")
+        raise Invalid(f"The path {path!r} must start with / or ~/; variables are not expanded.")
     return Path(os.path.normpath(full))
 
 

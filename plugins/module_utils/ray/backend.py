@@ -34,7 +34,7 @@ _LATE = 500  # an answer from here on: Ray may have begun to work on the request
 
 @dataclass(frozen=True)
 class RayJob:
-    """What Ray gets beside what each attempt adds."""
+    """What Ray gets, except for what each attempt adds."""
 
     script: str = ""  # for bash, without a first line `#!`
     files: dict[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class RayRecords:
         return f"{base}-{fingerprint[:8]}-{number}"
 
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
-        """The driver's script and what lies beside it."""
+        """The driver's script and the files beside it."""
         text = f"#!/bin/bash\n{self._job.script}"
         script = with_end_recorder(text, folder, attempt, shlex.quote(attempt.name))
         return {**self._job.files, "script.sh": script}
@@ -74,11 +74,11 @@ class RayRecords:
         raise Refused(f"{attempt.name} in {folder} needs a Ray head (head).")
 
     def find(self, folder: Path, attempt: Attempt) -> Found:
-        """By the driver's own start record: for a plan, what did not start is not there."""
+        """From the driver's own start record: for a plan, what did not start does not exist."""
         return Found(True, read_start(folder, attempt))
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
-        """How it ended by its own word; else it lives as long as its head."""
+        """How it ended according to itself; otherwise it lives as long as its head."""
         end = read_end(folder, attempt)
         if end:
             return self._explained(end, attempt)
@@ -88,14 +88,14 @@ class RayRecords:
             where = f" (Slurm job {attempt.head_job})" if attempt.head_job else ""
             return _gone(f"it was lost with its Ray cluster{where}")
         if over is None:
-            why = f"Slurm does not say whether its Ray cluster (job {attempt.head_job}) is alive"
+            why = f"Slurm does not report whether its Ray cluster (job {attempt.head_job}) is alive"
             return Observation(Phase.UNKNOWN, attempt.state, detail=why)
         if start_path(folder, attempt.number).exists():
             return Observation(Phase.RUNNING, "RUNNING", stdout=str(self._log(folder, attempt)))
         return Observation(Phase.QUEUED, "PENDING")
 
     def _explained(self, end: Observation, attempt: Attempt) -> Observation:
-        """A driver that was killed says so; that its cluster went away it cannot know."""
+        """A killed driver reports that; it cannot know that its cluster was lost."""
         killed = end.exit_code in _KILLED and bool(attempt.head_job)
         if killed and self._is_over(attempt):
             return replace(end, reason=f"its Ray cluster is over, Slurm job {attempt.head_job}")
@@ -142,15 +142,15 @@ class RayBackend(RayRecords):
         self._client = client
 
     def check(self, folder: Path, attempt: Attempt) -> None:  # noqa: ARG002
-        """See whether the head answers and takes our token."""
+        """Check whether the head answers and accepts our token."""
         answer = self._client.version()
         if answer.status is None:
-            raise Unknown(f"The Ray head does not answer: {answer.summary}")
+            raise Unknown(f"The Ray head does not respond: {answer.summary}")
         if answer.status != 200:
-            raise Rejected(f"The Ray head refuses us: {answer.summary}")
+            raise Rejected(f"The Ray head refuses the request: {answer.summary}")
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
-        """Submit the script that lies in `folder`, unless its job is there already."""
+        """Submit the script in `folder`, unless its job exists already."""
         found = self.find(folder, attempt)
         if found.job:
             return found.job
@@ -164,7 +164,7 @@ class RayBackend(RayRecords):
         return JobRef(attempt.name, head_job=self._job.head_job)
 
     def find(self, folder: Path, attempt: Attempt) -> Found:
-        """By the submission id, and by the driver's own start record (on a head that is gone)."""
+        """By the submission id, and by the driver's own start record (if the head is gone)."""
         answer = self._client.job(attempt.name)
         job = _job(answer)
         if job and (job.get("metadata") or {}).get("mnrun_token") == attempt.token:
@@ -174,7 +174,7 @@ class RayBackend(RayRecords):
         return super().find(folder, attempt)
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
-        """Ray's status is the truth while the attempt's head lives; after that, its own record."""
+        """Ray's status counts while the attempt's head is alive; after that, its own record."""
         if attempt.head_job != self._job.head_job:
             return super().observe(folder, attempt)
         answer = self._client.job(attempt.job_id)
@@ -193,11 +193,11 @@ class RayBackend(RayRecords):
         """Ask Ray to end the job: SIGTERM, after 3 s SIGKILL, whatever `signal` is."""
         answer = self._client.stop(attempt.job_id)
         if answer.status not in {200, 404}:
-            raise Unknown(f"Ray job {attempt.job_id} could not be asked to end: {answer.summary}")
+            raise Unknown(f"Ray job {attempt.job_id} could not be stopped: {answer.summary}")
 
 
 def _judge(answer: Answer, attempt: Attempt) -> None:
-    """Raise what a submission without success means."""
+    """Raise the error for an unsuccessful submission."""
     if "already exists" in answer.body:
         raise Rejected(
             f"The Ray cluster has a job {attempt.name} that is not in this run's ledger (was the "
@@ -216,7 +216,7 @@ def _entrypoint(folder: Path, log: Path) -> str:
 
 
 def _job(answer: Answer) -> dict[str, Any] | None:
-    """The job that an answer tells of; None if it tells of none."""
+    """The job in an answer; None if there is none."""
     job = parse_object(answer.body) if answer.status == 200 else None
     return job if job and "status" in job else None
 
@@ -240,7 +240,7 @@ def _observation(job: dict[str, Any], log: str) -> Observation:
 
 
 def _gone(reason: str) -> Observation:
-    return Observation(Phase.GONE, GONE, f"{reason}, and nobody recorded its end")
+    return Observation(Phase.GONE, GONE, f"{reason}, and its end was not recorded")
 
 
 def _seconds(milliseconds: Any) -> float | None:

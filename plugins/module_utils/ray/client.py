@@ -1,6 +1,6 @@
 """Ray's job API on the head: one method for each call, each bounded in time.
 
-An `Answer` without a status (None) means that nobody answered: unknown, and nothing else. The
+An `Answer` without a status (None) means that there was no answer: unknown, nothing else. The
 token is read from its file for each call and appears in no message.
 """
 
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What came back, in one short line for a message."""
+        """The answer, in one short line for a message."""
         # A traceback's last line is its cause.
         lines = [line.strip() for line in self.body.splitlines() if line.strip(" .")]
         words = (lines[-1] if lines else "an empty answer")[:300]
@@ -74,13 +74,13 @@ def _rest(error: urllib.error.HTTPError) -> str:
 
 
 class RayClient:
-    """One Ray head. Its callers judge the answers."""
+    """One Ray head. The callers interpret the answers."""
 
     def __init__(self, call: Transport) -> None:
         self._call = call
 
     def version(self) -> Answer:
-        """Whether the head answers and takes our token."""
+        """Whether the head answers and accepts our token."""
         return self._call("GET", "/api/version", None, QUERY_LIMIT)
 
     def job(self, submission_id: str) -> Answer:
@@ -102,6 +102,6 @@ class RayClient:
 
 
 def parse_object(body: str) -> dict[str, Any] | None:
-    """The JSON object in an answer's body; None if it holds none."""
+    """The JSON object in an answer's body; None if it contains none."""
     found = parse_json(body)
     return found if isinstance(found, dict) else None

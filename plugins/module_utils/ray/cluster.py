@@ -1,4 +1,4 @@
-"""A run's Ray cluster as its Slurm job and what that published tell of it."""
+"""A run's Ray cluster, from its Slurm job and from what that published."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Cluster:
 
     @property
     def digest(self) -> str:
-        """Differs whenever there is something else to tell of the job."""
+        """Changes whenever there is something new to report about the job."""
         return state_digest(self.attempt, self.known)
 
 
@@ -98,7 +98,7 @@ def _published(found: Published | None) -> dict[str, Any]:
 
 
 def why_ended(cluster: Cluster) -> str:
-    """What the cluster itself wrote about its end, or as much as Slurm says."""
+    """What the cluster itself wrote about its end, or what Slurm reports."""
     return _last_words(cluster.attempt) or f"The Ray cluster's {ending(cluster.attempt)}."
 
 
@@ -118,11 +118,11 @@ def refuse_ended(cluster: Cluster) -> None:
             log_tail=cause.lines,
             log_path=str(cause.path),
         )
-    raise MnrunError(f"{words} Its logs are empty: {attempt.stdout}, {attempt.stderr}.")
+    raise MnrunError(f"{words} The logs are empty: {attempt.stdout}, {attempt.stderr}.")
 
 
 def _last_words(attempt: Attempt) -> str:
-    """What the cluster itself wrote about its end; empty if it did not come to that."""
+    """What the cluster itself wrote about its end; empty if it wrote nothing."""
     lines = last_lines(Path(attempt.stdout), _WORDS)[0] if attempt.stdout else []
     begins = [number for number, line in enumerate(lines) if line.startswith(_ERROR)]
     return "\n".join(lines[begins[-1] :])[len(_ERROR) :] if begins else ""

@@ -1,4 +1,4 @@
-"""The backend for Ray jobs that fits what is known of their head."""
+"""The backend for Ray jobs that fits what is known about their head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .head import Heads, ask_slurm
 
 
 def ray_backend(job: RayJob, given: Mapping[str, Any] | None, clock: Clock) -> RayRecords:
-    """One that talks to the head that a module was given; without one, it reads records only.
+    """A backend that talks to the given head; without one, it only reads records.
 
     Raises:
         Invalid: a value of the head is not of the form that it has to have.

@@ -1,4 +1,4 @@
-"""Whether a published head still counts: Slurm knows of the job that it lives in."""
+"""Whether a published head still counts: Slurm knows the job that it runs in."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..slurm.nodes import lost_nodes
 from ..slurm.parse import Row
 
 # Slurm job id of a head, and a time at which it was in use (epoch seconds) -> True: the job is
-# over, False: it is alive, None: nobody can say.
+# over, False: it is alive, None: unknown.
 HeadOver = Callable[[str, float], "bool | None"]
 
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
 
 
 def ask_slurm(client: SlurmClient) -> HeadOver:
-    """Let Slurm say whether a head is over. One that it has forgotten surely is."""
+    """Ask Slurm whether a head is over. One that it has forgotten certainly is."""
 
     def over(job_id: str, used: float) -> bool | None:
         rows = client.show(job_id).rows
@@ -42,14 +42,14 @@ class Heads:
         self._client = client
 
     def end(self, job_id: str, used: float) -> Observation | None:
-        """How a cluster's job ended; None while it is alive, or if nobody can say."""
+        """How a cluster's job ended; None while it is alive, or if that is unknown."""
         row = self._row(job_id, used)
         if row is None or not row.phase.ended:
             return None
         return Observation(row.phase, row.state, row.reason, row.exit_code, nodes=row.nodes)
 
     def lost_nodes(self, job_id: str, used: float) -> list[str]:
-        """Those nodes of a cluster's job that are down now or do not answer."""
+        """The nodes of a cluster's job that are down now or do not respond."""
         row = self._row(job_id, used)
         return lost_nodes(self._client, row.nodes, []) if row else []
 

@@ -47,8 +47,8 @@ def find_spare(
 
 
 def _faulty(folder: Path, job_id: str) -> list[str]:
-    """The nodes that a job named as it ended before it was up. None if all failed alike: then it
-    is not the nodes."""
+    """The nodes that a job named when it ended before it was up. None if all failed alike: then the
+    nodes are not to blame."""
     text = read_text(folder / "faulty.json")
     try:
         report: Any = json.loads(text or "{}")

@@ -38,7 +38,7 @@ _LOST = (
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """What sbatch gets beside what each attempt adds."""
+    """What sbatch gets, except for what each attempt adds."""
 
     run_dir: Path
     stage: str
@@ -50,7 +50,7 @@ class SlurmJob:
 
 
 class SlurmBackend:
-    """Carries out and reports; see `job.Backend`."""
+    """Carries out and reports; see `contract.Backend`."""
 
     noun = "job"
     quiet_window = 150.0
@@ -69,21 +69,21 @@ class SlurmBackend:
         return {**self._job.files, "script.sh": with_end_recorder(script, folder, attempt)}
 
     def check(self, folder: Path, attempt: Attempt) -> None:
-        """Let Slurm judge the request without submitting it."""
+        """Let Slurm validate the request without submitting it."""
         self._check_limits()
         script = self.files(folder, attempt)["script.sh"]
         result = self._client.sbatch(["--test-only", *self._arguments(folder, attempt)], script)
         self._judge(result, Unknown)
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
-        """Submit the script that lies in `folder`."""
+        """Submit the script in `folder`."""
         self._check_limits()
         script = str(folder / "script.sh")
         result = self._client.sbatch([*self._arguments(folder, attempt), script])
         job = parse_submitted(result.out) if result.code == 0 else None
         if job is None:
             self._judge(result, Uncertain)
-            raise Uncertain(f"sbatch named no job: {_summary(result)}")
+            raise Uncertain(f"sbatch returned no job id: {_summary(result)}")
         self._name_logs(attempt, job)
         return job
 
@@ -134,14 +134,14 @@ class SlurmBackend:
         """Signal the batch shell, or cancel."""
         problem = self._client.cancel(attempt.job_id, attempt.slurm_cluster, signal)
         if problem:
-            raise Unknown(f"Job {attempt.job_id} could not be asked to end: {problem}")
+            raise Unknown(f"Job {attempt.job_id} could not be cancelled: {problem}")
 
     def enclosing_end(self, attempt: Attempt) -> Observation | None:  # noqa: ARG002
-        """A batch job runs in no other one."""
+        """A batch job does not run inside another one."""
         return None
 
     def lost_nodes(self, attempt: Attempt) -> list[str]:
-        """Those that Slurm calls down, and those that srun named in the log."""
+        """Those that are down according to Slurm, and those that srun named in the log."""
         return lost_nodes(self._client, attempt.nodes, attempt.log_paths)
 
     def spare(self, nodes: list[str]) -> list[str]:
@@ -236,14 +236,14 @@ def _observation(row: Row) -> Observation:
 
 
 def _without_trace(shown: Answer, past: Answer, odd: Row | None) -> Observation:
-    """Nobody told how the job ended. Surely gone only if both who could know it answered, and
-    neither has a row of it."""
+    """Nothing reported how the job ended. It is certainly gone only if both sources that could know
+    it answered, and neither has a row about it."""
     if shown.rows is None or past.rows is None:
         return Observation(Phase.UNKNOWN, detail=shown.error or past.error)
     if odd:
         return Observation(Phase.UNKNOWN, detail=f"Slurm calls the job {odd.state or 'nothing'}")
     return Observation(
-        Phase.GONE, GONE, "Slurm does not know the job any more and nobody recorded its end"
+        Phase.GONE, GONE, "Slurm does not know the job any more and its end was not recorded"
     )
 
 

@@ -1,7 +1,7 @@
 """Slurm's commands, each once: squeue, scontrol, sacct, sbatch, scancel and sinfo.
 
 Every call is bounded in time, because Slurm's clients retry without a bound under rate limits.
-An `Answer` without rows (None) means that nobody answered: unknown, and nothing else.
+An `Answer` without rows (None) means that there was no answer: unknown, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _FRESH = 1.0  # seconds in which one answer of squeue serves several questions
 
 
 class Answer(NamedTuple):
-    """Rows, perhaps none; or None for rows, and why nobody answered."""
+    """Rows, perhaps none; or None for rows, and why there was no answer."""
 
     rows: list[Row] | None
     error: str = ""
 
 
 class SlurmClient:
-    """One Slurm, as the commands on this host see it. `run` is the boundary where tests step in."""
+    """Slurm, as the commands on this host see it. `run` is the boundary that tests replace."""
 
     def __init__(self, run: Runner, clock: Clock) -> None:
         self._run = run
@@ -34,7 +34,7 @@ class SlurmClient:
         self._queues: dict[str, tuple[float, Answer]] = {}
 
     def queue(self, cluster: str = "") -> Answer:
-        """This user's jobs, those included that ended lately."""
+        """This user's jobs, including those that ended recently."""
         asked, answer = self._queues.get(cluster, (0.0, Answer(None)))
         now = self._clock.monotonic()
         if answer.rows is None or now - asked > _FRESH:
@@ -48,7 +48,7 @@ class SlurmClient:
         return Answer(rows, "" if rows is not None else _why("squeue", result))
 
     def show(self, job_id: str, cluster: str = "") -> Answer:
-        """One job, as slurmctld remembers it. No rows: it surely does not know the job."""
+        """One job, as slurmctld remembers it. No rows: it certainly does not know the job."""
         result = self._query(["scontrol", *_on(cluster), "show", "job", "-o", job_id])
         row = parse_shown(result.out) if result.code == 0 else None
         if row:
@@ -71,7 +71,7 @@ class SlurmClient:
         return Answer(rows, "" if rows is not None else _why("sacct", result))
 
     def sbatch(self, arguments: list[str], script: str = "") -> Result:
-        """Run sbatch; `script` is its standard input. Its caller judges the outcome."""
+        """Run sbatch; `script` is its standard input. The caller interprets the result."""
         self._queues.clear()
         return self._run(["sbatch", *arguments], SUBMIT_LIMIT, script)
 
@@ -84,7 +84,7 @@ class SlurmClient:
         return "" if result.code == 0 else _why("scancel", result)
 
     def info(self, output: str) -> list[list[str]] | None:
-        """Lines of `sinfo -o`, cells split at `|`; None if nobody answered."""
+        """Lines of `sinfo -o`, cells split at `|`; None if there was no answer."""
         result = self._query(["sinfo", "-h", "-a", "-o", output])
         if result.code != 0 or not result.out.strip():
             return None
@@ -115,4 +115,4 @@ def _why(tool: str, result: Result) -> str:
     if result.code is None:
         return f"{tool} did not answer within {QUERY_LIMIT:.0f} s"
     words = " ".join((result.err or result.out).split())[:300]
-    return f"{tool}: {words or 'an answer that is none'} (exit code {result.code})"
+    return f"{tool}: {words or 'an unusable answer'} (exit code {result.code})"

@@ -16,7 +16,7 @@ _FREE = ("idle", "mixed")
 
 
 def lost_nodes(client: SlurmClient, nodelist: str, logs: list[Path]) -> list[str]:
-    """Those nodes of a list that are down or silent now, or that srun said failed."""
+    """The nodes of a list that are down or silent now, or that failed according to srun."""
     ours = names_in(nodelist)
     states = node_states(client) if ours else {}
     gone = {name for name in ours if is_lost(states.get(name, ""))}
@@ -27,12 +27,12 @@ def lost_nodes(client: SlurmClient, nodelist: str, logs: list[Path]) -> list[str
 
 
 def node_states(client: SlurmClient) -> dict[str, str]:
-    """Name -> state of all nodes, as `sinfo` says it; empty if nobody answered."""
+    """Name -> state of all nodes, from `sinfo`; empty if there was no answer."""
     return {name: state.lower() for name, state in client.info("%n|%T") or []}
 
 
 def is_lost(state: str) -> bool:
-    """True for a node that Slurm does not use; a star marks one that does not answer."""
+    """True for a node that Slurm does not use; a star marks one that does not respond."""
     return state.startswith(_LOST) or state.endswith("*")
 
 

@@ -1,4 +1,4 @@
-"""What Slurm refuses, said so that a user can mend it: the option, its value, and what exists."""
+"""What Slurm refuses, explained so that a user can fix it: the option, its value, what exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .judge import judge
 
 
 class _Case(NamedTuple):
-    """One of Slurm's complaints: its words, the options it is about, what exists instead."""
+    """One of Slurm's complaints: its text, the options that it is about, what exists instead."""
 
     words: str
     options: tuple[str, ...]
@@ -28,12 +28,12 @@ def explain(complaint: str, options: Mapping[str, str], client: SlurmClient) -> 
         return message
     asked = [f"--{name}={options[name]}" for name in case.options if name in options]
     if asked:
-        message += f" Asked for: {' '.join(asked)}."
+        message += f" Requested: {' '.join(asked)}."
     return f"{message} {case.existing(client)}".rstrip()
 
 
 def _core(complaint: str) -> str:
-    """sbatch's own words without its prefixes; the most telling line first."""
+    """sbatch's own message without its prefixes; the most informative line first."""
     lines = [
         re.sub(r"^(sbatch: )?((fatal|error): )?", "", line).strip().rstrip(".")
         for line in complaint.splitlines()
@@ -67,7 +67,7 @@ def _partitions(client: SlurmClient) -> str:
     if not rows:
         return ""
     names = (f"{name} ({count} nodes, time limit {limit})" for name, count, limit in rows)
-    return f"Partitions that exist: {'; '.join(names)}."
+    return f"Existing partitions: {'; '.join(names)}."
 
 
 def _nodes(client: SlurmClient) -> str:
@@ -75,7 +75,7 @@ def _nodes(client: SlurmClient) -> str:
     if not rows:
         return ""
     names = (f"{nodes} in {partition} ({state})" for partition, nodes, state in rows)
-    return f"Nodes that exist: {'; '.join(names)}."
+    return f"Existing nodes: {'; '.join(names)}."
 
 
 def _equipment(client: SlurmClient) -> str:
@@ -86,7 +86,7 @@ def _equipment(client: SlurmClient) -> str:
         f"{partition}: {count} x ({cpus} CPUs, {memory} MB, {gres}) {nodes}"
         for partition, count, cpus, memory, gres, nodes in rows
     )
-    return f"What the nodes have: {'; '.join(kinds)}."
+    return f"The nodes have: {'; '.join(kinds)}."
 
 
 def _nothing(_client: SlurmClient) -> str:

@@ -1,3 +1,3 @@
-"""All that a trainer prints, writes and takes. The only room that knows verl's words. Imports
+"""What a trainer prints, writes and accepts. The only room that knows verl's words. Imports
 base, model and record.
 """

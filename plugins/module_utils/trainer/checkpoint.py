@@ -41,7 +41,7 @@ class Survey(NamedTuple):
 
 
 def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
-    """Look for the newest complete step, newest first. `hf`: its Hugging Face form counts too.
+    """Look for the newest complete step, newest first. `hf`: with its Hugging Face format.
     With `below`, only among the steps below that one."""
     faults: list[str] = []
     finished = tracked(rule.path)
@@ -50,7 +50,7 @@ def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
             continue
         folder = rule.path / f"global_step_{step}"
         if finished is not None and step > finished:
-            faults.append(f"{folder} is half-written: the trainer had finished step {finished}")
+            faults.append(f"{folder} is incomplete: the trainer had finished step {finished}")
             continue
         wrong = _step_faults(folder, rule.parts)
         model = folder.joinpath(*rule.parts[:1], "huggingface")
@@ -69,7 +69,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def tracked(folder: Path) -> int | None:
-    """The step that the trainer finished last, by its own file; None if that says nothing."""
+    """The step that the trainer finished last, from its own file; None if that is unusable."""
     text = (read_text(folder / TRACKER) or "").strip()
     return int(text) if re.fullmatch(r"\d{1,12}", text) else None
 
@@ -80,10 +80,10 @@ def _step_faults(folder: Path, parts: list[str]) -> list[str]:
 
 
 def _shard_faults(folder: Path) -> list[str]:
-    """Each rank of the world that wrote it has a whole file of each kind."""
+    """Each rank of the world that wrote it has an intact file of each kind."""
     matches = [match for match in map(_SHARD.fullmatch, names(folder)) if match]
     if not matches:
-        return [f"{folder} holds no shards"]
+        return [f"{folder} contains no shards"]
     expected = (
         f"{kind}_world_size_{size}_rank_{rank}.pt"
         for size in sorted({int(match.group(2)) for match in matches})

@@ -1,4 +1,4 @@
-"""Parquet files, read as the trainer will: whole, with its columns, and no empty prompt.
+"""Parquet files, read as the trainer will: intact, with its columns, without empty prompts.
 
 Rows are read in batches, and only the columns that count: memory stays small with any data set.
 """
@@ -43,11 +43,11 @@ def check_file(path: Path, fields: list[Field]) -> Checked:
             return _check(path, file, fields)
     except (pa.ArrowException, OSError) as error:
         text = str(error).splitlines()[0]
-        return Checked(0, [f"{path} is no whole parquet file ({text}); copy or make it again"])
+        return Checked(0, [f"{path} is not an intact parquet file ({text}); copy or create it"])
 
 
 def is_raw_gsm8k(path: Path) -> bool:
-    """Whether a whole parquet file has the columns of the raw GSM8K, and no others."""
+    """Whether an intact parquet file has the columns of the raw GSM8K, and no others."""
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     return set(pq.read_schema(path).names) == _RAW_GSM8K
@@ -56,7 +56,7 @@ def is_raw_gsm8k(path: Path) -> bool:
 def _check(path: Path, file: Any, fields: list[Field]) -> Checked:
     schema, rows = file.schema_arrow, file.metadata.num_rows
     if rows == 0:
-        return Checked(0, [f"{path} has no rows; make it again"])
+        return Checked(0, [f"{path} has no rows; create it again"])
     missing = [field.path for field in fields if _type(schema, field.path) is None]
     if missing:
         return Checked(rows, [_missing(path, schema, missing)])
@@ -105,7 +105,7 @@ def _type(schema: Any, dotted: str) -> Any:
 def _type_fault(path: Path, schema: Any, field: Field) -> str:
     kind = _type(schema, field.path)
     if field.kind == TEXT and "string" not in str(kind):
-        return f"{path}: {field.path} holds {kind}, not text, which the trainer reads there"
+        return f"{path}: {field.path} contains {kind}, but the trainer reads text there"
     if field.kind == CHAT and _type_of_messages(kind) is None:
         return (
             f"{path}: {field.path} holds {kind}; the trainer reads a list of messages there, each"
@@ -123,7 +123,7 @@ def _type_of_messages(kind: Any) -> Any:
 
 
 def _empty(path: Path, file: Any, fields: list[Field]) -> Iterator[str]:
-    """Fields that hold nothing in some rows."""
+    """Fields that are empty in some rows."""
     counts = dict.fromkeys([field.path for field in fields], 0)
     first: dict[str, int] = {}
     start = 0

@@ -1,4 +1,4 @@
-"""How much a training will write: what one checkpoint takes, and how many are kept.
+"""How much a training will write: the size of a checkpoint, and how many are kept.
 
 Estimated from the model's number of weights and the trainer's options. verl keeps weights and what
 the Hugging Face form holds in float32, and two numbers of the optimizer for each weight.
@@ -21,18 +21,18 @@ _LONGEST_HEADER = 100_000_000  # bytes
 
 
 class Saves(NamedTuple):
-    """What a trainer's options say of its checkpoints."""
+    """What a trainer's options determine about its checkpoints."""
 
     bytes_per_weight: int
     every: int  # steps; 0 or less: only the last one
-    keep: int  # the newest so many; 0: all
+    keep: int  # the newest N; 0: all
     epochs: int
     steps: int  # 0: as many as the data give
     validates: int = 0  # steps between two validations; 0 or less: none before the end
 
 
 def saves(config_name: str, config: Any) -> Saves:
-    """Read a trainer's whole configuration. Raises ValueError for a value that is no number."""
+    """Read a trainer's whole configuration. Raises ValueError for a value that is not a number."""
     trainer = config.get("trainer") or {}
     ppo = "ppo" in config_name
     return Saves(
@@ -79,7 +79,7 @@ def keep_faults(stage: str, keep: dict[str, Any], found: Saves) -> list[str]:
         return []
     name, faults = f"{stage}: {stage}_keep", []
     if int(keep.get("newest", NEWEST)) < 1:
-        faults.append(f"{name}: newest must be 1 or more; a training goes on from the newest one")
+        faults.append(f"{name}: newest must be 1 or more; a training resumes from the newest one")
     if int(keep.get("every") or 0) < 0:
         faults.append(f"{name}: every must be 0 or more")
     if keep.get("best") and found.validates <= 0:
@@ -91,8 +91,8 @@ def keep_faults(stage: str, keep: dict[str, Any], found: Saves) -> list[str]:
 
 
 def kept_by(keep: dict[str, Any], found: Saves, rows: int, batch: int) -> int:
-    """The same as `kept`, with the stage's variable for what stays. One more lies there for a
-    while: nothing goes before a newer one is finished."""
+    """The same as `kept`, with the stage's variable for what to keep. There is one more for a
+    while: nothing is deleted before a newer one is complete."""
     every = int(keep.get("every") or 0)
     wanted = int(keep.get("newest", NEWEST)) + bool(keep.get("best")) + 1
     if every and found.every > 0:
@@ -107,13 +107,13 @@ def steps(found: Saves, rows: int, batch: int) -> int:
 
 
 def kept(found: Saves, rows: int, batch: int) -> int:
-    """How many checkpoints will lie there at the most."""
+    """How many checkpoints there will be at most."""
     written = math.ceil(steps(found, rows, batch) / found.every) if found.every > 0 else 1
     return max(1, min(written, found.keep) if found.keep else written)
 
 
 def weights(folder: Path) -> int:
-    """The number of weights of a model in safetensors; 0 if that cannot be told."""
+    """The number of weights of a model in safetensors; 0 if it is not known."""
     index = read_json(folder / INDEX)
     names = index.get("weight_map") if isinstance(index, dict) else None
     files = sorted(set(names.values())) if isinstance(names, dict) else ["model.safetensors"]

@@ -2,12 +2,12 @@
 
     python keep.py PLAN.json
 
-verl itself knows only the newest ones, so it is told to keep all, and this runs beside it in the
+verl itself knows only the newest ones, so it keeps all, and this program runs beside it in the
 job, on the node whose log is the training's. So whatever happens here, nothing that is to stay is
-lost; too much may lie there for a while. The last look comes with the training's end (SIGTERM).
+lost; there may be too many for a while. The last check is at the training's end (SIGTERM).
 
 A checkpoint goes only once a newer one is finished, by the trainer's own word, and, where the best
-one is to stay, once the log has told what its validation came to. Folders are renamed before they
+one is to stay, once its validation result is in the log. Folders are renamed before they
 are deleted: what is half gone never looks like a checkpoint.
 
 Standard library only and no relative imports: jobs carry a copy of this file.
@@ -87,7 +87,7 @@ class Log:
                 block = stream.read(_BLOCK)
                 whole = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
                 if not whole and len(block) == _BLOCK:
-                    whole = _BLOCK  # a line without an end is none of the trainer's
+                    whole = _BLOCK  # a line without an end is not one of the trainer
                 if not whole:
                     return
                 self._take(block[:whole])
@@ -105,7 +105,7 @@ class Log:
             self.last = max(self.last, step)
 
     def judge(self, steps: List[int], over: bool) -> Judged:  # noqa: UP006 - Python 3.8
-        """What is known for good of `steps`: a validation comes before the next step's line."""
+        """What is definitely known of `steps`: a validation comes before the next step's line."""
         first = self.last + 1 if self.first is None else self.first
         known = [step for step in steps if first <= step < self.last + over]
         return {step: self.values.get(step) for step in known}

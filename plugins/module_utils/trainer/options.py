@@ -1,4 +1,4 @@
-"""The trainer's options, checked by the trainer's own configuration, without importing it."""
+"""The trainer's options, checked with the trainer's own configuration, without importing it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reads(NamedTuple):
 
 
 def reads(stage: str, config_name: str, overrides: list[str]) -> Reads:
-    """Put the trainer's configuration together as the trainer does, and see what it reads.
+    """Compose the trainer's configuration as the trainer does, and find out what it reads.
 
     Raises Invalid if the configuration or an option does not exist, or a value has no form.
     """
@@ -115,7 +115,7 @@ def _other_kinds(default: Any, config: Any, overrides: list[str]) -> list[str]:
 
 
 def _value(config: Any, name: str) -> Any:
-    """None for what is not there, or depends on something that is not."""
+    """None for a missing value, or one that depends on a missing value."""
     from omegaconf import OmegaConf  # noqa: PLC0415 - only in the environment
     from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ def _kind(value: Any) -> str:
 
 
 def _unknown(config: Any, overrides: list[str]) -> list[str]:
-    """The options which the configuration does not have, each with those that come close."""
+    """The options that the configuration does not have, each with similar ones."""
     from omegaconf import OmegaConf  # noqa: PLC0415 - only in the environment
 
     known = list(_names(OmegaConf.to_container(config, resolve=False)))

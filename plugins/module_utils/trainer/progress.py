@@ -1,4 +1,4 @@
-"""How far a training is, read from the lines that verl prints to the console.
+"""The progress of a training, read from the lines that verl prints to the console.
 
 `step:12 - train/loss:1.93 - train/lr(1e-3):2.9` for each step, perhaps behind a progress bar or a
 name of a process; `Total training steps: 160` once (PPO), and bars. Only whole lines count: the
@@ -39,7 +39,7 @@ class Progress(NamedTuple):
     step: int | None = None
     total: int | None = None
     metrics: dict[str, float] = {}  # noqa: RUF012 - never changed
-    total_stated: bool = False  # said outright; else worked out, and an upper bound
+    total_stated: bool = False  # stated by the trainer; otherwise computed, and an upper bound
     all_epochs: int | None = None  # the steps of all epochs, in SFT's own words
     doing: str = ""  # what a job of ours does now, where that is no training step
 
@@ -50,7 +50,7 @@ class Progress(NamedTuple):
 
 
 def parse(text: str) -> Progress:
-    """All that a piece of a log says; what it does not say is None."""
+    """All that is in a part of a log; what is not in it is None."""
     step: int | None = None
     metrics: dict[str, float] = {}
     for number, values in _steps(text):
@@ -78,7 +78,7 @@ def read_progress(paths: list[Path]) -> Progress:
 
 
 def _later(first: Progress, second: Progress) -> Progress:
-    """Two pieces of one log, the second one further on."""
+    """Two parts of one log, the second one later."""
     begun = {k: v for k, v in first.metrics.items() if k.startswith("first_")}
     better = second.total is not None and (second.total_stated or not first.total_stated)
     return Progress(
@@ -92,7 +92,7 @@ def _later(first: Progress, second: Progress) -> Progress:
 
 
 def _steps(text: str) -> Iterator[tuple[int, dict[str, float]]]:
-    """Each step's number and values. A line without any metric of the trainer is no step's."""
+    """Each step's number and values. A line without any metric is not a step."""
     whole = text[: text.rfind("\n") + 1]
     for line in clean_lines(whole):
         match = _STEP.search(line)

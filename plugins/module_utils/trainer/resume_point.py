@@ -1,4 +1,4 @@
-"""From which checkpoint the trainer will go on: the newest whole one, whatever it finds else.
+"""From which checkpoint the trainer will resume: the newest complete one, whatever else it finds.
 
 verl resumes from the step that its tracker names, breaks off if that one is damaged, and begins
 anew without a word if it is not there. So before a submission the tracker is made to name the
@@ -17,14 +17,14 @@ PASSED_OVER = "passed_over"
 
 
 def newest_whole(rule: CheckpointRule, skip: int = 0) -> int:
-    """The newest whole step; 0 if there is none. `skip`: a step that is not to be used."""
+    """The newest complete step; 0 if there is none. `skip`: a step that must not be used."""
     found = survey(rule, hf=False, below=skip)
     return found.step
 
 
 def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
-    """Make the trainer resume from the newest whole step. Returns what was passed over, if
-    anything. Call it only while no job writes there."""
+    """Make the trainer resume from the newest complete step. Returns a note about what was skipped,
+    if anything. Call it only while no job writes there."""
     target, named = newest_whole(rule, skip), tracked(rule.path)
     if named == target or (named is None and not target):
         return ""
@@ -40,7 +40,7 @@ def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
     if not passed:
         return ""
     which = ", ".join(map(str, sorted(passed)))
-    return f"The checkpoint of step {which} was passed over (kept as {PASSED_OVER}.global_step_N)."
+    return f"The checkpoint of step {which} was skipped (kept as {PASSED_OVER}.global_step_N)."
 
 
 def _free(folder: Path, name: str) -> Path:

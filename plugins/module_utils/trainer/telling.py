@@ -1,4 +1,4 @@
-"""The lines of a training's logs that say why it failed."""
+"""The lines of a training's logs that show why it failed."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _after_last_step(lines: list[str]) -> int:
 
 
 def _error_at(lines: list[str]) -> int | None:
-    """Where the telling line is. After the last step that was trained, the first error is the
-    cause; those behind it are what other ranks and launchers made of it."""
+    """Where the error line is. After the last step that was trained, the first error is the cause;
+    the following ones are reactions of other ranks and launchers."""
     begin = _after_last_step(lines)
     errors = [n for n in range(begin, len(lines)) if _ERROR.search(lines[n])]
     telling = [n for n in errors if not _SECONDARY.search(lines[n])]
@@ -71,6 +71,6 @@ def _error_at(lines: list[str]) -> int | None:
 
 
 def _around(lines: list[str], at: int) -> list[str]:
-    """The error's line, a few behind it, and before it as much as there is room for."""
+    """The error line, a few lines after it, and as many before it as fit."""
     end = min(len(lines), at + 6)
     return lines[max(0, end - TAIL) : end]

@@ -109,7 +109,7 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
         assert all(word in line for word in words), (number, line)
         if name in names:
             assert f"in group_vars/all.yml:{names.index(name) + 1}" in line
-    assert lines[0] == "11 variables need your hand. Nothing was started."
+    assert lines[0] == "11 variables must be set or corrected. Nothing was started."
     assert len(lines) == 12
 
 
@@ -129,7 +129,7 @@ def test_a_placeholder_is_told_once_where_it_was_written(tmp_path: Path) -> None
         "environment_wandb_entity": "{{ team }}",
     }
     message = validate(tmp_path, variables)
-    assert message.startswith("One variable needs your hand.")
+    assert message.startswith("One variable must be set or corrected.")
     assert f"in group_vars/all.yml:{list(variables).index('team') + 1}: still" in message
 
 
@@ -143,13 +143,13 @@ def test_a_sound_text_beside_a_faulty_one_hides_no_other_fault(tmp_path: Path) -
 
 def test_a_hidden_value_is_not_shown(tmp_path: Path) -> None:
     message = validate(tmp_path, {**GOOD, "environment_wandb_key": "se\ncret"})
-    assert "(hidden) holds a line break" in message
+    assert "(hidden) contains a line break" in message
     assert "cret" not in message
 
 
 def test_a_role_that_is_none_is_named(tmp_path: Path) -> None:
     message = validate(tmp_path, GOOD, roles="enviroment")
-    assert "enviroment is no role; there are" in message
+    assert "enviroment is not a role; there are" in message
     assert "environment" in message
 
 

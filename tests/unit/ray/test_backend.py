@@ -274,7 +274,7 @@ def test_a_job_known_by_its_start_only_was_on_a_head_that_is_over(
 def test_check_needs_a_head_that_answers_and_takes_the_token(ray: Ray, attempt: Attempt) -> None:
     ray.backend().check(ray.folder, attempt)
     ray.head.down = True
-    with pytest.raises(Unknown, match="does not answer"):
+    with pytest.raises(Unknown, match="does not respond"):
         ray.backend().check(ray.folder, attempt)
 
 
@@ -285,7 +285,7 @@ def test_stop_asks_ray(ray: Ray, attempt: Attempt) -> None:
     backend.stop(attempt, "TERM")
     assert backend.observe(ray.folder, attempt).phase is Phase.CANCELLED
     ray.head.down = True
-    with pytest.raises(Unknown, match="could not be asked"):
+    with pytest.raises(Unknown, match="could not be stopped"):
         backend.stop(attempt, "")
 
 

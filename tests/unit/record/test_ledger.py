@@ -188,7 +188,7 @@ def test_a_path_with_a_line_break_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["", "run", "./run", "$HOME/run", "~nobody-like-that/run"])
 def test_a_path_that_depends_on_where_one_stands_is_refused(path: str) -> None:
-    with pytest.raises(Invalid, match="must begin with / or ~/"):
+    with pytest.raises(Invalid, match="must start with / or ~/"):
         files.expand(path)
 
 

@@ -90,7 +90,7 @@ def test_other_forms_pass(options: dict[str, str]) -> None:
     [
         ({"partition": "gpus"}, ["no partition gpus", "debug, gpu, night, odd, old", "mean gpu?"]),
         ({"partition": "gpu,nope"}, ["no partition nope"]),
-        ({"partition": "old"}, ["old takes no jobs", "INACTIVE"]),
+        ({"partition": "old"}, ["old accepts no jobs", "INACTIVE"]),
         ({**GOOD, "nodelist": "osk-gpu[95,99]"}, ["no node osk-gpu99", "osk-gpu96, osk-gpu97"]),
         ({"nodelist": "cpu1"}, ["cpu1 is in partition night", "not in gpu", "osk-gpu94"]),
         ({"nodes": "1", "nodelist": "osk-gpu[94-95]"}, ["names 2 nodes", "nodes is 1"]),

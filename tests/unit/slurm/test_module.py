@@ -161,7 +161,7 @@ def test_stopping_needs_no_script(call: Call, folder: Path, slurm: FakeSlurm) ->
         ({"directories": ["/a\nb"]}, "control character"),
         ({"run_dir": "/a\nb"}, "control character"),
         ({"output": "/a\n%j"}, "control character"),
-        ({"output": "logs/%j"}, "must begin with /"),
+        ({"output": "logs/%j"}, "must start with /"),
         ({"error": "/logs/\\%j"}, "contains a backslash"),
         ({"name": None}, "name must be 1 to 64 letters"),
         ({"script": None}, "first line of the script must be #!/bin/bash"),

@@ -41,9 +41,9 @@ def test_a_lost_connection_is_not_a_refusal(
     [
         (
             "invalid partition specified: YOU_TEAM",
-            ["--partition=gpu", "Partitions that exist: gpu*"],
+            ["--partition=gpu", "Existing partitions: gpu*"],
         ),
-        ("Invalid node name specified", ["Nodes that exist: osk-gpu[94-95] in gpu* (idle)"]),
+        ("Invalid node name specified", ["Existing nodes: osk-gpu[94-95] in gpu* (idle)"]),
         ("Requested node configuration is not available", ["--nodes=2", "64 CPUs", "gpu:8"]),
         ("Requested time limit is invalid", ["time limit 7-00:00:00"]),
         ("Invalid account or account/partition combination specified", ["--partition=gpu"]),

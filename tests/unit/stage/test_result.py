@@ -233,4 +233,4 @@ def test_a_job_without_a_trace_is_not_a_success(run: Run) -> None:
     run.clock.sleep(1000)
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
-    assert "nobody recorded its end" in outcome.why
+    assert "its end was not recorded" in outcome.why

@@ -80,7 +80,7 @@ def test_a_plan_compares_with_what_was_submitted_last(run: Run) -> None:
 
 def test_a_refusal_is_not_an_attempt(run: Run) -> None:
     run.slurm.refusals = [Result(1, "", "sbatch: error: invalid partition specified: x")]
-    with pytest.raises(Rejected, match=r"Partitions that exist: gpu\*"):
+    with pytest.raises(Rejected, match=r"Existing partitions: gpu\*"):
         run.present()
     assert run.record().attempts == []
     assert run.present().action is Action.SUBMIT

@@ -60,7 +60,7 @@ def test_a_step_that_the_trainer_had_not_finished_is_passed_over(tmp_path: Path)
     write_step(tmp_path, 1)
     found = survey(rule(tmp_path), hf=False)
     assert found.step == 1
-    assert "half-written: the trainer had finished step 1" in found.faults[0]
+    assert "incomplete: the trainer had finished step 1" in found.faults[0]
 
 
 @pytest.mark.parametrize("tracker", ["", "abc", "12\n34"])
@@ -79,7 +79,7 @@ def test_each_part_of_a_ppo_step_counts(tmp_path: Path) -> None:
     (step / "critic").rename(step / "gone")
     assert survey(rule(tmp_path, *parts), hf=False) == (
         None,
-        [f"{step / 'critic'} holds no shards"],
+        [f"{step / 'critic'} contains no shards"],
     )
 
 
