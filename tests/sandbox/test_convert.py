@@ -155,7 +155,7 @@ def test_a_rank_that_is_missing_is_named_and_nothing_is_submitted(trained: Clust
     trained.run(f"head -c 1000 {shard}.away > {shard}")
     run = convert(convert_step=8, convert_merger="verl.model_merger.__main__")
     assert run.code == 1, run.text
-    assert "model_world_size_2_rank_1.pt is cut off or damaged" in run.text
+    assert "model_world_size_2_rank_1.pt is truncated or damaged" in run.text
     trained.run(f"mv {shard}.away {shard}")
 
 

@@ -52,13 +52,13 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
         f"job {stray}: its run {RUN} has no record of it",
         f"token-{OLD}: job {OLD} is over",
         f"folder {FOLDER} on {NODE}: its Ray cluster is dead",
-        "Nothing was ended yet. To end it for good, add: --end",
+        "Dry run, nothing was removed. To remove them, add: --end",
     ]
     assert [line for line in expected if line not in found.text] == [], found.text
     assert sandbox.run(f"squeue -h -o %T -j {stray}") == "RUNNING"
 
     ended = mnrun("gc", "--end", mnrun_run_dir=RUN)
-    assert "All of it was ended." in ended.text
+    assert "All of them were removed." in ended.text
     assert sandbox.run("squeue -h --me -o %i").split() == [own]
     assert "No such file" in sandbox.run(f"ls {FOLDER}", NODE, check=False)
     assert "Nothing is left over." in mnrun("gc", "--end", mnrun_run_dir=RUN).text

@@ -65,7 +65,7 @@ def _require_whole(checkpoint: Path) -> None:
         )
     for path in shards:
         if not zipfile.is_zipfile(path):
-            raise ConversionError(f"{path} is cut off or damaged; train again")
+            raise ConversionError(f"{path} is truncated or damaged; train again")
 
 
 def require_room(folder: Path, base: Path) -> None:
@@ -75,7 +75,7 @@ def require_room(folder: Path, base: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ConversionError(
-            f"{folder} has room for {free / 1e9:.3g} GB, and the model takes {needed / 1e9:.3g} GB"
+            f"{folder} has {free / 1e9:.3g} GB left, and the model needs {needed / 1e9:.3g} GB"
         )
 
 

@@ -117,7 +117,7 @@ def test_an_option_of_a_role_that_was_renamed_is_refused_with_its_name_of_today(
     tmp_path: Path,
 ) -> None:
     message = validate(tmp_path, {**GOOD, "data_check_fetch": True})
-    assert "data_check_fetch: is called preflight_fetch now" in message
+    assert "data_check_fetch: is now called preflight_fetch" in message
 
 
 def test_a_placeholder_is_told_once_where_it_was_written(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_sound_text_beside_a_faulty_one_hides_no_other_fault(tmp_path: Path) -
     faulty = {"environment_modules": ["a\nb", ""], "mnrun_test_files": ["~/data/my test"]}
     given = {**GOOD, **faulty, "mnrun_model": "~/m", "mnrun_train_files": ["~/data/train"]}
     said = validate(tmp_path, given, roles="environment, preflight")
-    assert "2 variables need your hand" in said
+    assert "2 variables must be set or corrected" in said
     assert "mnrun_test_files" in said
 
 

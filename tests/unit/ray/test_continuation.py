@@ -95,7 +95,7 @@ def test_a_training_that_was_lost_with_its_cluster_ended_as_that_did(
     ppo.clock.after(100, lambda: ppo.slurm.end(ppo.cluster, state))
     outcome = ppo.end()
     assert (outcome.cause, outcome.retryable) == (cause, retryable)
-    assert "of step 4" in outcome.problem or "from step 4" in outcome.problem
+    assert "is step 4" in outcome.problem or "from step 4" in outcome.problem
     planned = plan(ppo.stage(ppo.records))
     assert planned.action is Action.RESUBMIT
     assert "The next attempt resumes from step 4" in planned.why
