@@ -165,8 +165,8 @@ def _ansible_playbook(path: str) -> str:
     program = shutil.which("ansible-playbook", path=path)
     if not program:
         raise CliError(
-            f"ansible-playbook is neither beside {sys.executable} nor on PATH.\n"
-            f"Install it there:  {sys.executable} -m pip install 'ansible-core>=2.19.0,<2.22.0'"
+            f"ansible-playbook is neither next to {sys.executable} nor on PATH.\n"
+            f"Install it:  {sys.executable} -m pip install 'ansible-core>=2.19.0,<2.22.0'"
         )
     return program
 

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: hub_transfer
 short_description: Run a program that talks to the Hugging Face Hub on this machine
 description:
-  - For sites whose compute nodes have no way to the Hub. The programs are those of the roles
+  - For sites whose compute nodes cannot reach the Hub. The programs are those of the roles
     C(mnrun.train.publish) and C(mnrun.train.fetch), which elsewhere run in a Slurm job.
   - The program reads its token from a file, or from HF_TOKEN in this module's own environment. A
     token is never an option, and never on a command line.

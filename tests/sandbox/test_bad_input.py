@@ -224,7 +224,7 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
                 "sft_dir": "{here}/it's my folder",
                 "sft_overide": {},
             },
-            ["1 or more", "begin with / or ~/", "mnrun_partition", "placeholder YOU_TEAM",
+            ["1 or more", "start with / or ~/", "mnrun_partition", "placeholder YOU_TEAM",
              "sft_dir", "it's my folder", "in a path", "sft_overide",
              "did you mean sft_overrides?"],
         ),

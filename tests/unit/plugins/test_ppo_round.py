@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.mnrun.train.plugins.filter.ppo_round import ppo_round
 
-OPEN = {"action": "submitted", "msg": "No job was submitted for this spec before."}
+OPEN = {"action": "submitted", "msg": "First attempt with these options."}
 DONE = {"action": "nothing", "output": {"step": 20}}
 TRAINED = {"action": "submitted", "attempt": 1, "output": {"step": 20}}
 CUT_OFF = {"failed": True, "attempt": 1, "output": None}
