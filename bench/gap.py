@@ -2,10 +2,10 @@
 
     sudo .venv/bin/python bench/gap.py [--run-dir training/multinode] [--file FILE]
 
-It runs `mnrun all` on the sandbox, in a new folder unless told otherwise. It looks at the run's own
+It runs `mnrun all` on the sandbox, in a new folder by default. It looks at the run's own
 files on the shared file system twenty times a second: each mark is the moment at which a file, or a
 line in a log, is there. With FILE, the marks are added to it as a line of JSON. What the controller
-used of CPU and memory is told as well.
+used of CPU and memory is printed as well.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def says(pattern: str, text: str) -> Callable[[Path], bool]:
 
 
 PPO_LOG = "ppo/logs/ppo-*.log"
-# In the order in which they come; what passes until a mark is told by its name.
+# In the order in which they come; the time until a mark is printed with its name.
 MARKS: dict[str, Callable[[Path], bool]] = {
     "SFT has ended": there(".mnrun/sft/*/end-1.json"),
     "mnrun sees it, checks the result, submits the Ray cluster": there(".mnrun/ray/*/record.json"),

@@ -16,14 +16,14 @@ def collection_root(package: Path | None = None) -> Path:
     """Return the collection's folder: `<something>/ansible_collections/mnrun/train`.
 
     In a checkout it is the checkout (an editable install copies the collection into
-    site-packages, where later edits would not be seen); in an installed wheel it lies beside
+    site-packages, where later edits would not be seen); in an installed wheel it is beside
     this package.
 
     Args:
         package: the folder of this package.
 
     Raises:
-        CliError: there is no collection; the text says how to mend it.
+        CliError: there is no collection; the text says how to fix it.
     """
     top = (package or Path(__file__).resolve().parent).parent
     base = top / "collections" if (top / "galaxy.yml").is_file() else top

@@ -24,12 +24,12 @@ RUN = "~/bench-ray/run"
 
 
 def prepare(nodes: int) -> str:
-    """Have a sandbox with so many nodes; the activation script that all ways source."""
+    """Start a sandbox with this many nodes; returns the activation script that all ways source."""
     up = [*MNRUN, "sandbox", "up", "-e", json.dumps({"sandbox_nodes": nodes})]
     site = ["-i", "inventory/sandbox", "-e", json.dumps({"mnrun_run_dir": RUN})]
     for command in (up, [*MNRUN, "environment", *site]):
         if subprocess.run(command, cwd=ROOT, check=False, timeout=1800).returncode:
-            sys.exit(1)  # mnrun has said why
+            sys.exit(1)  # mnrun has printed why
     return measure.ssh(f"readlink -f {RUN}/.mnrun/activate.sh")
 
 

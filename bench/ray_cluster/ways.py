@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 OURS, HAND, SYMMETRIC, FLOOR = "ours", "by hand", "symmetric-run", "floor"
 WAYS = (OURS, HAND, SYMMETRIC, FLOOR)
 NEEDS_SCANCEL = (HAND,)
-"""Nobody ends these: measured is the best case, somebody who calls scancel at that very moment."""
+"""These do not end by themselves: the best case is measured, a scancel at that very moment."""
 
 PREFIX = Template("""\
 #!/bin/bash

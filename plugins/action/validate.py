@@ -110,7 +110,7 @@ class ActionModule(ActionBase):
         reported = _Reported()
 
         def late(name: str) -> tuple[bool, bool]:
-            # A fault is told of where it was written, not where it is used.
+            # A fault is reported where the value was written, not where it is used.
             compound = wanted[name].get("type") in ("dict", "list")
             return compound, "{{" in str(known.get(name, ""))
 

@@ -39,7 +39,7 @@ _value:
   elements: str
 """
 
-_KEPT = "Checkpoints are kept; the same command as before goes on from them."
+_KEPT = "Checkpoints are kept; the same command as before resumes from them."
 
 
 def cancel_summary(results: Sequence[Mapping[str, Any]], stage: str = "") -> list[str]:

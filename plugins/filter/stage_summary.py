@@ -38,7 +38,7 @@ _SCORES = ("greedy_score", "sampled_score")  # of a converted model; these alone
 
 
 def stage_summary(result: Mapping[str, Any]) -> list[str]:
-    """Give the lines of one stage: job, steps and metrics, and where the result lies."""
+    """Give the lines of one stage: job, steps and metrics, and where the result is."""
     job = result.get("job") or {}
     output = result.get("output") or {}
     metrics = output.get("metrics") or (result.get("progress") or {}).get("metrics") or {}

@@ -13,7 +13,7 @@ DOCUMENTATION = r"""
 name: programs
 short_description: Texts of the programs that jobs carry
 description:
-  - Gives programs of this collection by their names, wherever in it they lie, for the option
+  - Gives programs of this collection by their names, wherever in it they are, for the option
     C(files) of M(mnrun.train.slurm_job), M(mnrun.train.ray_job) and M(mnrun.train.hub_transfer).
 author: The mnrun authors
 version_added: 0.1.0

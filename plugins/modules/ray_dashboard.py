@@ -42,7 +42,7 @@ options:
     type: str
     default: ""
   seconds:
-    description: End after so many seconds. V(0) for never.
+    description: End after this many seconds. V(0) for never.
     type: int
     default: 0
 attributes:

@@ -42,7 +42,7 @@ stages:
       description: Changes when the state, its reason or the training step does.
       type: str
     known:
-      description: False if nobody could say how the job is; its state is the last one seen.
+      description: False if the state of the job is unknown; the last known one is returned.
       type: bool
     detail:
       description: Why it is not known.

@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(
     r"|<\s*(?:your|my|change|insert|put|fill)\b[^<>]*>",
     re.IGNORECASE,
 )
-# <pad> and </s> are words of trainers; alone as an option of ours, <partition> is none.
+# <pad> and </s> are words of trainers; alone as an option of ours, <partition> is not.
 _WHOLE_PLACEHOLDER = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\.\.\.|…|TODO|FIXME|XXX")
 _PATH_NAME = re.compile(r"_(dir|path|file|files|prefix|hook|init|model|spec)$")
 _ON_THE_CLUSTER = (

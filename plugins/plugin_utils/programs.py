@@ -1,4 +1,4 @@
-"""The programs that jobs carry: where each of them lies, and their texts by name."""
+"""The programs that jobs carry: where each of them is, and their texts by name."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
-# Where Slurm's commands lie on hosts whose non-interactive shells do not know it.
+# Where Slurm's commands are on hosts whose non-interactive shells do not know it.
 _USUAL_PLACES = (
     "/usr/local/bin:/usr/bin:/bin:/opt/slurm/bin:/usr/local/slurm/bin"
     ":/cm/shared/apps/slurm/current/bin"
@@ -88,7 +88,7 @@ def step_outcome(out: bytes, err: bytes, mark: str) -> StepResult | None:
 def is_over(code: int, shown: str) -> str:
     """From `scontrol -o show job ID`: the state of a job that has ended, in Slurm's words.
 
-    Empty when it has not, and also when nobody can say.
+    Empty when it has not, and also when that is unknown.
     """
     if code:
         return "forgotten by Slurm" if "Invalid job id" in shown else ""

@@ -146,7 +146,7 @@ def read_head(folder: Path) -> Published | None:
 
 
 def _own_token(folder: Path, told: Mapping[str, Any]) -> str | None:
-    """The path of the token's file, which lies in `folder`; None if another one is named.
+    """The path of the token's file, which is in `folder`; None if another one is named.
 
     The job may know the folder by another path: with links resolved, or as its node mounts it.
     """

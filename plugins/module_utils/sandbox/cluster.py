@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
     @property
     def drained(self) -> list[str]:
-        """The nodes that Slurm has put aside, after an error or because someone told it to."""
+        """The nodes that Slurm has drained, after an error or because someone requested it."""
         return [name for name, state in self.states.items() if state.startswith("drain")]
 
 
@@ -61,7 +61,7 @@ def find(options: Options) -> Found:
 
 
 def started_with(options: Options) -> Options:
-    """The options that the files on disk were written for; those asked for if there are none."""
+    """The options that the files on disk were written for; the requested ones if there are none."""
     kept = json.loads(read_text(options.path("options.json")) or "{}")
     if kept:
         kept.setdefault("slurm", "")  # of before there was a choice

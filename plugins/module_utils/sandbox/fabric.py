@@ -28,7 +28,7 @@ def find(options: Options, *words: str, depth: int) -> list[int]:
     """Return root's processes that run init.py with these words, as first of a pid namespace.
 
     `depth` is the number of pid namespaces they are in, seen from here: a sandbox inside a
-    container of this machine has the same command line, but lies deeper. Another user could give
+    container of this machine has the same command line, but is deeper. Another user could give
     a process that command line too, to have root enter its namespaces.
     """
     program = [*PYTHON, str(options.path("bin", "init.py")), *words]

@@ -81,7 +81,7 @@ def cancel_all(options: Options, pid: int) -> list[str]:
 def forget_lost(options: Options, pid: int) -> None:
     """Cancel the jobs that an earlier cluster left; call it before any node is there.
 
-    A node that is said to be down is not asked to end its jobs. Otherwise it would stay
+    A node that is marked down is not asked to end its jobs. Otherwise it would stay
     "completing" for a minute or two. It returns as it registers.
     """
     names = ",".join(node.name for node in options.compute)

@@ -1,4 +1,4 @@
-"""What the sandbox is made of: its options, its nodes and where its files lie."""
+"""What the sandbox is made of: its options, its nodes and where its files are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_GPUS = 64
 # The nodes' names and the last number of their addresses begin here: the site's own example.
 FIRST_NODE = 94
 NETWORK = "10.94.0"
-# A unix socket's path holds at most 107 bytes, and ours lies in this folder.
+# A unix socket's path holds at most 107 bytes, and ours is in this folder.
 MAX_DIRECTORY = 80
 # A node has its own of these; a sandbox kept there would be hidden from it.
 HIDDEN = ("/dev", "/home", "/proc", "/root", "/run", "/sys", "/var/tmp")  # noqa: S108

@@ -18,7 +18,7 @@ DATABASE_SOCKET = "/run/mysqld/mysqld.sock"
 
 
 class Service(NamedTuple):
-    """One daemon on one node. Its pid file lies in the node's own /run.
+    """One daemon on one node. Its pid file is in the node's own /run.
 
     It serves when its port listens, or when the file `serves` is there.
     """
@@ -120,7 +120,7 @@ def ready(service: Service, pid: int) -> bool:
 
 
 def start(options: Options, service: Service, pid: int) -> None:
-    """Start a daemon, which goes on by itself; what it prints goes to its log."""
+    """Start a daemon, which continues by itself; what it prints goes to its log."""
     log = options.path("log", f"{service.name}-{service.node}.out")
     with log.open("ab") as file:
         command = [*enter(options, pid), *service.argv]

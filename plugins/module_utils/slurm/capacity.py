@@ -44,7 +44,7 @@ def survey(client: SlurmClient) -> dict[str, Partition]:
     nodes: dict[str, list[SlurmNode]] = {}
     for line in listed.splitlines():
         match = _NODE_LINE.fullmatch(line.strip())
-        if match:  # a banner's line is none
+        if match:  # a banner's line is not one
             name, partition, cpus, memory, gres, state = match.groups()
             node = SlurmNode(name, int(cpus), int(memory), _gpus(gres), state)
             nodes.setdefault(partition, []).append(node)

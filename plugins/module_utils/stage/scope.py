@@ -15,7 +15,7 @@ class Only:
     """The conditions that a job has to meet, all of them.
 
     `users` is the ledger of a stage that runs inside the job (PPO in a Ray cluster's): a job in
-    which an attempt of it is not over stays. With `if_used` one that nobody has used yet stays
+    which an attempt of it is not over stays. With `if_used` one that has not been used yet stays
     too: somebody else may be about to.
     """
 

@@ -25,7 +25,7 @@ class Checkpoint(NamedTuple):
 
     step: int
     path: Path
-    model: Path  # the folder of its Hugging Face form, which may hold no weights
+    model: Path  # the folder of its Hugging Face format, which may hold no weights
 
 
 class Survey(NamedTuple):

@@ -1,7 +1,7 @@
 """How much a training will write: the size of a checkpoint, and how many are kept.
 
 Estimated from the model's number of weights and the trainer's options. verl keeps weights and what
-the Hugging Face form holds in float32, and two numbers of the optimizer for each weight.
+the Hugging Face format holds in float32, and two numbers of the optimizer for each weight.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From which checkpoint the trainer will resume: the newest complete one, whatever else it finds.
 
-verl resumes from the step that its tracker names, breaks off if that one is damaged, and begins
-anew without a word if it is not there. So before a submission the tracker is made to name the
-newest whole step. What is passed over is renamed, never deleted.
+verl resumes from the step in its tracker file, aborts if that one is damaged, and silently starts
+over if it does not exist. So before each submission the tracker is set to the newest complete step.
+Skipped steps are renamed, never deleted.
 """
 
 from __future__ import annotations

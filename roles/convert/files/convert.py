@@ -1,7 +1,7 @@
-"""Turns a checkpoint of verl into a checked model in the Hugging Face form; runs in a Slurm job.
+"""Turns a checkpoint of verl into a checked model in Hugging Face format; runs in a Slurm job.
 
 Reads convert.json beside itself. Everything is written to a folder beside the target, the manifest
-comes last, and one rename makes it the result: whatever ends this program, no half of a result lies
+comes last, and one rename makes it the result: whatever ends this program, no half result remains
 under the target's name.
 """
 

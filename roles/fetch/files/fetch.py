@@ -3,7 +3,7 @@
     python fetch.py PLAN.json
 
 Two phases, which the plan names: `download` brings what is missing to a folder of its own, from
-which a download that was cut off goes on; `install` puts it, whole and compared with the Hub's own
+which an interrupted download resumes; `install` puts it, whole and compared with the Hub's own
 hashes, into its place, and turns a raw GSM8K into the form that the trainers read.
 """
 
@@ -75,7 +75,7 @@ def download(plan: Plan) -> list[str]:
 
 
 def remote_files(plan: Plan, part: Plan, kind: str) -> dict[str, Any]:
-    """The files of a repository. What goes wrong is told of this repository."""
+    """The files of a repository. Errors are reported with this repository."""
     plan["repo"] = part["repo"]
     api = connect(plan)
     # One commit for all that follows, whatever is pushed meanwhile.
@@ -118,7 +118,7 @@ def bring(plan: Plan, part: Plan, kind: str, files: dict[str, Any]) -> list[str]
             (staging / name).unlink(missing_ok=True)
             raise HubError(f"{name} of {part['repo']} arrived damaged. Run this again.")
         meter.file(files[name].size, name)
-    shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's notes for going on
+    shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's notes for resuming
     return names
 
 
@@ -144,9 +144,9 @@ def same(path: Path, remote: Any) -> bool:
 
 
 def install_model(staging: Path, target: Path) -> None:
-    """Move the files into the model's folder; what else lies there stays."""
+    """Move the files into the model's folder; other files are kept."""
     found = [path for path in staging.rglob("*") if path.is_file()] if staging.is_dir() else []
-    # Weights first: until the small files are there, nobody takes the folder for a model.
+    # Weights first: until the small files are there, the folder does not look like a model.
     for path in sorted(found, key=lambda path: -path.stat().st_size):
         place = target / path.relative_to(staging)
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ TIMEOUT = (20, 300)  # seconds to connect, and without a byte of an answer
 
 
 class HubError(Exception):
-    """What went wrong and how to mend it, in words for the user."""
+    """What went wrong and how to fix it, as a message for the user."""
 
 
 def say(text: str) -> None:
@@ -111,7 +111,7 @@ def prepare(plan: dict[str, Any]) -> None:
         os.environ.pop(name, None)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # noqa: S105 - a switch
-    # The bars of a log that nobody looks at live; lines tell the progress.
+    # No progress bars in a log; lines show the progress.
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     if plan.get("endpoint"):
         os.environ["HF_ENDPOINT"] = plan["endpoint"]
@@ -205,7 +205,7 @@ def explain(error: BaseException, plan: dict[str, Any]) -> str:
 
 
 def refusal(status: int, repo: str, where: str, plan: dict[str, Any]) -> str:
-    """What the Hub means when it lets nobody in."""
+    """What the Hub means when it refuses access."""
     if status == 403:
         return f"the token has no right to do this with {repo} ({where}). {from_where(plan)}"
     if not read_token(plan["token_files"]):

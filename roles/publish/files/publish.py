@@ -106,7 +106,7 @@ def to_hub(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
 
 
 def open_repo(api: Any, plan: dict[str, Any]) -> tuple[Any, str]:
-    """What lies in the repository, None if it is not there yet, and the branch that it lies on: a
+    """What is in the repository, None if it does not exist yet, and the branch that it is on: a
     branch that is not there yet will begin as `main`."""
     from huggingface_hub.utils import RepositoryNotFoundError, RevisionNotFoundError
 

@@ -223,7 +223,7 @@ def make_plan(record: Path, settings: Settings, network: Interface, ports: tuple
 
 
 def installed_ray() -> str:
-    """The version of Ray in this environment; empty if that cannot be said."""
+    """The version of Ray in this environment; empty if it is unknown."""
     try:
         return metadata.version("ray")
     except metadata.PackageNotFoundError:
@@ -237,7 +237,7 @@ def knows_tokens(version: str) -> bool:
 
 
 def open_to_all(plan: Plan, nodes: int) -> str:
-    """What the user is told of a Ray without tokens that runs all the same."""
+    """The warning about a Ray without tokens that runs all the same."""
     where = (
         f"whoever is on {plan.head}"
         if nodes == 1

@@ -32,7 +32,7 @@ def measure(
     seconds: float,
     wait: Callable[[float], str | None],
 ) -> Rates | str:
-    """Let all ranks of all nodes reduce `size` MiB together, for at most so many seconds.
+    """Let all ranks of all nodes reduce `size` MiB together, for at most this many seconds.
 
     Args:
         plan: the cluster's, which is up.

@@ -63,7 +63,7 @@ def choose(wanted: str, hint: str, peer: str, there: Mapping[str, str] | None = 
 
 
 def _hinted(hint: str, there: Mapping[str, str]) -> str:
-    """The one interface that NCCL_SOCKET_IFNAME leaves; empty if that is none, or several."""
+    """The one interface that NCCL_SOCKET_IFNAME leaves; empty if there is none, or several."""
     if not hint or hint.startswith("^"):
         return ""
     exact = hint.startswith("=")

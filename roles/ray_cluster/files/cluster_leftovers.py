@@ -2,7 +2,7 @@
 dead.
 
 Only a node that was killed whole leaves one. The lock of the kernel is what tells: it ends with the
-process that holds it, however that ends, and nobody has to be asked.
+process that holds it, however that ends, and no query is needed.
 Standard library only, Python 3.8 or later: runs inside the Slurm job and, for `mnrun gc`, alone.
 """
 

@@ -15,7 +15,7 @@ from typing import Any
 # A proxy that the environment names has no business between two processes of one node.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-# Ray's state API answers with 100 entries unless told otherwise, and with so many at most.
+# Ray's state API answers with 100 entries by default, and with at most 10,000.
 _MOST_NODES = 10000
 
 

@@ -3,7 +3,7 @@
 srun runs it once on each node, with the cluster's plan (JSON, nothing secret) as its argument. The
 end of its standard input is the word to stop: cluster.py holds the other end, so that it comes also
 when cluster.py dies. On its standard output it says `NODE checked` when it finds nothing wrong with
-its GPUs, and `NODE failed WHY` when something is wrong for good.
+its GPUs, and `NODE failed WHY` when something is permanently wrong.
 Standard library only, Python 3.8 or later.
 """
 
@@ -127,7 +127,7 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
         RAY_kill_child_processes_on_worker_exit="0",
         TMPDIR=f"{plan.temp_dir}/t",
         # A fixed port otherwise, the same for each cluster on a node. With -1 the server, which
-        # asks nobody for a token, does not start.
+        # asks for no token, does not start.
         DASHBOARD_METRIC_PORT="0" if plan.metrics else "-1",
         RAY_enable_metrics_collection="1" if plan.metrics else "0",
     )
@@ -155,10 +155,10 @@ class RayNode:
         self._answer = Path(plan.temp_dir) / "torch"
 
     def run(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:
-        """Run Ray until it is told to stop, or until it ends by itself.
+        """Run Ray until it has to stop, or until it ends by itself.
 
         Returns:
-            What went wrong; empty if it was told to stop.
+            What went wrong; empty if it had to stop.
         """
         adopt_orphans()
         home = Path(self._plan.temp_dir)
@@ -224,7 +224,7 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    """Entry point. Exit code 0 when it was told to stop, also if Ray had ended before."""
+    """Entry point. Exit code 0 when it had to stop, also if Ray had ended before."""
     events = Events([signal.SIGTERM, signal.SIGINT, signal.SIGCHLD])
 
     def stop_asked(seconds: float) -> bool:

@@ -29,7 +29,7 @@ class Events:
             signal.signal(number, lambda *_: None)
 
     def wait(self, seconds: float, file: IO[bytes]) -> tuple[list[signal.Signals], bool]:
-        """Wait for an event, for so many seconds at most.
+        """Wait for an event, for at most this many seconds.
 
         Returns:
             The signals that came since the last call, and whether `file` can be read (its end

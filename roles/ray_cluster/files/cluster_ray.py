@@ -1,6 +1,6 @@
 """`ray start`, sooner: without what nothing here needs, and without its fixed pauses.
 
-Before some steps of Ray's, in its own process, come steps of ours which let Ray go on at once. They
+Before some steps of Ray's, in its own process, come steps of ours which let Ray continue. They
 rely on names inside Ray. Where a Ray has others, its own steps do all the work, only later. A line
 in the node's log reports how many of these shortcuts were taken, and which were not.
 Standard library only beside Ray, Python 3.8 or later.

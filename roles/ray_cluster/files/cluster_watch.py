@@ -23,7 +23,7 @@ _LOOK = 10.0  # seconds between two looks for jobs, at most
 _SILENCE = 600.0  # seconds without an answer of the dashboard after which the head is lost
 _STOP = 10.0  # seconds that all nodes get to stop; Slurm ends what is left with the job
 _GATHER = 4.0  # seconds after a node's first bad word in which others may say theirs
-_JUDGE = 30.0  # the same, while a node has not said what its check of the GPUs found
+_JUDGE = 30.0  # the same, while a node has not reported on its GPUs
 
 
 def node_faults(expected: list[str], gpus: int, seen: list[dict[str, Any]]) -> dict[str, str]:
@@ -92,10 +92,10 @@ class ClusterWatch:
             faults = node_faults(self._nodes, self._plan.gpus, self._dashboard.nodes())
             self._refuse_if_open()
         except NoAnswerError as error:
-            # Until the head answers nobody knows of the others.
+            # Until the head answers, nothing is known of the others.
             return {self._plan.head: f"the dashboard does not answer ({error})"}
         unchecked = (name for name in self._nodes if name not in {*faults, *self._checked})
-        return {**faults, **dict.fromkeys(unchecked, "torch has not said what it sees")}
+        return {**faults, **dict.fromkeys(unchecked, "torch has not reported what it sees")}
 
     def _refuse_if_open(self) -> None:
         """Look once whether the cluster asks for its token. Raises ClusterError if not."""
@@ -104,7 +104,7 @@ class ClusterWatch:
         self._closed = True
 
     def until_idle(self, seconds: float, linger: float) -> str:
-        """Watch until there is a reason to stop: a signal, or no Ray job for so many seconds.
+        """Watch until there is a reason to stop: a signal, or no Ray job for this many seconds.
 
         Args:
             seconds: until the first job comes (0: for ever).
@@ -205,13 +205,13 @@ class ClusterWatch:
             try:
                 faults.update(self._heard() if spoke else {})
             except ClusterError:
-                return  # srun ended: nobody will say any more
+                return  # srun ended: there will be no more reports
 
     def _ended(self) -> ClusterError:
         code = self._step.exit_code(_STOP)
         messages = "".join(f"\n    {line}" for line in srun_messages())
         words = f"the Ray cluster is lost: srun ended, exit code {code}."
-        words += f" It said:{messages}" if messages else ""
+        words += f" It reported:{messages}" if messages else ""
         missing = self._faults if len(self._faults) < len(self._nodes) else {}
         return ClusterError("\n".join(filter(None, [words, self._evidence(missing)])), missing)
 
@@ -230,7 +230,7 @@ def no_tokens(version: str, head: str) -> str:
     return (
         f"Ray {version} answers without the token: everybody on {head}, and on all that reaches "
         "its network, could run programs as you. Tokens need Ray 2.52 or later; install that in "
-        "the environment (environment_conda_prefix). If nobody else can reach these nodes, "
+        "the environment (environment_conda_prefix). If no one else can reach these nodes, "
         "ray_cluster_allow_open lets it run as it is."
     )
 

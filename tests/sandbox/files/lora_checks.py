@@ -21,7 +21,7 @@ def main() -> None:
         untrained, merged = base(ids).logits, converted(ids).logits
     config = LoraConfig(r=given["rank"], lora_alpha=given["alpha"], target_modules="all-linear")
     adapted = get_peft_model(base, config).eval()
-    # verl's own Hugging Face form of a LoRA training: the unmerged names of peft.
+    # verl's own Hugging Face format of a LoRA training: the unmerged names of peft.
     adapted.load_state_dict(load_file(f"{given['trained']}/model.safetensors"))
     with torch.inference_mode():
         expected = adapted(ids).logits

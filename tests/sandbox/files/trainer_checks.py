@@ -88,7 +88,7 @@ def check_rollout(folder):
 
 
 def check_exported(folder):
-    """Compare a checkpoint's Hugging Face form with the shards that the trainer saved."""
+    """Compare a checkpoint's Hugging Face format with the shards that the trainer saved."""
     shards = [
         torch.load(Path(folder, f"model_world_size_2_rank_{rank}.pt"), weights_only=False)
         for rank in (0, 1)

@@ -5,7 +5,7 @@
 prints one JSON line on stdout, ``{"path": "<root>/<hash>", "changed": true}``, and its progress
 on stderr. Each version of Python has a lock file of its own. ``<hash>`` is that of the lock file
 and of the Python: another lock is another environment, beside the old one. The CPU shim is kept up
-to date inside it, so that a mended shim costs no new build. An environment is complete when its
+to date inside it, so that a fixed shim needs no new build. An environment is complete when its
 marker is there, which is written last; what a killed run left half built is removed and built
 again.
 
@@ -44,7 +44,7 @@ TAIL_LINES = 15
 
 
 class InstallError(Exception):
-    """Something that stops the build, said in words for the user."""
+    """Something that stops the build, as a message for the user."""
 
 
 def say(text: str) -> None:

@@ -86,7 +86,7 @@ def generate_with_own_positions(self: Any, *args: Any, **kwargs: Any) -> Any:
     """Answer workers/rollout/hf_rollout.py:113, which hands ``position_ids`` over.
 
     This version of transformers never advances them: every answer degenerates and every reward is
-    zero, without an error. From the attention mask alone it makes the same positions, and goes on.
+    zero, without an error. From the attention mask alone it makes the same positions.
     """
     kwargs.pop("position_ids", None)
     return generate(self, *args, **kwargs)

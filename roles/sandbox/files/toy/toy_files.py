@@ -1,4 +1,4 @@
-"""The toy's files as they lie in a user's home: a model folder and two parquet files.
+"""The toy's files as they are in a user's home: a model folder and two parquet files.
 
 Needs the training environment (pyarrow, torch, transformers).
 """

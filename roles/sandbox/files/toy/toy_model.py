@@ -75,7 +75,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def write_model(folder: Path, texts: Iterable[str]) -> None:
-    """Write config, tokenizer and weights to ``folder``, as a downloaded model would lie there."""
+    """Write config, tokenizer and weights to ``folder``, as a downloaded model would be."""
     tokenizer = make_tokenizer(texts)
     tokenizer.save_pretrained(folder)
     make_model(tokenizer).save_pretrained(folder)

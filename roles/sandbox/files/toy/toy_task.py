@@ -1,4 +1,4 @@
-"""The toy task: one-digit sums told in words, as rows of verl's GSM8K form.
+"""The toy task: one-digit sums in words, as rows of verl's GSM8K form.
 
 The worked answers are written in two styles. Only one ends in ``#### 7``, the form that verl's
 GSM8K reward reads. Of some children it is the commoner style, of most the rarer one. So SFT learns

@@ -107,7 +107,7 @@ def node(directory: str, name: str, gpus: str, slurm: str = "") -> None:
     kept = os.open(directory, os.O_PATH)
     for target, mode in OWN.items():
         mount("tmpfs", target, "tmpfs", MS_NOSUID, f"mode={mode}")
-    if not Path(directory).is_dir():  # it lies below /tmp
+    if not Path(directory).is_dir():  # it is below /tmp
         Path(directory).mkdir(parents=True)
         mount(f"/proc/self/fd/{kept}", directory, None, MS_BIND | MS_REC)
     os.close(kept)
