@@ -129,6 +129,9 @@ def _no_hosts(ending: Ending) -> Iterator[str]:
 def _interrupted(ending: Ending) -> Iterator[str]:
     again = as_typed(ending.options.words, ending.options)
     yield ""
+    if ending.command.raw_lines:
+        yield f"Stopped following. Again:  {again}"
+        return
     if not ending.command.trains:
         yield f"Interrupted. To continue:  {again}"
         return

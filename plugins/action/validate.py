@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             if _WAITS_FOR_A_RESULT.search(error.message):
                 return
-            yield f"{name}{_about(spec)}{_at(known[name])}: cannot be evaluated, {error.message}."
+            yield f"{name}{_about(spec)}{_at(known[name])}: {_why(error.message)}."
             return
         if value in (None, "", []) and spec.get("required"):
             yield f"{name}{_about(spec)}: not set. {_mend(name)}"
@@ -189,6 +189,14 @@ def _about(spec: Mapping[str, Any]) -> str:
     first = re.sub(r"\b[A-Z]\((.*?)\)", r"\1", text)
     first = re.split(r"[.;:] |\.$", first)[0]
     return f" ({first[:1].lower()}{first[1:]})" if first else ""
+
+
+def _why(problem: str) -> str:
+    """Why a value cannot be worked out, from what ansible-core reports."""
+    unset = re.fullmatch(r"'(\w+)' is undefined", problem)
+    return (
+        f"depends on {unset[1]}, which is not set" if unset else f"cannot be evaluated, {problem}"
+    )
 
 
 def _mend(name: str) -> str:

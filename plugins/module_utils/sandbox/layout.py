@@ -57,7 +57,7 @@ class Options(NamedTuple):
 
     @property
     def slurm_folder(self) -> Path | None:
-        """Where the programs and plugins of its Slurm lie; None for this machine's own."""
+        """Where the programs and plugins of its Slurm are; None for this machine's own."""
         return SLURMS / self.slurm if self.slurm else None
 
     @property

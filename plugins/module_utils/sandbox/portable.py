@@ -1,4 +1,4 @@
-"""A Slurm that lies in a folder of its own and leaves this machine's as it is.
+"""A Slurm in a folder of its own, which leaves this machine's as it is.
 
 Its programs bring their C library along and find all their libraries by absolute paths. What a
 job starts is not concerned by that: those are this machine's programs.
@@ -56,7 +56,7 @@ def _take_programs(folders: Iterable[Path], target: Path) -> None:
 
 
 def _loader(found: Iterable[Path]) -> Path:
-    """The dynamic loader; the libraries lie beside it."""
+    """The dynamic loader; the libraries are beside it."""
     for path in found:
         return path
     raise SandboxError("the packages hold no dynamic loader")

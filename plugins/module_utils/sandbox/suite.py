@@ -35,7 +35,7 @@ class Suite(NamedTuple):
     def fetch(self, *packages: str) -> list[Path]:
         """Fetch packages and all that they depend on; return the files.
 
-        Raises SandboxError with what apt-get said.
+        Raises SandboxError with what apt-get printed.
         """
         self._run("apt-get", "install", "--yes", "--download-only", *packages)
         return sorted((self.folder / "cache" / "archives").glob("*.deb"))

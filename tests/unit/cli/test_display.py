@@ -403,5 +403,10 @@ def test_an_interrupted_command_without_training_can_be_run_again() -> None:
     assert rows[-1] == "Interrupted. To continue:  mnrun sandbox up"
 
 
+def test_a_log_that_is_no_longer_followed_can_be_followed_again() -> None:
+    rows, _ = close(code=99, signal=2, command="logs", words=["logs", "sft", "-f"])
+    assert rows[-1] == "Stopped following. Again:  mnrun logs sft -f"
+
+
 def test_a_signal_that_came_when_all_was_done_changes_nothing() -> None:
     assert close(stats(), signal=2)[1] == 0

@@ -100,7 +100,7 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
             "environment_wandb_entity": ["placeholder YOU_TEAM_ENTITY_NAME", "user or team"],
             "environment_wandb_key": ["placeholder YOUR_KEY"],
             "environment_conda_prefix": ["it's here", "in a path", "letters, digits"],
-            "environment_wandb_project": ["'nobody' is undefined"],
+            "environment_wandb_project": ["depends on nobody, which is not set"],
             "environment_variables": ["placeholder CHANGE_ME"],
             "environment_wait_timeout": ["'soon'", "a whole number", "-e"],
         }.items()
