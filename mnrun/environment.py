@@ -44,7 +44,7 @@ def settings(collection: Path, private: Path, tracebacks: bool) -> dict[str, str
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "ANSIBLE_CONFIG": str(collection / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(places),
-        # In the file too; ansible-runner would set it to False.
+        # Also in the file, but ansible-runner would set it to False.
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         # Otherwise ansible-runner puts itself in front of the caller's, which may not exist here.
         "ANSIBLE_STDOUT_CALLBACK": "default",

@@ -132,7 +132,7 @@ def run_playbook(
                 private_data_dir=str(folder),
                 project_dir=str(here),
                 playbook=playbook.name,
-                # Not as `inventory`: what is no path there would be written to a file.
+                # Not as `inventory`: anything but a path would be written to a file.
                 cmdline=shlex.join(["-i", playbook.inventory, *playbook.arguments]),
                 extravars=dict(playbook.extra_vars),
                 envvars=environment,

@@ -57,7 +57,7 @@ class Terminal:
             self._write(f"{text}\n")
 
     def bottom(self, text: str) -> None:
-        """Make `text` the bottom line, in place of the one that is there."""
+        """Make `text` the bottom line, in place of the current one."""
         text = _harmless(text)
         if self.live:
             self._draw(text)
@@ -66,7 +66,7 @@ class Terminal:
         self._bottom = text
 
     def note(self, text: str) -> None:
-        """Show `text` at the bottom on a terminal; elsewhere it is not worth a line."""
+        """Show `text` at the bottom of a terminal; elsewhere, print nothing."""
         text = _harmless(text)
         if self.live:
             self._draw(text)

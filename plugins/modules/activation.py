@@ -11,8 +11,8 @@ description:
     without C(conda init) and without touching C(~/.bashrc), and sets variables, limits and W&B.
     Every job and every step on the Ray head sources it.
   - Works under Environment Modules and under Lmod, and in shells that are not interactive.
-  - The script is tried first, in a bash without any start file. One that fails is not installed;
-    the message names what is missing and what is there instead.
+  - The script is tested first, in a bash without any start-up file. If it fails, it is not
+    installed; the message names what is missing and what exists instead.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 attributes:

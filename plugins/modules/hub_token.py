@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: hub_token
 short_description: Keep the Hugging Face Hub's token in a file that only its owner can read
 description:
-  - Programs on the cluster read the token from there when they run. It never stands in a script.
+  - Programs on the cluster read the token from there when they run. It never appears in a script.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 attributes:

@@ -7,9 +7,9 @@ DOCUMENTATION = r"""
 module: ray_cluster_info
 short_description: Where the head of a run's Ray cluster is
 description:
-  - Reads the run's ledger, asks Slurm about the job of the Ray cluster that was started last, and
-    tells what that job published when all its nodes were up. Changes nothing.
-  - What an earlier job published is never told.
+  - Reads the run's ledger, queries Slurm about the job of the Ray cluster that was started last,
+    and returns what that job published when all its nodes were up. Changes nothing.
+  - It never returns what an earlier job published.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.folders, mnrun.train.read_only]

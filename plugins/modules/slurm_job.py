@@ -10,10 +10,10 @@ description:
   - Submits a batch script with C(sbatch), follows it with C(squeue), C(scontrol) and C(sacct), and
     ends it with C(scancel).
   - Before each submission an intent is written to the run's ledger, and the job's name and comment
-    carry it. A run that is cut off at any moment, also during C(sbatch), loses no job and makes no
-    second one.
-  - The job itself records its start and its end beside its script, so that a site without
-    accounting loses nothing.
+    identify it. A run that is interrupted at any moment, even during C(sbatch), loses no job and
+    starts no second one.
+  - The job itself records its start and its end beside its script, so that nothing is lost at a
+    site without accounting.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.stage, mnrun.train.folders]

@@ -7,10 +7,10 @@ DOCUMENTATION = r"""
 module: training_run_info
 short_description: The runs of a site, side by side
 description:
-  - Tells of every run below a folder how each of its stages is, and compares two of them.
-    Changes nothing.
-  - The site's own run lies in O(base_dir) itself and is called C(default); one with a name lies
-    in C(runs/NAME) below it.
+  - Returns the state of each stage of every run below a folder, and compares two runs. Changes
+    nothing.
+  - The site's own run is in O(base_dir) itself and is called C(default); a named one is in
+    C(runs/NAME) below it.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.folders.site, mnrun.train.read_only]

@@ -77,7 +77,7 @@ class Follow(PatientAction):
             self.show(stage, str(attempt["msg"]))
 
     def _show_all(self, stage: str, answer: dict[str, Any]) -> None:
-        """How an attempt ended that another one goes on from: else nobody would see it."""
+        """Show how an attempt ended that is retried: it would not be visible otherwise."""
         for text in str(answer["msg"]).splitlines():
             self.show(stage, text)
 

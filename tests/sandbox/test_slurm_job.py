@@ -233,12 +233,12 @@ def test_check_mode_shows_all_and_leaves_no_trace(stage: Stage) -> None:
     [
         (
             {"partition": "YOU_TEAM"},
-            r"no partition YOU_TEAM; there are: .*Partitions that exist: gpu\*",
+            r"no partition YOU_TEAM; there are: .*Existing partitions: gpu\*",
             True,
         ),
         ({"nodelist": "osk-gpu[94-97]"}, r"no node osk-gpu96, osk-gpu97; the cluster has", False),
         ({"gpus-per-node": 9}, r"9 GPUs on each of 1 nodes.* have 8 at most", True),
-        ({"nodes": 3}, r"nodes: 3 are asked for, partition gpu gives 2", False),
+        ({"nodes": 3}, r"nodes: 3 are requested, partition gpu allows 2", False),
         ({"partition": "debug", "time": "2-0"}, r"= 2 days, but .* debug allows 30 minutes", False),
         ({"time": "0"}, r"time: 0 = no limit, but partition gpu allows", False),
         ({"account": "nobody", "licenses": "x:1"}, r"Slurm refuses the job, .* license", False),

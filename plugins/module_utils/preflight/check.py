@@ -32,7 +32,9 @@ class Report:
     identities: dict[str, Any] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, int]] = field(default_factory=dict)  # by stage
     limits: list[str] = field(default_factory=list)  # how long the jobs may run
-    checked: list[str] = field(default_factory=list)  # what was found whole, in words
+    checked: list[str] = field(
+        default_factory=list
+    )  # what was checked and is complete, as lines of text
 
 
 def check(params: dict[str, Any], run: Runner) -> Report:

@@ -64,7 +64,7 @@ class SlurmBackend:
         return f"{base}-{fingerprint[:8]}-{number}"
 
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
-        """The batch script and what lies beside it."""
+        """The batch script and the files beside it."""
         script = with_directives(self._job.script, self._job.sbatch)
         return {**self._job.files, "script.sh": with_end_recorder(script, folder, attempt)}
 

@@ -40,17 +40,17 @@ def _chosen(
     if missing:
         close = difflib.get_close_matches(missing[0], list(partitions), n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        return [], [f"there is no partition {', '.join(missing)}; there are: {there}.{hint}"]
+        return [], [f"there is no partition {', '.join(missing)}; available: {there}.{hint}"]
     if names:
         return [partitions[name] for name in names], []
     default = [partition for partition in partitions.values() if partition.default]
     if not default:
-        return [], [f"no partition is named, and the cluster has no default; there are: {there}"]
+        return [], [f"no partition is set, and the cluster has no default; available: {there}"]
     return default, []
 
 
 class _Request:
-    """One job's wishes beside the partitions that it may run in."""
+    """One job's request, with the partitions that it may run in."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class _Request:
         self._count = max(_least(given.get("nodes", "1")), 1)
 
     def faults(self) -> Iterator[str]:
-        """What Slurm would refuse, or leave pending for ever."""
+        """What Slurm would refuse, or keep pending for ever."""
         yield from self._state_faults()
         yield from self._node_faults()
         yield from self._time_faults()
@@ -83,14 +83,14 @@ class _Request:
         yield from self._lack(memory, "MB of memory", {n.name: n.memory for n in self._usable()})
 
     def _usable(self) -> list[SlurmNode]:
-        """The nodes that the job may get: the named ones have to be among them."""
+        """The nodes that the job may get; they must include the named ones."""
         named = [self._nodes[name] for name in self._listed if name in self._nodes]
         return named if len(named) >= self._count else list(self._nodes.values())
 
     def _state_faults(self) -> Iterator[str]:
         closed = [p for p in self._partitions if p.state in ("INACTIVE", "DRAIN")]
         if len(closed) == len(self._partitions):
-            yield f"partition {self._name} takes no jobs now (state {closed[0].state})"
+            yield f"partition {self._name} accepts no jobs now (state {closed[0].state})"
 
     def _node_faults(self) -> Iterator[str]:
         missing = [name for name in self._listed if name not in self._everywhere]
@@ -111,7 +111,7 @@ class _Request:
             )
         most = min(len(self._nodes), max(p.max_nodes for p in self._partitions))
         if self._count > most:
-            yield f"nodes: {self._count} are asked for, partition {self._name} gives {most:.0f}"
+            yield f"nodes: {self._count} are requested, partition {self._name} allows {most:.0f}"
 
     def _time_faults(self) -> Iterator[str]:
         asked = self._given.get("time-min") or self._given.get("time", "")
@@ -130,13 +130,13 @@ class _Request:
     def _lack(self, wanted: float, what: str, offered: dict[str, int]) -> Iterator[str]:
         enough = [name for name, amount in offered.items() if amount >= wanted]
         if len(enough) >= self._count or len(offered) < self._count:
-            return  # too few nodes have been told of already
+            return  # too few nodes have been reported already
         best = max(offered.values(), default=0)
         if not enough:
-            have = f"the nodes of partition {self._name} have {best} at most"
+            have = f"the nodes of partition {self._name} have at most {best}"
         else:
             have = f"only {_some(enough)} of partition {self._name} has as many"
-        yield f"{wanted:.0f} {what} on each of {self._count} nodes are asked for, {have}"
+        yield f"{wanted:.0f} {what} on each of {self._count} nodes are requested, {have}"
 
     def warnings(self) -> Iterator[str]:
         """What makes the job wait."""
@@ -157,7 +157,7 @@ def _some(names: list[str]) -> str:
 
 
 def _least(text: str) -> int:
-    """The number in `2`, or the smaller one in `2-4`; 1 for what only Slurm can judge."""
+    """The number in `2`, or the smaller one in `2-4`; 1 for forms that only Slurm can interpret."""
     match = re.match(r"\d+", text)
     return int(match.group()) if match else 1
 

@@ -63,12 +63,12 @@ def test_a_refusal_names_the_option_and_what_exists(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"nodes": "3"}, "nodes: 3 are asked for, partition gpu gives 2"),
-        ({"nodes": "3-4", "partition": "gpu"}, "nodes: 3 are asked for"),
+        ({"nodes": "3"}, "nodes: 3 are requested, partition gpu allows 2"),
+        ({"nodes": "3-4", "partition": "gpu"}, "nodes: 3 are requested"),
         ({"time": "8-0"}, "time: 8-0 = 8 days, but partition gpu allows 7 days"),
         ({"time": "0"}, "time: 0 = no limit"),
-        ({"partition": "other"}, "there is no partition other; there are: gpu"),
-        ({"gpus-per-node": "9"}, "9 GPUs on each of 1 nodes are asked for"),
+        ({"partition": "other"}, "there is no partition other; available: gpu"),
+        ({"gpus-per-node": "9"}, "9 GPUs on each of 1 nodes are requested"),
         ({"nodes": "2", "time": "7-0"}, ""),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_refusal_is_not_an_attempt(run: Run) -> None:
 
 def test_more_nodes_than_there_are_is_refused_before_it_waits_for_ever(run: Run) -> None:
     run.slurm.nodes = 1
-    with pytest.raises(Rejected, match=r"nodes: 2 are asked for, partition gpu gives 1"):
+    with pytest.raises(Rejected, match=r"nodes: 2 are requested, partition gpu allows 1"):
         plan(run.stage())
     with pytest.raises(Rejected):
         run.present()
