@@ -32,8 +32,8 @@ class Spare:
 def find_spare(
     cluster: Cluster, client: SlurmClient, now: float, already: str = ""
 ) -> Spare | None:
-    """What to leave out, beside what was left out `already`, to start anew right now; None if that
-    would not help, or not at once."""
+    """What to exclude, beside what was excluded `already`, to start again right now; None if that
+    would not help, or not immediately."""
     faulty = _faulty(cluster.folder, cluster.attempt.job_id)
     script = cluster.folder / "script.sh"
     if not faulty or not script.is_file():

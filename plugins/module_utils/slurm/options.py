@@ -87,7 +87,7 @@ def of_help(text: str) -> dict[str, Kind]:
 
 
 def likely(name: str, names: list[str]) -> str:
-    """Which of `names` was meant by one that is none of them; empty if that cannot be guessed."""
+    """Which of `names` was meant by one that is not among them; empty if that is unclear."""
     bare = name.lstrip("-")
     better = _SHORT.get(bare, bare.replace("_", "-").lower())
     return (
