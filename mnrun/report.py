@@ -163,10 +163,14 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for people: 4.2 s, 1m 05s, 2h 03m."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(max(int(seconds), 60), 60)
-    if minutes < 60:
-        return f"{minutes}m {rest:02d}s"
-    return f"{minutes // 60}h {minutes % 60:02d}m"
+    """Return a duration as a person writes it: 4.2 s, 42 s, 1m 05s, 2h 03m.
+
+    A copy of `duration` in plugins/module_utils/base/text.py, by which modules write them: from a
+    checkout only ansible-core can import the collection. A test keeps the two equal.
+    """
+    seconds = max(0.0, seconds)
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes, rest = divmod(max(60, int(seconds)), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours}h {minutes_left:02d}m" if hours else f"{minutes}m {rest:02d}s"

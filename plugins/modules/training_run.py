@@ -68,6 +68,7 @@ from ..module_utils.base.clock import Clock
 from ..module_utils.base.files import expand
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.process import run
+from ..module_utils.base.text import plural, size
 from ..module_utils.runs.training_runs import going, remove, size_of
 from ..module_utils.slurm.client import SlurmClient
 
@@ -87,7 +88,7 @@ def absent(base: Path, names: list[str], check: bool) -> dict[str, Any]:
 def removal_lines(name: str, found: list[dict[str, Any]], base: Path, check: bool) -> list[str]:
     done = "Would remove" if check else "Removed"
     lines = [
-        f"{done} {name}: {each['files']} files, {each['bytes'] / 1e9:.2f} GB, in {each['path']}"
+        f"{done} {name}: {plural(each['files'], 'file')}, {size(each['bytes'])}, in {each['path']}"
         for each in found
         if each["name"] == name
     ]

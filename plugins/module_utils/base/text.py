@@ -1,8 +1,9 @@
-"""Texts for people."""
+"""Texts for people: one format for each kind of value."""
 
 from __future__ import annotations
 
 import re
+from typing import Sequence
 
 # What a terminal obeys instead of showing it (ECMA-48, in 7 and in 8 bits): sequences that move,
 # colour or erase; strings that set titles, links or the clipboard, ended or not; single escapes.
@@ -25,3 +26,33 @@ def printable(text: str) -> str:
 def sentence(text: str) -> str:
     """`text` with a capital letter at the beginning."""
     return text[:1].upper() + text[1:]
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 file`, `2 files`, `1,200 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def size(count: float) -> str:
+    """Bytes in units of 1000, as disks are sold: `512 B`, `1.06 MB`, `19.8 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:  # what would be rounded to 1000 has the next unit
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB" if count < 999.5 else f"{count:,.0f} TB"
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `42 s`, `1m 05s`, `2h 03m`."""
+    seconds = max(0.0, seconds)
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes, rest = divmod(max(60, int(seconds)), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours}h {minutes_left:02d}m" if hours else f"{minutes}m {rest:02d}s"

@@ -11,8 +11,12 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"
 _POINTER = b"version https://git-lfs"
 
 
-def model_faults(folder: Path) -> list[str]:
-    """The reasons why `folder` is not a model that the trainer can load."""
+_AGAIN = "; copy or download it again"
+
+
+def model_faults(folder: Path, advice: str = _AGAIN) -> list[str]:
+    """The reasons why `folder` is not a model that can be loaded. `advice` follows each missing or
+    damaged file; a model that a training wrote cannot be downloaded again."""
     if not folder.is_dir():
         return [f"there is no model folder {folder}; {nearest(folder)}"]
     pointers = sorted(path.name for path in folder.iterdir() if is_pointer(path))
@@ -21,11 +25,10 @@ def model_faults(folder: Path) -> list[str]:
         return [f"{folder}: {', '.join(pointers)} only point to files in Git LFS; {fix}"]
     faults = []
     if not isinstance(read_json(folder / "config.json"), dict):
-        faults.append(f"{folder}/config.json is missing or not JSON")
+        faults.append(f"{folder / 'config.json'} is missing or damaged")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         faults.append(f"{folder} contains no tokenizer, none of {', '.join(_TOKENIZERS)}")
-    fix = "; copy or download the model again" if faults else ""
-    return [*(fault + fix for fault in faults), *_weight_faults(folder)]
+    return [f"{fault}{advice}" for fault in [*faults, *_weight_faults(folder)]]
 
 
 def is_pointer(path: Path) -> bool:
@@ -54,7 +57,7 @@ def _weight_faults(folder: Path) -> list[str]:
         if (folder / index).is_file():
             return _shard_faults(folder, index, fault)
         if (folder / single).is_file():
-            return _mended([fault(folder / single)])
+            return list(filter(None, [fault(folder / single)]))
     return [f"{folder} contains no weights, neither safetensors nor pytorch_model.bin"]
 
 
@@ -62,12 +65,9 @@ def _shard_faults(folder: Path, index: str, fault: Callable[[Path], str]) -> lis
     read = read_json(folder / index)
     names = read.get("weight_map") if isinstance(read, dict) else None
     if not isinstance(names, dict) or not names:
-        return [f"{folder / index} names no weights; download the model again"]
-    return _mended([fault(folder / Path(str(name)).name) for name in sorted(set(names.values()))])
-
-
-def _mended(faults: list[str]) -> list[str]:
-    return [f"{fault}; copy or download it again" for fault in faults if fault]
+        return [f"{folder / index} names no weights"]
+    files = sorted({Path(str(name)).name for name in names.values()})
+    return list(filter(None, (fault(folder / name) for name in files)))
 
 
 def _bin_fault(path: Path) -> str:

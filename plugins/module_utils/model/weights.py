@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
 def torch_fault(path: Path) -> str:
@@ -47,32 +45,6 @@ def _expected_size(path: Path, size: int) -> int:
         header = json.loads(stream.read(length))
     ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     return 8 + int(length) + int(max(ends, default=0))
-
-
-def hf_faults(folder: Path) -> list[str]:
-    """The reasons why a folder is not a model in Hugging Face format."""
-    if not folder.is_dir():
-        return [f"{folder} is missing"]
-    faults = []
-    if not isinstance(read_json(folder / "config.json"), dict):
-        faults.append(f"{folder / 'config.json'} is missing or damaged")
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
-        faults.append(f"{folder} contains no tokenizer ({', '.join(_TOKENIZERS)})")
-    shards, fault = _shards(folder)
-    problems = [fault] + [safetensors_fault(folder / shard) for shard in shards]
-    return faults + [problem for problem in problems if problem]
-
-
-def _shards(folder: Path) -> tuple[list[str], str]:
-    """The files of weights according to a model's index, and what is wrong with the index."""
-    path = folder / INDEX
-    if not path.is_file():
-        return [_SINGLE], ""
-    index = read_json(path)
-    weights = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weights, dict) or not weights:
-        return [], f"{path} names no weights"
-    return sorted({Path(str(name)).name for name in weights.values()}), ""
 
 
 def read_json(path: Path) -> Any:

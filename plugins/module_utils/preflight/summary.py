@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from ..base.files import expand
+from ..base.text import listed, plural, size
 from ..trainer.estimate import steps, weights
 from ..trainer.options import Reads
 
@@ -19,9 +20,9 @@ def summary(
     for trainer in trainers:
         number = steps(trainer.saves, _rows(trainer.train_files, rows), trainer.batch)
         line = f"{trainer.stage}: {number:,} steps of {trainer.batch:,} rows"
-        size, kept = space[trainer.stage]["step_bytes"], space[trainer.stage]["kept"]
-        if size:
-            line += f"; a checkpoint takes about {_bytes(size)}, at most {kept} at a time"
+        each, kept = space[trainer.stage]["step_bytes"], space[trainer.stage]["kept"]
+        if each:
+            line += f"; a checkpoint takes about {size(each)}, at most {kept} at a time"
         lines.append(f"{line}.")
     return lines
 
@@ -34,26 +35,12 @@ def _things(params: dict[str, Any], trainers: list[Reads], rows: dict[str, int])
     for purpose, files in (("train", params["train_files"]), ("validate", params["test_files"])):
         if files:
             found = _rows([expand(path) for path in files], rows)
-            yield f"{found:,} rows to {purpose} on ({_count(len(files), 'file')})"
+            yield f"{found:,} rows to {purpose} on ({plural(len(files), 'file')})"
     if trainers:
-        yield f"the options of {_and([trainer.stage for trainer in trainers])}"
+        yield f"the options of {listed([trainer.stage for trainer in trainers])}"
     if params["slurm"]:
-        yield f"the Slurm requests of {_and([request['stage'] for request in params['slurm']])}"
+        yield f"the Slurm requests of {listed([request['stage'] for request in params['slurm']])}"
 
 
 def _rows(files: list[Path], rows: dict[str, int]) -> int:
     return sum(rows[str(path)] for path in files)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _and(words: list[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _bytes(number: int) -> str:
-    """In units of 1000, as disks are sold."""
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{max(1, round(number / 1e6))} MB"

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..base.errors import Refused
 from ..base.files import names
 from ..base.process import Runner, run
-from ..base.text import sentence
+from ..base.text import sentence, size
 from ..record.contract import CheckpointRule, Record
 from .ownership import owned
 from .quota import quotas
@@ -31,17 +31,17 @@ def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = 
     needed = to_come * rule.step_bytes
     there = _existing(rule.path)
     free = _free(there)
-    found = [(f"The file system of {rule.path} has {_size(free)} left", free)]
+    found = [(f"The file system of {rule.path} has {size(free)} left", free)]
     if free >= needed:
         found = [
-            (f"{sentence(whose)} on {there} leaves {_size(left)} of {_size(limit)}", left)
+            (f"{sentence(whose)} on {there} leaves {size(left)} of {size(limit)}", left)
             for whose, left, limit in quotas(there, runner)
         ]
     short = [text for text, left in found if left < needed]
     if not short:
         return
     raise Refused(
-        f"{'; '.join(short)}: too little for {to_come} x {_size(rule.step_bytes)} of checkpoints. "
+        f"{'; '.join(short)}: too little for {to_come} x {size(rule.step_bytes)} of checkpoints. "
         f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep; or, 2 or more, "
         "trainer.max_ckpt_to_keep, for PPO max_actor_ckpt_to_keep and max_critic_ckpt_to_keep), or "
         "save more seldom (trainer.save_freq). If the estimate is wrong: preflight_space=false."
@@ -63,11 +63,3 @@ def _existing(path: Path) -> Path:
 def _free(path: Path) -> int:
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

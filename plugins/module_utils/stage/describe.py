@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.fingerprint import fingerprint
+from ..base.text import duration
 from ..record.contract import Attempt, Phase, Record, Request
 from ..trainer.progress import Progress, read_progress
 from .outcome import Outcome
@@ -113,12 +114,3 @@ def _state(entry: dict[str, Any], job: dict[str, Any]) -> str:
     if job.get("reason") and job.get("phase") != Phase.RUNNING.value:
         text += f" ({job['reason']})"
     return f"{text} on {job['nodes']}" if job.get("nodes") else text
-
-
-def duration(seconds: float) -> str:
-    """`42s`, `2m10s`, `3h05m`."""
-    minutes, rest = divmod(int(max(0.0, seconds)), 60)
-    if not minutes:
-        return f"{rest}s"
-    hours, minutes_left = divmod(minutes, 60)
-    return f"{hours}h{minutes_left:02d}m" if hours else f"{minutes}m{rest:02d}s"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base.files import names, read_text
-from ..model.weights import hf_faults, torch_fault
+from ..model.folder import model_faults
+from ..model.weights import torch_fault
 from ..record.contract import CheckpointRule
 
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -55,7 +56,7 @@ def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
         wrong = _step_faults(folder, rule.parts)
         model = folder.joinpath(*rule.parts[:1], "huggingface")
         if not wrong and hf:
-            wrong = hf_faults(model)
+            wrong = model_faults(model, advice="")
         if not wrong:
             return Survey(Checkpoint(step, folder, model), faults)
         faults += wrong

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import text as text_of_the_modules
 
 from mnrun.report import differences, duration, failures, stage_table
 from tests.helpers.statuses import stage_status
@@ -133,7 +134,10 @@ def test_the_table_of_stages() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(4.21, "4.2 s"), (59.96, "1m 00s"), (60, "1m 00s"), (65.9, "1m 05s"), (7384, "2h 03m")],
-)
-def test_a_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    [(-5, "0.0 s"), (0, "0.0 s"), (4.21, "4.2 s"), (9.94, "9.9 s"), (9.96, "10 s"), (42.4, "42 s"),
+     (59.4, "59 s"), (59.96, "1m 00s"), (60, "1m 00s"), (65.9, "1m 05s"), (7384, "2h 03m")],
+)  # fmt: skip
+def test_a_duration_reads_alike_in_the_command_line_and_in_the_modules(
+    seconds: float, text: str
+) -> None:
+    assert duration(seconds) == text_of_the_modules.duration(seconds) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,14 @@ from pathlib import Path
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.model import identity
 from ansible_collections.mnrun.train.plugins.module_utils.model.folder import model_faults, nearest
+from ansible_collections.mnrun.train.plugins.module_utils.model.weights import (
+    INDEX,
+    safetensors_fault,
+    torch_fault,
+)
 
+from tests.helpers.checkpoints import safetensors as header_of_weights
+from tests.helpers.checkpoints import write_hf
 from tests.helpers.models import safetensors
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
@@ -79,7 +87,7 @@ def nothing_but_config(model: Path) -> None:
         (missing_shard, [["no.safetensors is missing"]]),
         (half_a_zip, [["pytorch_model.bin", "truncated"]]),
         (pointers, [["model.safetensors, tokenizer.json only point", "git lfs pull"]]),
-        (lambda m: (m / "config.json").write_text("{"), [["config.json", "not JSON"]]),
+        (lambda m: (m / "config.json").write_text("{"), [["config.json", "missing or damaged"]]),
         (nothing_but_config, [["no tokenizer"], ["no weights"]]),
         (lambda m: sharded(m, "model.safetensors.index.json"), [["names no weights"]]),
     ],
@@ -93,6 +101,53 @@ def test_every_fault_names_its_file(
     for fault, words in zip(found, faults, strict=True):
         assert str(model) in fault
         assert all(word in fault for word in words), fault
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_whole_model_of_a_training_has_no_faults(tmp_path: Path, shards: int) -> None:
+    write_hf(tmp_path, shards)
+    assert model_faults(tmp_path, advice="") == []
+
+
+def test_every_fault_of_a_model_is_named_at_once(tmp_path: Path) -> None:
+    write_hf(tmp_path, 3)
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "model-0-of-3.safetensors").unlink()
+    (tmp_path / "model-1-of-3.safetensors").write_bytes(header_of_weights()[:-4])
+    text = "\n".join(model_faults(tmp_path, advice=""))
+    for words in ("config.json is missing or damaged", "contains no tokenizer", "model-0-of-3"):
+        assert words in text
+    assert "it has 116 bytes; according to its header, 120" in text
+
+
+@pytest.mark.parametrize("index", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": 3}'])
+def test_an_index_without_weights_is_a_fault(tmp_path: Path, index: str) -> None:
+    write_hf(tmp_path)
+    (tmp_path / INDEX).write_text(index)
+    assert model_faults(tmp_path, advice="") == [f"{tmp_path / INDEX} names no weights"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"abc",
+        struct.pack("<Q", 2**40) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 8) + b'{"a": 1}',
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n",
+    ],
+)
+def test_what_is_no_safetensors_file_is_named(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(data)
+    assert "does not start with a safetensors header" in safetensors_fault(path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    assert torch_fault(tmp_path / "a.pt") == f"{tmp_path / 'a.pt'} is missing"
+    assert safetensors_fault(tmp_path / "a") == f"{tmp_path / 'a'} is missing"
 
 
 def test_a_missing_folder_shows_what_is_there_instead(model: Path) -> None:

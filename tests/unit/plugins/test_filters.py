@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 from typing import Any
 
 import pytest
@@ -11,9 +9,6 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.mnrun.train.plugins.filter.expand_home import expand_home
 from ansible_collections.mnrun.train.plugins.filter.hydra_overrides import hydra_overrides
 from ansible_collections.mnrun.train.plugins.filter.sbatch_options import sbatch_options
-from ansible_collections.mnrun.train.plugins.filter.shell_join import shell_join
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.helpers.overrides import OVERRIDES
 
@@ -82,21 +77,3 @@ def test_of_two_values_of_an_option_the_later_counts() -> None:
 def test_options_that_are_not_a_mapping_are_an_error() -> None:
     with pytest.raises(AnsibleFilterError, match=r"mapping.*--nodes=2"):
         sbatch_options({}, "gpu", {}, "--nodes=2")
-
-
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
-def test_joined_words_come_out_of_a_shell_as_they_went_in(words: list[str]) -> None:
-    assert shlex.split(shell_join(words)) == words
-
-
-def test_joined_words_survive_a_real_shell() -> None:
-    words = ["printf", "%s|", "it's", "$HOME", "a b", "", "; echo foo", 1]
-    done = subprocess.run(
-        ["sh", "-c", shell_join(words)], capture_output=True, text=True, check=True, timeout=10
-    )
-    assert done.stdout == "it's|$HOME|a b||; echo foo|1|"
-
-
-def test_one_text_is_not_a_list_of_words() -> None:
-    with pytest.raises(AnsibleFilterError, match="list"):
-        shell_join("ls -l")

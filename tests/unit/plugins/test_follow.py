@@ -12,7 +12,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible_collections.mnrun.train.plugins.action import ray_job, slurm_job, slurm_job_info
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import duration, line
+from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import line
 from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
 
@@ -122,9 +122,9 @@ def test_each_change_is_shown_once_and_the_last_call_settles(make: Make) -> None
                        info(ENDED), LAST)  # fmt: skip
     assert stage.screen.lines == [
         "[sft] Job 12 was submitted.",
-        "[sft] … job 12 PENDING · 2m10s",
-        "[sft] … job 12 RUNNING · step 40/160 · loss 1.93 · 2m10s",
-        "[sft] … job 12 COMPLETED · step 160/160 · loss 1.93 · 2m10s",
+        "[sft] … job 12 PENDING · 2m 10s",
+        "[sft] … job 12 RUNNING · step 40/160 · loss 1.93 · 2m 10s",
+        "[sft] … job 12 COMPLETED · step 160/160 · loss 1.93 · 2m 10s",
     ]
     assert result == {**LAST, "changed": True, "action": "submitted", "diff": []}
     names = [name for name, _arguments in stage.calls]
@@ -320,24 +320,17 @@ def test_a_stage_that_never_ran_has_no_log_and_says_so(make: Make) -> None:
     ("changes", "text"),
     [
         ({"job": {"id": "7", "state": "PENDING", "reason": "Resources", "phase": "queued"}},
-         "job 7 PENDING (Resources) · step 40/160 · loss 1.93 · 2m10s"),
+         "job 7 PENDING (Resources) · step 40/160 · loss 1.93 · 2m 10s"),
         ({"known": False, "detail": "squeue is silent"},
-         "job 12 RUNNING when last known (squeue is silent) · step 40/160 · loss 1.93 · 2m10s"),
+         "job 12 RUNNING when last known (squeue is silent) · step 40/160 · loss 1.93 · 2m 10s"),
         ({"progress": {"step": 3, "metrics": {"val_reward": 0.25, "first_reward": 1}}},
-         "job 12 RUNNING · step 3 · val reward 0.25 · 2m10s"),
+         "job 12 RUNNING · step 3 · val reward 0.25 · 2m 10s"),
         ({"job": {"id": "", "name": "x-1", "state": "INTENT"}, "progress": {}, "seconds": None},
          "job x-1 INTENT"),
         ({"job": {"id": "7", "state": "RUNNING", "reason": "None", "phase": "running",
                   "nodes": "n[1-2]"}, "progress": {}},
-         "job 7 RUNNING on n[1-2] · 2m10s"),
+         "job 7 RUNNING on n[1-2] · 2m 10s"),
     ],
 )  # fmt: skip
 def test_one_line_says_how_a_stage_is(changes: dict[str, Any], text: str) -> None:
     assert line({**RUNNING, **changes}) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (130, "2m10s"), (11100, "3h05m"), (-5, "0s")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -14,6 +14,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Dam
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.base.logfile import clean_lines, news
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.base.text import duration
 from ansible_collections.mnrun.train.plugins.module_utils.ray.backend import RayBackend, RayJob
 from ansible_collections.mnrun.train.plugins.module_utils.ray.client import Answer, RayClient
 from ansible_collections.mnrun.train.plugins.module_utils.ray.head import Heads, ask_slurm
@@ -46,7 +47,6 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.parse import (
     parse_submitted,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.refusal import explain, never_starts
-from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import duration
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import (
     parse,
     read_progress,

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.model.weights import (
-    INDEX,
-    hf_faults,
-    safetensors_fault,
-    torch_fault,
-)
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Record,
 )
@@ -23,7 +16,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.result.ownership impor
 )
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER, survey
 
-from tests.helpers.checkpoints import KINDS, rule, safetensors, write_hf, write_step
+from tests.helpers.checkpoints import KINDS, rule, write_hf, write_step
 
 
 def test_no_folder_has_no_checkpoint(tmp_path: Path) -> None:
@@ -89,54 +82,6 @@ def test_the_hugging_face_form_counts_if_asked_for(tmp_path: Path) -> None:
     assert survey(rule(tmp_path, hf=True), hf=False).step == 3
     write_hf(step / "huggingface")
     assert survey(rule(tmp_path, hf=True), hf=True).step == 3
-
-
-@pytest.mark.parametrize("shards", [1, 3])
-def test_a_whole_model_has_no_faults(tmp_path: Path, shards: int) -> None:
-    write_hf(tmp_path, shards)
-    assert hf_faults(tmp_path) == []
-
-
-def test_every_fault_of_a_model_is_named_at_once(tmp_path: Path) -> None:
-    write_hf(tmp_path, 3)
-    (tmp_path / "config.json").write_text("{")
-    (tmp_path / "tokenizer.json").unlink()
-    (tmp_path / "model-0-of-3.safetensors").unlink()
-    (tmp_path / "model-1-of-3.safetensors").write_bytes(safetensors()[:-4])
-    text = "\n".join(hf_faults(tmp_path))
-    for words in ("config.json is missing or damaged", "contains no tokenizer", "model-0-of-3"):
-        assert words in text
-    assert "it has 116 bytes; according to its header, 120" in text
-
-
-@pytest.mark.parametrize("index", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": 3}'])
-def test_an_index_without_weights_is_a_fault(tmp_path: Path, index: str) -> None:
-    write_hf(tmp_path)
-    (tmp_path / INDEX).write_text(index)
-    assert hf_faults(tmp_path) == [f"{tmp_path / INDEX} names no weights"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"abc",
-        struct.pack("<Q", 2**40) + b"{}",
-        struct.pack("<Q", 2) + b"[]",
-        struct.pack("<Q", 8) + b'{"a": 1}',
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n",
-    ],
-)
-def test_what_is_no_safetensors_file_is_named(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "m.safetensors"
-    path.write_bytes(data)
-    assert "does not start with a safetensors header" in safetensors_fault(path)
-
-
-def test_missing_files_are_named(tmp_path: Path) -> None:
-    assert torch_fault(tmp_path / "a.pt") == f"{tmp_path / 'a.pt'} is missing"
-    assert safetensors_fault(tmp_path / "a") == f"{tmp_path / 'a'} is missing"
-    assert hf_faults(tmp_path / "m") == [f"{tmp_path / 'm'} is missing"]
 
 
 OURS, THEIRS = "a" * 64, "b" * 64
