@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.trainer.metrics import most_telling, number, words
+
 DOCUMENTATION = r"""
 name: runs_table
 short_description: Show runs as a table, or two runs compared
@@ -34,8 +36,6 @@ _value:
 """
 
 _SERVICES = ("environment", "ray")  # stages without a result of their own
-# The first that is there is shown.
-_TELLING = ("sampled_score", "val_reward", "reward", "val_loss", "loss")
 _DONE = ("COMPLETED", "SUCCEEDED")
 
 
@@ -83,10 +83,8 @@ def _cell(run: Mapping[str, Any], stage: str) -> str:
     state, progress = str((entry.get("job") or {}).get("state")), entry["progress"]
     parts = [] if state in _DONE else [state]
     steps = [str(progress[key]) for key in ("step", "total") if progress.get(key) is not None]
-    metrics = progress["metrics"]
-    telling = next((name for name in _TELLING if name in metrics), None)
     parts += ["/".join(steps)] if steps else []
-    parts += [f"{_words(telling)} {metrics[telling]:.4g}"] if telling else []
+    parts += most_telling(progress["metrics"])
     return ", ".join(parts) or state
 
 
@@ -103,15 +101,11 @@ def _compared(stage: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> It
         if not name.startswith("first_"):
             pairs = zip(runs, (first, second), strict=True)
             values = ", ".join(f"{_value(had, name)} in {run['name']}" for run, had in pairs)
-            yield f"  {_words(name)}: {values}"
+            yield f"  {words(name)}: {values}"
 
 
 def _value(metrics: Mapping[str, float], name: str) -> str:
-    return f"{metrics[name]:.4g}" if name in metrics else "-"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return number(metrics[name]) if name in metrics else "-"
 
 
 class FilterModule:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from ..module_utils.trainer.metrics import compared
 
 DOCUMENTATION = r"""
 name: stage_summary
@@ -23,7 +25,7 @@ EXAMPLES = r"""
 - name: Say what SFT came to
   ansible.builtin.debug:
     msg: "{{ sft_result | mnrun.train.stage_summary }}"
-  # ["sft  job 12 COMPLETED, 160 steps, loss 6.4 → 0.042", "     /home/me/…/huggingface"]
+  # ["sft  job 12 COMPLETED, 160 steps, loss 6.398 → 0.0417", "     /home/me/…/huggingface"]
 """
 
 RETURN = r"""
@@ -33,9 +35,6 @@ _value:
   elements: str
 """
 
-_SHOWN = ("loss", "val_loss", "reward", "val_reward")
-_SCORES = ("greedy_score", "sampled_score")  # of a converted model; these alone are its own
-
 
 def stage_summary(result: Mapping[str, Any]) -> list[str]:
     """Give the lines of one stage: job, steps and metrics, and where the result is."""
@@ -44,18 +43,11 @@ def stage_summary(result: Mapping[str, Any]) -> list[str]:
     metrics = output.get("metrics") or (result.get("progress") or {}).get("metrics") or {}
     parts = [f"job {job['id']} {job.get('state') or ''}".rstrip()] if job.get("id") else []
     parts += [f"{output['step']} steps"] if output.get("step") else []
-    parts += _metrics(metrics)
+    parts += compared(metrics)
     stage = str(result.get("stage", ""))
     lines = [f"{stage}  {', '.join(parts) or 'not run'}"]
     where = output.get("model") or output.get("path")
     return [*lines, f"{' ' * len(stage)}  {where}"] if where else lines
-
-
-def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
-    for name in [name for name in _SCORES if name in metrics] or _SHOWN:
-        if name in metrics:
-            first = metrics.get(f"first_{name}", metrics[name])
-            yield f"{name.replace('_', ' ')} {first:.3g} → {metrics[name]:.3g}"
 
 
 class FilterModule:

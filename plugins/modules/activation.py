@@ -153,6 +153,7 @@ from ..module_utils.base.files import expand, make_directory, read_text, write_a
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
+from ..module_utils.trainer.words import PACKAGES
 
 
 def spec() -> dict[str, Any]:
@@ -215,7 +216,7 @@ def tried(text: str, params: dict[str, Any], folder: str) -> Verified:
     with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".sh", encoding="utf-8") as trial:
         trial.write(text)
         trial.flush()
-        return verify(trial.name, params["conda_prefix"], params["wandb"]["key"])
+        return verify(trial.name, params["conda_prefix"], PACKAGES, params["wandb"]["key"])
 
 
 def make_script(module: AnsibleModule) -> dict[str, Any]:

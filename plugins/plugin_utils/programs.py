@@ -13,9 +13,10 @@ HOMES = (
     "roles/convert/files/*.py",
     "roles/publish/files/*.py",
     "roles/fetch/files/*.py",
-    # These two run in jobs, and modules import them as well.
+    # These run in jobs, and modules import them as well.
     "plugins/module_utils/model/manifest.py",
     "plugins/module_utils/trainer/keep.py",
+    "plugins/module_utils/trainer/words.py",
 )
 """Files of the collection that a job may carry, as patterns. No two have the same name."""
 

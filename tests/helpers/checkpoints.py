@@ -13,7 +13,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.model.weights import (
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     CheckpointRule,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
 
 KINDS = ("model", "optim", "extra_state")
 

@@ -8,13 +8,11 @@ import secrets
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 from ..base.errors import Invalid
 from ..base.process import clean_environment
 
-# Without these no stage can run.
-PACKAGES = ("verl", "torch", "ray")
 # Seconds. Modules on a busy network file system are slow, but not slower than this.
 PATIENCE = 120.0
 
@@ -43,14 +41,20 @@ class Verified(NamedTuple):
     notices: list[str]
 
 
-def verify(script: str, prefix: str, wandb_key: str = "", patience: float = PATIENCE) -> Verified:
+def verify(
+    script: str,
+    prefix: str,
+    packages: Sequence[str],
+    wandb_key: str = "",
+    patience: float = PATIENCE,
+) -> Verified:
     """Source the file `script` as a job would, and check the Python that it provides.
 
     `wandb_key` is one that the job will find in a file that is not written yet. With an empty
     `prefix` there is no Python to check. Raises Invalid if the script fails, takes longer than
     `patience` seconds, or the environment lacks a package.
     """
-    probe = [_PROBE, _MARK, *PACKAGES] if prefix else [""]
+    probe = [_PROBE, _MARK, *packages] if prefix else [""]
     command = ["bash", "--noprofile", "--norc", "-c", _SHELL, "mnrun", script, *probe]
     key = {"WANDB_API_KEY": wandb_key} if wandb_key else {}
     code, out, err = _run(command, patience, dict(clean_environment("/usr/bin"), **key))

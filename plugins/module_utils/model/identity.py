@@ -36,13 +36,9 @@ def folder_identity(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def weights_identity(model: Path) -> str:
-    """SHA-256 (hexadecimal) of a result's weights: in Hugging Face format in the folder `model` if
-    they exist, otherwise the ranks' shards beside it. Raises OSError."""
-    files = sorted(model.glob("*.safetensors")) or sorted(
-        model.parent.glob("model_world_size_*.pt")
-    )
+def files_identity(paths: list[Path]) -> str:
+    """SHA-256 (hexadecimal) of the names and contents of files; empty for none. Raises OSError."""
     digest = hashlib.sha256()
-    for path in files:
+    for path in paths:
         digest.update(f"{path.name}\0{file_identity(path)}\n".encode())
-    return digest.hexdigest() if files else ""
+    return digest.hexdigest() if paths else ""

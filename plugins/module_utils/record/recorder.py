@@ -53,9 +53,10 @@ if [ -z "${{MNRUN_RECORDER:-}}" ]; then
   done
   # The last step that was trained, by the end of the log, which is this script's own output.
   mnrun_step=
-  if [ -f "/proc/$$/fd/1" ]; then
+  mnrun_step_line={step_line}
+  if [ -n "$mnrun_step_line" ] && [ -f "/proc/$$/fd/1" ]; then
     mnrun_step=$(tail -c 262144 "/proc/$$/fd/1" 2> /dev/null \\
-      | grep -ao 'step:[0-9]\\{{1,9\\}} - ' | tail -n 1 | tr -dc 0-9)
+      | grep -ao "$mnrun_step_line" | tail -n 1 | tr -dc 0-9)
   fi
   printf '%s, "end": %s, "exit_code": %s, "last_step": %s}}\\n' "$(mnrun_json)" "$(date +%s)" \\
     "$mnrun_code" "${{mnrun_step:-null}}" > "$mnrun_part" \\
@@ -70,10 +71,16 @@ _END = "# ---- the stage's own script ----"
 
 
 def with_end_recorder(
-    text: str, folder: Path, attempt: Attempt, job_id: str = '"$SLURM_JOB_ID"'
+    text: str,
+    folder: Path,
+    attempt: Attempt,
+    job_id: str = '"$SLURM_JOB_ID"',
+    step_line: str = "",
 ) -> str:
     """The script `text` with the recorder inserted. `job_id` is shell code for the job's own id.
-    Raises Invalid if `text` is not a bash script."""
+    `step_line`: grep's pattern for the line of a step in the job's log, with no digits but the
+    step's number; empty for a job that makes none. Raises Invalid if `text` is not a bash script.
+    """
     head, body = split_head(text)
     recorder = _RECORDER.format(
         begin=_BEGIN,
@@ -82,6 +89,7 @@ def with_end_recorder(
         number=attempt.number,
         token=shlex.quote(attempt.token),
         job_id=job_id,
+        step_line=shlex.quote(step_line),
     )
     return f"{head}{recorder}{body}" if body.endswith("\n") else f"{head}{recorder}{body}\n"
 

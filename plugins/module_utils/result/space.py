@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from ..base.errors import Refused
-from ..base.files import names
 from ..base.process import Runner, run
 from ..base.text import sentence, size
 from ..record.contract import CheckpointRule, Record
+from ..trainer import advice
+from ..trainer.checkpoint import count
 from .ownership import owned
 from .quota import quotas
-
-_STEP = re.compile(r"global_step_\d+")
 
 
 def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = run) -> None:
@@ -27,7 +25,7 @@ def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = 
         return
     place = owned(rule, record.fingerprint)
     # `kept` is the maximum at any time: the trainer deletes before it writes, keep.py afterwards.
-    to_come = max(1, rule.kept - (_there(place) if place else 0))
+    to_come = max(1, rule.kept - (count(place) if place else 0))
     needed = to_come * rule.step_bytes
     there = _existing(rule.path)
     free = _free(there)
@@ -42,16 +40,10 @@ def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = 
         return
     raise Refused(
         f"{'; '.join(short)}: too little for {to_come} x {size(rule.step_bytes)} of checkpoints. "
-        f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep; or, 2 or more, "
-        "trainer.max_ckpt_to_keep, for PPO max_actor_ckpt_to_keep and max_critic_ckpt_to_keep), or "
-        "save more seldom (trainer.save_freq). If the estimate is wrong: preflight_space=false."
+        f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep; or, "
+        f"{advice.KEPT}), or {advice.SAVE_LESS_OFTEN}. If the estimate is wrong: "
+        "preflight_space=false."
     )
-
-
-def _there(place: CheckpointRule) -> int:
-    """How many checkpoints there are. When verl deletes one, it leaves the step's folder."""
-    steps = [place.path / name for name in names(place.path) if _STEP.fullmatch(name)]
-    return len([step for step in steps if all((step / part).is_dir() for part in place.parts)])
 
 
 def _existing(path: Path) -> Path:

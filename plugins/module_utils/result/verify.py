@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..model.identity import weights_identity
 from ..record.contract import (
     Attempt,
     CheckpointRule,
@@ -14,7 +13,7 @@ from ..record.contract import (
     Record,
     ResultRule,
 )
-from ..trainer.checkpoint import Checkpoint, survey
+from ..trainer.checkpoint import Checkpoint, survey, weights_identity
 from ..trainer.progress import Progress, read_progress
 from .converted import described, survey_manifest
 from .ownership import owned

@@ -47,6 +47,7 @@ class SlurmJob:
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # made by log_pattern
     error: str = ""
+    step_line: str = ""  # see recorder.py
 
 
 class SlurmBackend:
@@ -65,8 +66,9 @@ class SlurmBackend:
 
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
         """The batch script and the files beside it."""
-        script = with_directives(self._job.script, self._job.sbatch)
-        return {**self._job.files, "script.sh": with_end_recorder(script, folder, attempt)}
+        text = with_directives(self._job.script, self._job.sbatch)
+        script = with_end_recorder(text, folder, attempt, step_line=self._job.step_line)
+        return {**self._job.files, "script.sh": script}
 
     def check(self, folder: Path, attempt: Attempt) -> None:
         """Let Slurm validate the request without submitting it."""

@@ -12,24 +12,23 @@ from enum import Enum
 from typing import NamedTuple
 
 from ..record.contract import GONE, Attempt, Observation, Phase
+from ..trainer import advice
+from ..trainer.telling import OPTION_ERROR
 
 
 class Cause(Enum):
     """A cause: its name in results, its words, what to do, and whether a successor cures it."""
 
-    def __init__(self, code: str, title: str, advice: str, passing: bool = False) -> None:
+    def __init__(self, code: str, title: str, what_to_do: str, passing: bool = False) -> None:
         self.code = code
         self.title = title
-        self.advice = advice
+        self.advice = what_to_do
         self.passing = passing  # not the training's fault: the same again, from the checkpoint
 
     GPU_MEMORY = (
         "gpu_memory",
         "out of GPU memory",
-        (
-            "Reduce the micro batch per GPU, the maximum sequence length, or the rollout's share "
-            "of the memory (rollout.gpu_memory_utilization)."
-        ),
+        advice.LESS_GPU_MEMORY,
     )
     MEMORY = (
         "memory",
@@ -72,8 +71,8 @@ class Cause(Enum):
         "disk",
         "a disk is full",
         (
-            "Free some space (the log shows where), keep fewer checkpoints "
-            "(trainer.max_ckpt_to_keep), or move the run folder (mnrun_run_dir)."
+            f"Free some space (the log shows where), {advice.KEEP_FEWER}, or move the run folder "
+            "(mnrun_run_dir)."
         ),
     )
     QUOTA = (
@@ -85,8 +84,8 @@ class Cause(Enum):
         "time_limit",
         "the job's time limit",
         (
-            "Allow more time (`time` in the role's sbatch options), or save more often "
-            "(trainer.save_freq) so that fewer steps are lost."
+            f"Allow more time (`time` in the role's sbatch options), or {advice.SAVE_MORE_OFTEN} "
+            "so that fewer steps are lost."
         ),
         True,
     )
@@ -127,11 +126,7 @@ class Cause(Enum):
     SHORT = (
         "short",
         "it exited successfully, but before its last step",
-        (
-            "verl 0.5 silently makes no step when it resumes from a checkpoint at the end of an "
-            "epoch. Run the same command again: it skips that checkpoint. To avoid this, choose a "
-            "trainer.save_freq that does not coincide with the end of an epoch."
-        ),
+        advice.RESUMED_WITHOUT_A_STEP,
         True,
     )
     RESULT = (
@@ -202,14 +197,7 @@ _TELLING = (
         Cause.IMPORT,
         re.compile(r"\b(?:ModuleNotFoundError|ImportError)\b|: command not found$|No module named"),
     ),
-    (
-        Cause.OPTION,
-        re.compile(
-            r"^Could not override |is not in struct|\b(?:Config\w+Error|MissingMandatoryValue)\b"
-            r"|OverrideParseException|HydraException|MissingConfigException|unrecognized arguments"
-            r"|No such option|mismatched input|Primary config"
-        ),
-    ),
+    (Cause.OPTION, OPTION_ERROR),
 )
 _RAY_DIED = re.compile(
     r"(?:Actor(?:Died|Unavailable)|RayActor|NodeDied|WorkerCrashed|OwnerDied|LocalRayletDied)Error"

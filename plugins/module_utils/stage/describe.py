@@ -10,17 +10,9 @@ from typing import Any
 from ..base.fingerprint import fingerprint
 from ..base.text import duration
 from ..record.contract import Attempt, Phase, Record, Request
+from ..trainer.metrics import shown
 from ..trainer.progress import Progress, read_progress
 from .outcome import Outcome
-
-_SHOWN = {
-    "loss": "loss",
-    "val_loss": "val loss",
-    "reward": "reward",
-    "val_reward": "val reward",
-    "greedy_score": "greedy score",
-    "sampled_score": "sampled score",
-}
 
 
 def result(outcome: Outcome, request: Request) -> dict[str, Any]:
@@ -100,8 +92,7 @@ def line(entry: dict[str, Any]) -> str:
     elif progress.get("step") is not None:
         total = f"/{progress['total']}" if progress.get("total") else ""
         parts.append(f"step {progress['step']}{total}")
-    metrics = progress.get("metrics") or {}
-    parts += [f"{words} {metrics[name]:.4g}" for name, words in _SHOWN.items() if name in metrics]
+    parts += shown(progress.get("metrics") or {})
     if entry.get("seconds") is not None:
         parts.append(duration(entry["seconds"]))
     return " · ".join(parts)

@@ -1,7 +1,7 @@
 """The trainer's checkpoints: which step is complete, judged from the files alone.
 
-verl writes `global_step_N/` with shards for each rank, in sub-folders for PPO, and at the very
-end `latest_checkpointed_iteration.txt`.
+verl writes a folder for each step with shards for each rank, in sub-folders for PPO, and at the
+very end its tracker (words.py).
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from typing import NamedTuple
 
 from ..base.files import names, read_text
 from ..model.folder import model_faults
+from ..model.identity import files_identity
 from ..model.weights import torch_fault
 from ..record.contract import CheckpointRule
-
-TRACKER = "latest_checkpointed_iteration.txt"
-KINDS = ("model", "optim", "extra_state")
-_STEP = re.compile(r"global_step_(\d+)")
-_SHARD = re.compile(r"(model|optim|extra_state)_world_size_(\d+)_rank_(\d+)\.pt")
+from .words import HF_FOLDER, MODEL_SHARDS, SHARD, SHARD_KINDS, TRACKER, step_folder, step_of
 
 
 class Checkpoint(NamedTuple):
@@ -49,12 +46,12 @@ def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
     for step in sorted(steps(rule.path), reverse=True):
         if below and step >= below:
             continue
-        folder = rule.path / f"global_step_{step}"
+        folder = rule.path / step_folder(step)
         if finished is not None and step > finished:
             faults.append(f"{folder} is incomplete: the trainer had finished step {finished}")
             continue
         wrong = _step_faults(folder, rule.parts)
-        model = folder.joinpath(*rule.parts[:1], "huggingface")
+        model = folder.joinpath(*rule.parts[:1], HF_FOLDER)
         if not wrong and hf:
             wrong = model_faults(model, advice="")
         if not wrong:
@@ -65,8 +62,20 @@ def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
 
 def steps(folder: Path) -> list[int]:
     """All steps that a folder has anything of, in no order."""
-    matches = (_STEP.fullmatch(name) for name in names(folder))
-    return [int(match.group(1)) for match in matches if match]
+    return [step for step in map(step_of, names(folder)) if step is not None]
+
+
+def count(rule: CheckpointRule) -> int:
+    """How many checkpoints lie there. Of one that it deletes, verl leaves the step's folder."""
+    folders = [rule.path / step_folder(step) for step in steps(rule.path)]
+    return len([step for step in folders if all((step / part).is_dir() for part in rule.parts)])
+
+
+def weights_identity(model: Path) -> str:
+    """SHA-256 (hexadecimal) of a result's weights: the Hugging Face form of them in the folder
+    `model` if they are there, else the ranks' shards beside it. Raises OSError."""
+    files = sorted(model.glob("*.safetensors")) or sorted(model.parent.glob(MODEL_SHARDS))
+    return files_identity(files)
 
 
 def tracked(folder: Path) -> int | None:
@@ -82,13 +91,13 @@ def _step_faults(folder: Path, parts: list[str]) -> list[str]:
 
 def _shard_faults(folder: Path) -> list[str]:
     """Each rank of the world that wrote it has an intact file of each kind."""
-    matches = [match for match in map(_SHARD.fullmatch, names(folder)) if match]
+    matches = [match for match in map(SHARD.fullmatch, names(folder)) if match]
     if not matches:
         return [f"{folder} contains no shards"]
     expected = (
         f"{kind}_world_size_{size}_rank_{rank}.pt"
         for size in sorted({int(match.group(2)) for match in matches})
-        for kind in KINDS
+        for kind in SHARD_KINDS
         for rank in range(size)
     )
     return [fault for name in expected if (fault := torch_fault(folder / name))]

@@ -10,7 +10,7 @@ A checkpoint goes only once a newer one is finished, by the trainer's own word, 
 one is to stay, once its validation result is in the log. Folders are renamed before they
 are deleted: what is half gone never looks like a checkpoint.
 
-Standard library only and no relative imports: jobs carry a copy of this file.
+Standard library only: jobs carry a copy of this file and of words.py.
 """
 
 from __future__ import annotations
@@ -26,27 +26,34 @@ import types
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Set
 
+if __package__:
+    from .words import METRICS, TRACKER, metric, step_folder, step_line, step_of
+else:  # in a job, which carries both files
+    from words import (  # type: ignore[import-not-found, no-redef]
+        METRICS,
+        TRACKER,
+        metric,
+        step_folder,
+        step_line,
+        step_of,
+    )
+
 PACE = 10.0  # seconds between two looks
-TRACKER = "latest_checkpointed_iteration.txt"  # the step that the trainer finished last
 MARKER = ".mnrun.json"  # whose checkpoints these are
 JUDGED = ".mnrun-validated.json"  # what the validations came to, for the attempts to come
 GOING = ".mnrun-deleting."
 _BLOCK = 1 << 20  # bytes
-_STEP = re.compile(r"global_step_(\d{1,12})")
-_LINE = re.compile(rb"\bstep:(\d{1,9}) - ([^\r\n]*)[\r\n]")
-_NUMBER = r"(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
 Judged = Dict[int, Optional[float]]  # None: it was not validated
 
 
 class Rule(NamedTuple):
-    """What stays. `metric`: a pattern for the validation's name in the trainer's log."""
+    """What stays. `metric`: the one of words.METRICS that tells which is the best."""
 
     newest: int = 2
     best: bool = False
     every: int = 0  # 0: no others
     metric: str = ""
-    lower: bool = False  # the best one has the lowest
 
 
 def surplus(rule: Rule, steps: List[int], finished: int, judged: Judged) -> List[int]:  # noqa: UP006
@@ -63,7 +70,7 @@ def surplus(rule: Rule, steps: List[int], finished: int, judged: Judged) -> List
 
 def best_of(rule: Rule, steps: List[int], judged: Judged) -> List[int]:  # noqa: UP006 - Python 3.8
     """The best of `steps` that were validated; the newest of several; none if none was."""
-    sign = -1 if rule.lower else 1
+    sign = -1 if METRICS[rule.metric].lower else 1
     scored = [(sign * value, step) for step, value in judged.items() if value is not None]
     among = [pair for pair in scored if pair[1] in steps]
     return [max(among)[1]] if among else []
@@ -72,12 +79,11 @@ def best_of(rule: Rule, steps: List[int], judged: Judged) -> List[int]:  # noqa:
 class Log:
     """The training's log, read on from where the last look ended."""
 
-    def __init__(self, path: str, metric: str) -> None:
+    def __init__(self, path: str, metric_name: str) -> None:
         self.first: Optional[int] = None  # noqa: UP045 - Python 3.8
         self.last = -1
         self.values: Dict[int, float] = {}  # noqa: UP006 - Python 3.8
-        self._path, self._offset = path, 0
-        self._metric = re.compile(rf"(?:{metric}):(?:np\.\w+\()?{_NUMBER}\)?")
+        self._path, self._offset, self._metric = path, 0, metric_name
 
     def read(self) -> None:
         """Take in the whole lines that are new."""
@@ -95,12 +101,13 @@ class Log:
                 stream.seek(self._offset)
 
     def _take(self, block: bytes) -> None:
-        for match in _LINE.finditer(block):
-            step, text = int(match.group(1)), match.group(2).decode("utf-8", "replace")
-            found = [self._metric.fullmatch(piece.strip()) for piece in text.split(" - ")]
-            values = [float(one.group(1)) for one in found if one]
-            if values:  # of several data sets, the mean
-                self.values[step] = sum(values) / len(values)
+        for line in re.split(r"[\r\n]", block.decode("utf-8", "replace")):
+            found = step_line(line)
+            if not found:
+                continue
+            step, value = found[0], metric(self._metric, found[1])
+            if value is not None:
+                self.values[step] = value
             self.first = step if self.first is None else self.first
             self.last = max(self.last, step)
 
@@ -124,7 +131,7 @@ class Keeper:
         if _text(self._path / MARKER) != self._owner:
             return []  # another spec's folder by now: nothing here is ours
         names = [folder.name for folder in self._path.iterdir()]
-        steps = [int(found.group(1)) for found in map(_STEP.fullmatch, names) if found]
+        steps = [step for step in map(step_of, names) if step is not None]
         if self._rule.best:
             self._log.read()
             self._remember(steps, over)
@@ -132,7 +139,7 @@ class Keeper:
         finished = int(tracked) if tracked.isdigit() else -1
         going = surplus(self._rule, steps, finished, self._judged)
         for step in going:
-            name = f"global_step_{step}"
+            name = step_folder(step)
             (self._path / name).rename(self._path / f"{GOING}{name}")
         for folder in self._path.glob(f"{GOING}*"):
             shutil.rmtree(str(folder))

@@ -1,8 +1,7 @@
 """The progress of a training, read from the lines that verl prints to the console.
 
-`step:12 - train/loss:1.93 - train/lr(1e-3):2.9` for each step, perhaps behind a progress bar or a
-name of a process; `Total training steps: 160` once (PPO), and bars. Only whole lines count: the
-last one of a running job may be half-written.
+A line for each step (words.py), `Total training steps: 160` once (PPO), and bars. Only whole lines
+count: the last one of a running job may be half-written.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from pathlib import Path
 from typing import Any, Iterator, NamedTuple
 
 from ..base.logfile import clean_lines, head, tail
+from .words import METRICS, NUMBER, metric, step_line
 
-_STEP = re.compile(r"\bstep:(\d{1,9}) - ")
-_NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
-_METRIC = re.compile(rf"^([A-Za-z][^\s:]*):(?:np\.\w+\()?({_NUMBER})\)?$")
 _TOTAL = re.compile(r"\bTotal training steps: (\d{1,9})(?=\D)")
 # SFT's own sum, which `trainer.total_training_steps` can cut short without a word.
 _ALL_EPOCHS = re.compile(r"\btotal number of steps (\d{1,9})(?=\D)")
@@ -24,13 +21,7 @@ _EPOCH_BAR = re.compile(r"Epoch \d+/(\d{1,6}):[^\r\n]*?\| *\d+/(\d{1,9}) \[")
 _TRAINING_BAR = re.compile(r"Training Progress:[^\r\n]*?\| *\d+/(\d{1,9}) \[")
 # A job of ours that does not train, such as a conversion: `mnrun: [2/5] compare the tensors`.
 _PART = re.compile(r"^mnrun: \[(\d{1,3})/(\d{1,3})\] (.{1,80})$", re.MULTILINE)
-_SCORE = re.compile(rf"^mnrun: (\w{{1,40}}_score)=({_NUMBER})$", re.MULTILINE)
-_FRIENDLY = (
-    ("loss", re.compile(r"train/loss")),
-    ("val_loss", re.compile(r"val/loss")),
-    ("reward", re.compile(r"critic/score/mean")),
-    ("val_reward", re.compile(r"val-(?:core|aux)/.*reward/mean@1")),
-)
+_SCORE = re.compile(rf"^mnrun: (\w{{1,40}}_score)=({NUMBER})$", re.MULTILINE)
 
 
 class Progress(NamedTuple):
@@ -95,27 +86,10 @@ def _steps(text: str) -> Iterator[tuple[int, dict[str, float]]]:
     """Each step's number and values. A line without any metric is not a step."""
     whole = text[: text.rfind("\n") + 1]
     for line in clean_lines(whole):
-        match = _STEP.search(line)
-        if not match:
-            continue
-        values = _metrics(line[match.end() :])
-        if values:
-            yield int(match.group(1)), _friendly(values)
-
-
-def _metrics(text: str) -> dict[str, float]:
-    pairs = (_METRIC.match(piece.strip()) for piece in text.split(" - "))
-    return {pair.group(1): float(pair.group(2)) for pair in pairs if pair and "/" in pair.group(1)}
-
-
-def _friendly(values: dict[str, float]) -> dict[str, float]:
-    """The few metrics that people look at; of several data sets, the mean."""
-    found: dict[str, float] = {}
-    for name, pattern in _FRIENDLY:
-        fitting = [value for key, value in values.items() if pattern.fullmatch(key)]
-        if fitting:
-            found[name] = sum(fitting) / len(fitting)
-    return found
+        found = step_line(line)
+        if found and any("/" in name for name in found[1]):
+            known = ((name, metric(name, found[1])) for name in METRICS)
+            yield found[0], {name: value for name, value in known if value is not None}
 
 
 def _estimated(text: str) -> int | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..base.files import names, write_atomic
 from ..record.contract import CheckpointRule
-from .checkpoint import TRACKER, steps, survey, tracked
+from .checkpoint import steps, survey, tracked
+from .words import TRACKER, step_folder
 
 PASSED_OVER = "passed_over"
 
@@ -31,7 +32,7 @@ def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
     # What is newer than the tracker was being written at the end; the trainer writes it again.
     passed = [step for step in steps(rule.path) if target < step <= (named or 0)]
     for step in passed:
-        folder = rule.path / f"global_step_{step}"
+        folder = rule.path / step_folder(step)
         folder.rename(_free(rule.path, f"{PASSED_OVER}.{folder.name}"))
     if target:
         write_atomic(rule.path / TRACKER, str(target))

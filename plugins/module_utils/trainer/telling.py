@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base.logfile import clean_lines, tail
+from .words import step_line
 
 TAIL = 25  # lines that a failure shows
 _ERROR = re.compile(
     r"(?:^|\s)(?:[\w.]+\.)?\w*(?:Error|Exception)(?:\([\w.]+\))?(?::|$)"
     r"|^Could not override |^Error executing job|: command not found$|^(?:srun|slurmstepd): error"
+)
+# What hydra, argparse and the trainer itself say of an option that they do not take.
+OPTION_ERROR = re.compile(
+    r"^Could not override |is not in struct|\b(?:Config\w+Error|MissingMandatoryValue)\b"
+    r"|OverrideParseException|HydraException|MissingConfigException|unrecognized arguments"
+    r"|No such option|mismatched input|Primary config"
 )
 _TRACEBACK = "Traceback (most recent call last):"
 # What other ranks, launchers and Ray say because the first one failed; Ray's own line stands before
@@ -20,7 +27,6 @@ _SECONDARY = re.compile(
     r"ChildFailedError|SignalException|Rendezvous\w*Error|DistBackendError|BrokenPipe"
     r"|^ray\.exceptions\.|closed by peer|Broken pipe|^(?:srun|slurmstepd): error"
 )
-_STEP_LINE = re.compile(r"\bstep:\d+ - ")
 
 
 class Telling(NamedTuple):
@@ -57,7 +63,7 @@ def behind_last_step(paths: list[Path]) -> list[str]:
 
 
 def _after_last_step(lines: list[str]) -> int:
-    return max((n for n, line in enumerate(lines) if _STEP_LINE.search(line)), default=-1) + 1
+    return max((n for n, line in enumerate(lines) if step_line(line)), default=-1) + 1
 
 
 def _error_at(lines: list[str]) -> int | None:

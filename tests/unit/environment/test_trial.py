@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
 from ansible_collections.mnrun.train.plugins.module_utils.environment import trial as activation
 from ansible_collections.mnrun.train.plugins.module_utils.environment.script import render
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import PACKAGES
 from ansible_collections.mnrun.train.plugins.modules.activation import main
 
 from tests.helpers.activation_environment import EMPTY, make_environment
@@ -34,7 +35,7 @@ def trial(tmp_path: Path, text: str) -> str:
 
 def test_a_trial_reports_versions_without_importing(prefix: Path, tmp_path: Path) -> None:
     script = trial(tmp_path, render(EMPTY._replace(conda_prefix=str(prefix), wandb_mode="auto")))
-    found = activation.verify(script, str(prefix))
+    found = activation.verify(script, str(prefix), PACKAGES)
     assert found.versions == {
         "python": ".".join(map(str, sys.version_info[:3])),
         "verl": "0.5.0",
@@ -51,19 +52,19 @@ def test_a_trial_names_the_packages_that_are_missing(tmp_path: Path) -> None:
     subprocess.run(command, check=True, timeout=60)
     script = trial(tmp_path, render(EMPTY._replace(conda_prefix=str(bare))))
     with pytest.raises(Invalid, match=r"bare lacks verl, torch, ray"):
-        activation.verify(script, str(bare))
+        activation.verify(script, str(bare), PACKAGES)
 
 
 def test_a_trial_without_a_message_shows_the_end_of_stderr(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"exit code 3: one / two"):
-        activation.verify(trial(tmp_path, "echo one >&2; echo two >&2; return 1"), "/x")
+        activation.verify(trial(tmp_path, "echo one >&2; echo two >&2; return 1"), "/x", PACKAGES)
 
 
 def test_a_trial_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     script = trial(tmp_path, f"sleep 60 & echo $! > {pid}; wait")
     with pytest.raises(Invalid, match=r"within 1 s.*module or the conda hook"):
-        activation.verify(script, "/x", patience=1.0)
+        activation.verify(script, "/x", PACKAGES, patience=1.0)
     deadline = time.monotonic() + 30
     while _runs(int(pid.read_text())):
         assert time.monotonic() < deadline, "the sleep still runs"
@@ -84,8 +85,8 @@ def test_a_trial_sees_nothing_of_a_login_shell(
     monkeypatch.setenv("MODULEPATH", "/left/over")
     monkeypatch.setenv("WANDB_API_KEY", "left over")
     script = trial(tmp_path, 'echo "mnrun: note: $MODULEPATH|$WANDB_API_KEY" >&2')
-    assert activation.verify(script, "").notices == ["|"]
-    assert activation.verify(script, "", "k").notices == ["|k"]
+    assert activation.verify(script, "", PACKAGES).notices == ["|"]
+    assert activation.verify(script, "", PACKAGES, "k").notices == ["|k"]
 
 
 def module(capsys: pytest.CaptureFixture[str], **params: Any) -> dict[str, Any]:

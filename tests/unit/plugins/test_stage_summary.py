@@ -17,7 +17,7 @@ def test_a_finished_stage_tells_its_job_steps_metrics_and_place() -> None:
         },
     }
     assert stage_summary(result) == [
-        "sft  job 12 COMPLETED, 160 steps, loss 6.4 → 0.0417",
+        "sft  job 12 COMPLETED, 160 steps, loss 6.398 → 0.0417",
         "     /run/global_step_160/huggingface",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +84,36 @@ def reached(path: Path, seen: set[Path]) -> set[str]:
 def test_the_controller_does_not_reach_slurm_or_ray(folder: str) -> None:
     for path in (PLUGINS / folder).glob("*.py"):
         assert reached(path, set()) & NOT_ON_THE_CONTROLLER == set(), path.name
+
+
+# What only the trainer's room knows, beside the roles and their programs, which are made for verl.
+TRAINERS_WORDS = re.compile(
+    r"\bverl\b|global_step_|\bstep:(?:\d|\[)|hydra|fsdp|latest_checkpointed|ckpt_to_keep|save_freq"
+    r"|gpu_memory_utilization|critic/score",
+    re.IGNORECASE,
+)
+MAY_KNOW_THE_TRAINER = {
+    "plugins/doc_fragments/stage.py": "the documentation names the folder that users see",
+    "plugins/filter/hydra_overrides.py": "a public filter for verl's options, in hydra's grammar",
+    "plugins/modules/activation.py": "the documentation says what the environment holds",
+    "plugins/modules/preflight.py": "the documentation says what options are checked against",
+    "plugins/modules/ray_job.py": "an example trains with verl",
+    "plugins/modules/slurm_job.py": "a sample result is one of verl",
+    "plugins/plugin_utils/option_faults.py": "a comment says what cannot carry such a path",
+}
+
+
+def outside_the_trainers_room() -> Iterator[Path]:
+    for folder, kind in (("plugins", "*.py"), ("mnrun", "*.py"), ("playbooks", "*.yml")):
+        for path in (PLUGINS.parent / folder).rglob(kind):
+            if ROOMS / "trainer" not in path.parents:
+                yield path
+
+
+def test_only_the_trainers_room_knows_verls_words() -> None:
+    knowing = {
+        str(path.relative_to(PLUGINS.parent))
+        for path in outside_the_trainers_room()
+        if TRAINERS_WORDS.search(path.read_text())
+    }
+    assert knowing == set(MAY_KNOW_THE_TRAINER)

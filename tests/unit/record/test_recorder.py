@@ -25,6 +25,9 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.recorder import
     with_end_recorder,
     without_recorder,
 )
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import (
+    STEP_LINE_FOR_GREP as STEP,
+)
 
 from tests.helpers.job_scripts import attempt, finish, start
 
@@ -42,7 +45,9 @@ srun train
 
 
 def test_the_whole_script_is_as_approved() -> None:
-    script = with_end_recorder(OWN, Path("/home/user/it's here/.mnrun/sft/0123456789ab"), attempt())
+    script = with_end_recorder(
+        OWN, Path("/home/user/it's here/.mnrun/sft/0123456789ab"), attempt(), step_line=STEP
+    )
     assert script == GOLDEN.read_text()
 
 
@@ -215,7 +220,9 @@ def test_an_end_record_that_is_not_whole_or_not_ours_says_nothing(
 )
 def test_the_end_says_the_last_step_of_the_log(tmp_path: Path, body: str, step: int | None) -> None:
     path = tmp_path / "script.sh"
-    path.write_text(with_end_recorder(f"#!/bin/bash\n{body}\n", tmp_path, attempt()))
+    path.write_text(
+        with_end_recorder(f"#!/bin/bash\n{body}\n", tmp_path, attempt(), step_line=STEP)
+    )
     with (tmp_path / "log").open("wb") as log:
         environment = {**os.environ, "SLURM_JOB_ID": "12"}
         subprocess.run(["bash", path], env=environment, stdout=log, timeout=20, check=True)

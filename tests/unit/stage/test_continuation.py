@@ -10,8 +10,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Ac
 from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
 from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
 from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import make_resumable
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
 
 from tests.helpers.checkpoints import write_step
 from tests.helpers.stage_run import Run

@@ -8,10 +8,10 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.model import manifest
-from ansible_collections.mnrun.train.plugins.module_utils.model.identity import weights_identity
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import ManifestRule
 from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
 from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import line
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import weights_identity
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import parse
 
 from tests.helpers.manifests import ABOUT

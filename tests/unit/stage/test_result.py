@@ -7,9 +7,9 @@ import zipfile
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused, Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
-from ansible_collections.mnrun.train.plugins.module_utils.model.identity import weights_identity
 from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import MARKER
 from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import weights_identity
 
 from tests.helpers.checkpoints import write_step
 from tests.helpers.stage_run import SPEC, Run

@@ -14,7 +14,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.result.ownership impor
     owned,
     take_over,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import TRACKER, survey
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import survey
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
 
 from tests.helpers.checkpoints import KINDS, rule, write_hf, write_step
 

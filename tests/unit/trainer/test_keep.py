@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.trainer import keep
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.keep import Keeper, Rule, surplus
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
 
-BEST = Rule(newest=1, best=True, metric="val/loss", lower=True)
+BEST = Rule(newest=1, best=True, metric="val_loss")
 STEPS = [10, 20, 30, 40, 50]
 
 
@@ -25,7 +26,7 @@ STEPS = [10, 20, 30, 40, 50]
         (Rule(newest=1, every=20), {}, [10, 30]),
         (BEST, {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}, [10, 30, 40]),
         (BEST, {10: 3.0, 20: 1.0, 30: 1.0, 40: 2.0}, [10, 20, 40]),  # the newer one of two
-        (BEST._replace(lower=False), {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}, [20, 30, 40]),
+        (BEST._replace(metric="val_reward"), {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}, [20, 30, 40]),
         (BEST, {10: 3.0, 20: None, 40: 2.0}, [10, 20]),  # 30 is not judged, 20 not validated
         (BEST, {10: None, 20: None, 30: None, 40: None}, STEPS[:4]),
         (BEST, {}, []),
@@ -47,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
         (path / f"global_step_{step}" / "actor").mkdir(parents=True)
         (path / f"global_step_{step}" / "actor" / "model.pt").write_text("weights")
     (path / keep.MARKER).write_text('{"fingerprint": "a"}')
-    (path / keep.TRACKER).write_text("50")
+    (path / TRACKER).write_text("50")
     return path
 
 
@@ -76,7 +77,7 @@ def test_the_best_one_is_known_from_the_log(folder: Path) -> None:
         stream.write("\nstep:50 - val/loss:0.1\n")
     assert keeper.look() == [40]
     assert keeper.look(over=True) == [20]  # the newest one is the best one
-    assert left(folder) == ["global_step_50", keep.TRACKER]
+    assert left(folder) == ["global_step_50", TRACKER]
 
 
 def test_of_several_data_sets_the_mean_counts(folder: Path) -> None:
@@ -95,7 +96,7 @@ def test_of_several_data_sets_the_mean_counts(folder: Path) -> None:
         )
     ]
     log.write_text("".join(lines))
-    rule = Rule(newest=1, best=True, metric=r"val-(?:core|aux)/.*reward/mean@1")
+    rule = Rule(newest=1, best=True, metric="val_reward")
     assert Keeper(folder, rule, str(log)).look() == [10, 30, 40]
 
 
@@ -106,7 +107,7 @@ def test_the_next_attempt_knows_what_the_last_one_found(folder: Path) -> None:
     log.write_text("step:41 - train/loss:0.1\nstep:50 - val/loss:0.6\nstep:51 - train/loss:0.1\n")
     # Nobody knows what step 40 came to: it stays.
     assert Keeper(folder, BEST, str(log)).look() == [10, 30]
-    assert left(folder) == ["global_step_20", "global_step_40", "global_step_50", keep.TRACKER]
+    assert left(folder) == ["global_step_20", "global_step_40", "global_step_50", TRACKER]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"x": 1}', '{"10": "low"}', "{"])
@@ -147,7 +148,7 @@ def test_it_runs_beside_the_training_and_looks_once_more_at_its_end(folder: Path
     (folder / "global_step_60").mkdir()
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
-    assert left(folder) == ["global_step_20", "global_step_50", "global_step_60", keep.TRACKER]
+    assert left(folder) == ["global_step_20", "global_step_50", "global_step_60", TRACKER]
     text = log.read_text()
     assert "mnrun: checkpoints that stay: 20 (best), 50; deleted: 10, 30, 40\n" in text
     assert text.endswith("\nmnrun: checkpoints that stay: 20 (best), 50, 60\n")

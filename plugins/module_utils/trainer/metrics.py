@@ -1,0 +1,43 @@
+"""Metrics as people read them: which are shown, in which order and form."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping
+
+from .words import METRICS
+
+# Of a converted model; they alone are its own, the others its training's.
+_SCORES = ("greedy_score", "sampled_score")
+_MOST_TELLING = ("sampled_score", "val_reward", "reward", "val_loss", "loss")
+
+
+def words(name: str) -> str:
+    """A metric's name for people: `val loss`."""
+    return name.replace("_", " ")
+
+
+def number(value: float) -> str:
+    """A metric's value with four digits."""
+    return f"{value:.4g}"
+
+
+def shown(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics that are shown while a stage runs, as `val loss 0.0421`."""
+    return [_text(name, metrics) for name in (*METRICS, *_SCORES) if name in metrics]
+
+
+def compared(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What a stage came to, from its first value to its last: `loss 6.398 → 0.0417`."""
+    for name in [name for name in _SCORES if name in metrics] or METRICS:
+        if name in metrics:
+            first = metrics.get(f"first_{name}", metrics[name])
+            yield f"{words(name)} {number(first)} → {number(metrics[name])}"
+
+
+def most_telling(metrics: Mapping[str, Any]) -> list[str]:
+    """The one metric that tells most, if there is any."""
+    return [_text(name, metrics) for name in _MOST_TELLING if name in metrics][:1]
+
+
+def _text(name: str, metrics: Mapping[str, Any]) -> str:
+    return f"{words(name)} {number(metrics[name])}"
