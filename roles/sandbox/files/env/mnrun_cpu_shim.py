@@ -63,7 +63,7 @@ def avoid_libuv(distributed: ModuleType) -> None:
     os.environ.setdefault("USE_LIBUV", "0")
     original: Any = distributed.TCPStore
 
-    class PlainStore(original):  # type: ignore[misc]
+    class PlainStore(original):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "use_libuv": False})
 
