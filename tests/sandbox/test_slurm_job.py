@@ -233,11 +233,11 @@ def test_check_mode_shows_all_and_leaves_no_trace(stage: Stage) -> None:
     [
         (
             {"partition": "YOU_TEAM"},
-            r"no partition YOU_TEAM; there are: .*Existing partitions: gpu\*",
+            r"no partition YOU_TEAM; available: .*Existing partitions: gpu\*",
             True,
         ),
         ({"nodelist": "osk-gpu[94-97]"}, r"no node osk-gpu96, osk-gpu97; the cluster has", False),
-        ({"gpus-per-node": 9}, r"9 GPUs on each of 1 nodes.* have 8 at most", True),
+        ({"gpus-per-node": 9}, r"9 GPUs on each of 1 nodes.* have at most 8", True),
         ({"nodes": 3}, r"nodes: 3 are requested, partition gpu allows 2", False),
         ({"partition": "debug", "time": "2-0"}, r"= 2 days, but .* debug allows 30 minutes", False),
         ({"time": "0"}, r"time: 0 = no limit, but partition gpu allows", False),
@@ -260,7 +260,7 @@ def test_options_reach_slurm_as_they_were_given(stage: Stage) -> None:
     options = {"nodes": "1-2", "exclusive": True, "time": "0:90", "account": "", "nice": 7}
     answer = stage.call("true\n", sbatch={**options, "mcs-label": None, "contiguous": True})
     shown = stage.sandbox.run(f"scontrol show job -o {answer['job']['id']}")
-    for words in ("TimeLimit=00:02:00", "NumNodes=1", "Contiguous=1", "OverSubscribe=NO"):
+    for words in ("TimeLimit=00:02:00", "Nice=7", "Contiguous=1", "OverSubscribe=NO"):
         assert words in shown, shown
     assert stage.call("true\n", sbatch={"nodes": 2})["action"] in {"attached", "nothing"}
 
