@@ -66,14 +66,14 @@ def steps(folder: Path) -> list[int]:
 
 
 def count(rule: CheckpointRule) -> int:
-    """How many checkpoints lie there. Of one that it deletes, verl leaves the step's folder."""
+    """How many checkpoints there are. When verl deletes one, it leaves the step's folder."""
     folders = [rule.path / step_folder(step) for step in steps(rule.path)]
     return len([step for step in folders if all((step / part).is_dir() for part in rule.parts)])
 
 
 def weights_identity(model: Path) -> str:
-    """SHA-256 (hexadecimal) of a result's weights: the Hugging Face form of them in the folder
-    `model` if they are there, else the ranks' shards beside it. Raises OSError."""
+    """SHA-256 (hexadecimal) of a result's weights: in Hugging Face format in the folder `model` if
+    they exist, otherwise the ranks' shards beside it. Raises OSError."""
     files = sorted(model.glob("*.safetensors")) or sorted(model.parent.glob(MODEL_SHARDS))
     return files_identity(files)
 
