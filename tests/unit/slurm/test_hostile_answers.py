@@ -219,7 +219,7 @@ def test_broken_lines_of_sinfo_are_passed_over() -> None:
     broken = f"{BANNER}{NODES}cut|gpu|sixty\n"
     client = slurm(sinfo=Result(0, broken, ""), scontrol=Result(0, BANNER + PARTITIONS, ""))
     assert [node.name for node in survey(client)["gpu"].nodes] == ["osk-gpu94", "osk-gpu95"]
-    assert "partition gpu gives 2" in never_starts({"nodes": "3"}, client)
+    assert "partition gpu allows 2" in never_starts({"nodes": "3"}, client)
 
 
 # what Ray answers
