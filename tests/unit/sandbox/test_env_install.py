@@ -86,6 +86,8 @@ def test_debians_torch_is_linked_in_and_nothing_else_of_debian(
     packages = path / "lib" / "python3.13" / "site-packages"
     assert {link.name for link in packages.iterdir() if link.is_symlink()} == linked
     assert (packages / "torch").samefile(debian / "torch")
+    assert (path / "bin/torchrun").read_text().startswith(f"#!{path}/bin/python\n")
+    assert (path / "bin/torchrun").stat().st_mode & 0o777 == 0o755
     assert [words for words in installer.commands if words[-1].startswith("torch==")] == []
     assert len(installer.commands) == 3
 

@@ -146,6 +146,12 @@ def link_torch(packages: Path, version: str) -> None:
         )
     for name in names:
         (packages / name).symlink_to(DEBIAN_PACKAGES / name)
+    # Debian's own runs with Debian's Python, which has none of the other packages.
+    programs = packages.parents[2] / "bin"
+    programs.mkdir(exist_ok=True)
+    torchrun = programs / "torchrun"
+    torchrun.write_text(f"#!{programs}/python\nfrom torch.distributed.run import main\n\nmain()\n")
+    torchrun.chmod(0o755)
 
 
 def lock_of(python: Path) -> Path:
