@@ -219,9 +219,11 @@ def _entrypoint(folder: Path, log: Path) -> str:
 
 
 def _job(answer: Answer) -> dict[str, Any] | None:
-    """The job in an answer; None if there is none."""
+    """The job in an answer; None if there is none, or if the answer has not the form of one."""
     job = parse_object(answer.body) if answer.status == 200 else None
-    return job if job and "status" in job else None
+    if not job or "status" not in job or not isinstance(job.get("metadata") or {}, dict):
+        return None
+    return job
 
 
 def _observation(job: dict[str, Any], log: str) -> Observation:

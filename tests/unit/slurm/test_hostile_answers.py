@@ -52,7 +52,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress impor
     read_progress,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.telling import find_telling
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.fake_slurm import FakeClock
@@ -258,6 +258,7 @@ ANSWERS = st.builds(Answer, st.sampled_from([200, 200, 404, 500, None]), BODIES)
 
 @HOSTILE
 @given(ANSWERS, RESULTS, RESULTS)
+@example(Answer(200, '{"status": null, "metadata": true}'), Result(0, "", ""), Result(0, "", ""))
 def test_no_answer_of_ray_is_taken_for_the_state_of_a_job(
     tmp_path: Path, answer: Answer, scontrol: Result, sacct: Result
 ) -> None:

@@ -171,4 +171,4 @@ def test_a_refusal(slurm: Slurm, client: SlurmClient, option: str, words: str) -
     assert message.startswith("Slurm refuses the job, and nothing was submitted: ")
     assert words in message
     if re.match("--(part|gpus)", option):
-        assert f"Asked for: {option}" in message
+        assert f"Requested: {option}" in message
