@@ -239,7 +239,7 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
                 "mnrun_gpus_per_node": 9,
                 "sft_overrides": {"optim.lr": "abc", "trainer.default_local_dir": "/tmp/x"},
             },
-            ["9 GPUs on each of 2 nodes", "8 at most", "use sft_dir instead",
+            ["9 GPUs on each of 2 nodes", "at most 8", "use sft_dir instead",
              "optim.lr is 'abc', but the trainer expects a number"],
         ),
         (

@@ -186,7 +186,7 @@ def test_ppo_goes_on_on_another_ray_cluster(
         reach(command, "ppo", PPO_SAVE)
         if fault.endswith("node"):
             kill_node(sandbox, "osk-gpu94" if fault == "head node" else "osk-gpu95")
-            command.until(r"(?s)\[ppo\].*\[ray\] job \d+ PENDING", 240)
+            command.until(r"(?s)\[ppo\].*\[ray\] (?:… )?job \d+ PENDING", 240)
             mend(sandbox)
         else:
             kill_raylet(sandbox, folder, "osk-gpu94" if fault == "head" else "osk-gpu95")

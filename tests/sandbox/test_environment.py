@@ -168,7 +168,7 @@ def test_a_missing_environment_is_made_by_a_job_and_a_half_made_one_again(
     # It lacks the packages, which the stand-in for conda cannot bring, and that is said.
     done = play("playbooks/environment.yml", variables)
     assert "lacks verl, torch, ray" in message(done)
-    assert "[environment] job" in done.stdout
+    assert "[environment] … job" in done.stdout
     assert "COMPLETED on osk-gpu" in done.stdout
     found = sorted(re.sub(r"-\d+$", "-JOB", name) for name in names_of(sandbox, here))
     assert found == ["env", "env.mnrun-lock", "env.unfinished-JOB", "mine", "run"]

@@ -58,7 +58,7 @@ def test_ppo_runs_and_runs_again_from_the_login_node(installed: Cluster) -> None
     variables = shlex.quote(json.dumps({"mnrun_run_dir": RUN, **SHORT}))
     line = f"cd /tmp && ~/{FOLDER}/venv/bin/mnrun ppo -i ~/{FOLDER}/site -e {variables}"
     first = installed.run(line, timeout=300)
-    assert "[ppo] Job ppo-" in first, first
+    assert "[ppo] Submitted job ppo-" in first, first
     assert "step 2/2" in first, first
     assert "Done: changed=0" in installed.run(line, timeout=60)
     assert installed.run(f"squeue --me -h -o %k | grep -c {FOLDER}", check=False) == "0"

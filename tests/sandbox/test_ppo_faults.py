@@ -36,7 +36,7 @@ def test_ppo_saves_before_its_cluster_s_time_limit_and_goes_on(
              "ray_cluster_sbatch": {"time": str(LIMIT)}}  # fmt: skip
     with running(tmp_path / "log", "ppo", mnrun_run_dir=folder, **given) as command:
         command.until(r"Cause: the job's time limit\.", 400)
-        second = command.until(r"(?s)time limit.*\[ray\] job (\d+) RUNNING", 200).group(1)
+        second = command.until(r"(?s)time limit.*\[ray\] (?:… )?job (\d+) RUNNING", 200).group(1)
         sandbox.run(f"scontrol update jobid={second} timelimit=60", "root@login")
         code, text = command.end(900)
     assert code == 0, text

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 def test_up_train_again_fail_and_down(new_run: Any) -> None:
     run = new_run("one")
-    assert re.search(r"\[ray\] job \d+ RUNNING on osk-gpu\[94-95\]", run.play("start"))
+    assert re.search(r"\[ray\] … job \d+ RUNNING on osk-gpu\[94-95\]", run.play("start"))
     head = run.head()
     assert head["nodes"] == list(NODES)
     assert (head["gpus"], head["host"]) == (2, "osk-gpu94")
@@ -33,7 +33,7 @@ def test_up_train_again_fail_and_down(new_run: Any) -> None:
         assert "shortcut failed" not in log
 
     said = run.play("start", "job")
-    assert re.search(r"\[ppo\] job ppo-\w+-1 SUCCEEDED · step 3/3 · reward 0.3", said)
+    assert re.search(r"\[ppo\] … job ppo-\w+-1 SUCCEEDED · step 3/3 · reward 0.3", said)
     places = [(head["job_id"], node) for node in NODES]
     assert run.driver_log().splitlines()[-1] == f"ran in {places}"
     assert "changed=0" in run.play("start", "job")
@@ -152,7 +152,7 @@ def test_real_ppo_goes_on_when_a_colleague_on_its_nodes_stops(new_run: Any, tmp_
         "ppo_overrides": {**brief, "trainer.val_before_train": False},
     }
     with running(tmp_path / "log", "ppo", **given) as command:
-        command.until(r"\[ppo\] job \S+ RUNNING · step 1/4 ")
+        command.until(r"\[ppo\] (?:… )?job \S+ RUNNING · step 1/4 ")
         theirs.play("start", "job")
         job = theirs.head()["job_id"]
         assert theirs.head()["host"] == mine.head()["host"]

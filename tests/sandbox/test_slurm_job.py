@@ -72,7 +72,7 @@ class Stage:
         }
         done = play(PLAY, variables)
         assert done.returncode == 0, done.stdout + done.stderr
-        self.lines = re.findall(r"^\[sft\] (.*)$", done.stdout, re.MULTILINE)
+        self.lines = re.findall(r"^\[sft\] (?:… )?(.*)$", done.stdout, re.MULTILINE)
         return result(done.stdout)
 
     def clear(self) -> None:
