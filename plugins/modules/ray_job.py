@@ -115,6 +115,14 @@ output:
   description: The result, if the work is done and its result is whole.
   type: dict
   returned: always
+faults:
+  description: >-
+    What is missing or damaged in the result of a job that ended well, so that the work is done
+    again.
+  type: list
+  elements: str
+  returned: always
+  sample: []
 cause:
   description: Why the job ended without its work being done, and what to do about it.
   type: dict

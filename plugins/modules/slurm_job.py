@@ -165,6 +165,14 @@ output:
     path: /home/user/training/multinode/sft/checkpoints/global_step_160
     model: /home/user/training/multinode/sft/checkpoints/global_step_160/huggingface
     metrics: {loss: 0.12, first_loss: 5.9}
+faults:
+  description: >-
+    What is missing or damaged in the result of a job that ended well, so that the work is done
+    again.
+  type: list
+  elements: str
+  returned: always
+  sample: []
 cause:
   description: Why the job ended without its work being done, and what to do about it.
   type: dict

@@ -24,6 +24,7 @@ def result(outcome: Outcome, request: Request) -> dict[str, Any]:
         "msg": outcome.problem or " ".join([*_submitted(outcome), outcome.why, *outcome.notes]),
         "stage": request.stage,
         "output": outcome.output,
+        "faults": outcome.faults,
         "diff": outcome.diff,
         **described(record, attempt, outcome.folder),
         "fingerprint": record.fingerprint if record else fingerprint(request.spec),

@@ -22,6 +22,7 @@ class Outcome:
     folder: Path | None = None
     attempt: Attempt | None = None
     output: dict[str, Any] | None = None  # the stage's result, if it is done and complete
+    faults: list[str] = field(default_factory=list)  # of the result of a job that ended well
     problem: str = ""  # not empty: the call has failed, for this reason
     cause: Cause | None = None  # why the attempt ended without finishing its work
     telling: Telling | None = None  # the log's lines about that

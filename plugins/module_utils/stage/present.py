@@ -100,6 +100,7 @@ def _outcome(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
         folder=stage.ledger.folder(facts.key),
         attempt=record.last if record else None,
         output=as_result(record, facts.output) if done and record and facts.output else None,
+        faults=facts.output.faults if facts.output else [],
     )
 
 

@@ -80,6 +80,7 @@ def test_done_without_a_result_runs_again_and_says_so(run: Run) -> None:
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
     assert "ended as COMPLETED, but its result is not complete" in outcome.why
+    assert outcome.faults
     assert "contains no checkpoint" in outcome.why
 
 
