@@ -36,6 +36,7 @@ def installer(fresh: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = fresh
     module.commands = []  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "cpu_index", list)
+    monkeypatch.setattr(module, "has_cpu_build", lambda *_: False)
     use(module, "python3.11", tmp_path, monkeypatch)
 
     def run(command: list[str], _deadline: float) -> None:
@@ -111,6 +112,24 @@ def test_the_cpu_builds_come_from_pytorchs_index_where_it_answers(
     _, torch, rest, _ = installer.commands
     assert torch[torch.index("--extra-index-url") + 1] == "https://x"
     assert "https://x" not in rest
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_no_other_index_is_asked_if_the_machine_s_own_has_the_cpu_build(
+    fresh: ModuleType,
+    installer: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    found: bool,
+) -> None:
+    def no_index() -> list[str]:
+        assert not found
+        return ["--extra-index-url", "https://x"]
+
+    monkeypatch.setattr(installer, "cpu_index", no_index)
+    monkeypatch.setattr(installer, "has_cpu_build", lambda *_: found)
+    installer.install(tmp_path / "envs")
+    assert ("https://x" in installer.commands[1]) is not found
 
 
 @pytest.mark.parametrize("answers", [True, False])

@@ -36,7 +36,8 @@ PYTHON = Path("/usr/bin/python3")
 # builds bring 3 GB of CUDA.
 OF_DEBIAN = "+debian"
 DEBIAN_PACKAGES = Path("/usr/lib/python3/dist-packages")
-# Elsewhere the CPU build comes from here, if this machine gets there, else from pip's own indexes.
+# Elsewhere the CPU build comes from pip's own indexes if they have it, else from here, if this
+# machine gets there.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 MARKER = ".mnrun-complete"
 TOTAL_SECONDS = 1800
@@ -106,7 +107,8 @@ def build(path: Path, python: Path, lock_file: Path) -> None:
     else:
         # By itself and first: pip then picks the CPU build of exactly this version.
         say("1/3 torch")
-        run([*pip, *cpu_index(), "--constraint", str(lock_file), torch], deadline)
+        source = [] if has_cpu_build(pip, torch, deadline) else cpu_index()
+        run([*pip, *source, "--constraint", str(lock_file), torch], deadline)
     say("2/3 verl, Ray and what they need")
     # --no-deps: the set is locked as a whole; resolving it takes pip more than ten minutes.
     run([*pip, "--no-deps", "--requirement", str(lock_file)], deadline)
@@ -123,6 +125,15 @@ def torch_requirement(lock_file: Path) -> str:
         if line.startswith("torch=="):
             return line.strip()
     raise InstallError(f"{lock_file} has no line torch==VERSION")
+
+
+def has_cpu_build(pip: list[str], torch: str, deadline: float) -> bool:
+    """Return True if pip, as this machine configures it, finds the CPU build by itself."""
+    try:
+        run([*pip, "--dry-run", "--no-deps", f"{torch}+cpu"], deadline)
+    except InstallError:
+        return False
+    return True
 
 
 def cpu_index() -> list[str]:
