@@ -64,6 +64,8 @@ DISTRIBUTED = """
 class TCPStore:
     def __init__(self, host, port=1, use_libuv=True):
         self.given = [host, port, use_libuv]
+
+from . import rendezvous
 """
 
 
@@ -71,12 +73,16 @@ class TCPStore:
 def test_debians_torch_has_stores_without_libuv(packages: Path, version: str) -> None:
     (packages / "torch").mkdir()
     (packages / "torch" / "__init__.py").write_text(TORCH.format(version=version))
-    (packages / "torch" / "distributed.py").write_text(DISTRIBUTED)
+    (packages / "torch" / "distributed").mkdir()
+    (packages / "torch" / "distributed" / "__init__.py").write_text(DISTRIBUTED)
+    # It has taken its name for the store before anybody can change it.
+    (packages / "torch" / "distributed" / "rendezvous.py").write_text("from . import TCPStore\n")
     run(packages, (
         "import os, torch\n"
         "store = torch.distributed.TCPStore('h', port=2)\n"
         f"libuv = {not version.endswith('debian')}\n"
         "assert store.given == ['h', 2, libuv], store.given\n"
+        "assert torch.distributed.rendezvous.TCPStore('h').given == ['h', 1, libuv]\n"
         "assert os.environ.get('USE_LIBUV') == (None if libuv else '0')\n"
     ))  # fmt: skip
 

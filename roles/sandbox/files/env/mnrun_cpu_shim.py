@@ -56,7 +56,7 @@ def patch_verl(device: ModuleType) -> None:
 def avoid_libuv(distributed: ModuleType) -> None:
     """Make TCPStore work in a torch built without libuv; ``distributed`` is torch.distributed.
 
-    torchrun's own rendezvous does not look at USE_LIBUV; the rest of torch does.
+    torchrun's rendezvous and its ranks do not look at USE_LIBUV; the rest of torch does.
     """
     if not sys.modules["torch"].__version__.endswith("+debian"):
         return
@@ -67,7 +67,8 @@ def avoid_libuv(distributed: ModuleType) -> None:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "use_libuv": False})
 
-    distributed.TCPStore = PlainStore  # type: ignore[attr-defined]
+    for module in (distributed, sys.modules["torch.distributed.rendezvous"]):
+        module.TCPStore = PlainStore  # type: ignore[attr-defined]
 
 
 HOOKS = (ImportHook("verl.utils.device", patch_verl), ImportHook("torch.distributed", avoid_libuv))
