@@ -150,7 +150,7 @@ def test_a_rank_that_is_missing_is_named_and_nothing_is_submitted(trained: Clust
     trained.run(f"mv {shard} {shard}.away")
     run = convert()
     assert (run.code, run.changed) == (1, 0), run.text
-    assert "SFT has no whole result" in run.text
+    assert "SFT has no complete result" in run.text
     assert "model_world_size_2_rank_1.pt is missing" in run.text
     trained.run(f"head -c 1000 {shard}.away > {shard}")
     run = convert(convert_step=8, convert_merger="verl.model_merger.__main__")
@@ -185,7 +185,7 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_looks_done(trained: Clu
 def test_another_step_sets_the_first_aside_and_both_count(trained: Cluster) -> None:
     run = convert(convert_step=4)
     assert run.code == 0, run.text
-    assert "was submitted" in run.text
+    assert "Submitted job" in run.text
     assert manifest(trained)["step"] == 4
     aside, current = sorted(folders(trained), reverse=True)
     assert (current, manifest(trained, aside)["step"]) == ("converted", 8)
