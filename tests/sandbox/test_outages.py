@@ -300,7 +300,7 @@ def test_a_disk_that_is_full_and_one_that_cannot_be_written(own: Outage) -> None
     as_root(f"head -c 300000 /dev/zero > {folder}/full || true")
     answer = own.call(arguments)
     assert answer["failed"]
-    assert "No space left on device. Nothing further was done. Make room" in answer["msg"]
+    assert "No space left on device. Nothing further was done. Free some space" in answer["msg"]
     assert own.jobs() == []
     # Full between the intent and the job's id: the job is found again.
     as_root(f"rm {folder}/full")
