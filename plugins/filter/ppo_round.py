@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: ppo_round
 short_description: Decide what comes next while PPO is trained
 description:
-  - One round of the role M(mnrun.train.ppo#role) is a Ray cluster, a training on it, and no cluster
+  - One round of the role P(mnrun.train.ppo#role) is a Ray cluster, a training on it, and no cluster
     of ours left behind. This decides each step of it from what the tasks before it returned.
   - What bounds the number of rounds is in the ledger; RV(_value.again) only repeats its verdict.
 author: The mnrun authors
