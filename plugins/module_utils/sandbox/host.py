@@ -33,8 +33,8 @@ def refuse(missing: Sequence[str]) -> SandboxError:
     """The error that names everything that is missing."""
     return SandboxError(
         f"The sandbox cannot be installed on this machine ({_name()}), and nothing was changed. "
-        f"Missing: {', '.join(missing)}. It runs on Debian 12 and 13, and is made for Ubuntu 24.04 "
-        "too: use one of these, or a virtual machine."
+        f"Missing: {', '.join(missing)}. It runs on Debian 12, and in part on Debian 13 and "
+        "Ubuntu 24.04 (docs/versions.md): use one of these, or a virtual machine."
     )
 
 
