@@ -135,22 +135,22 @@ def read_head(folder: Path) -> Published | None:
     if not isinstance(found, dict):
         return None
     # Clusters of an mnrun before this one, which called the ip `address`, live through its upgrade.
-    told = {"ip": found.get("address"), **found}
+    written = {"ip": found.get("address"), **found}
     try:
-        head = Head.of({**told, "token_file": _own_token(folder, told)})
+        head = Head.of({**written, "token_file": _own_token(folder, written)})
     except Invalid:
         return None
     return Published(
-        head, {name: told[name] for name, fits in _FACTS.items() if fits(told.get(name))}
+        head, {name: written[name] for name, fits in _FACTS.items() if fits(written.get(name))}
     )
 
 
-def _own_token(folder: Path, told: Mapping[str, Any]) -> str | None:
+def _own_token(folder: Path, written: Mapping[str, Any]) -> str | None:
     """The path of the token's file, which is in `folder`; None if another one is named.
 
     The job may know the folder by another path: with links resolved, or as its node mounts it.
     """
-    path = told.get("token_file")
-    own = folder / f"token-{told.get('job_id')}"
+    path = written.get("token_file")
+    own = folder / f"token-{written.get('job_id')}"
     same = isinstance(path, str) and Path(path).parts[-2:] == own.parts[-2:]
     return str(own) if same else None
