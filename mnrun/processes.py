@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL
 from typing import NamedTuple
 
 _POLL = 0.05
+_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 
 class Process(NamedTuple):
@@ -20,15 +23,35 @@ class Process(NamedTuple):
     start: str
 
 
+@contextmanager
+def orphans_adopted() -> Iterator[None]:
+    """Have descendants whose parent ends become our children, so that they can still be found."""
+    _adopt(1)
+    try:
+        yield
+    finally:
+        _adopt(0)
+
+
+def _adopt(yes: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, yes)
+
+
 def descendants(root: int) -> list[Process]:
-    """Return the processes below `root`; none where there is no /proc."""
+    """Return the processes below `root`; none where there is no /proc.
+
+    Without the daemons among its children: ssh's shared connections are to outlive their parent.
+    """
     children: dict[int, list[Process]] = {}
+    daemons = set()
     for folder in Path("/proc").glob("[0-9]*"):
         found = _stat(int(folder.name))
         if found:
-            process, parent = found
+            process, parent, daemon = found
             children.setdefault(parent, []).append(process)
-    tree = list(children.get(root, []))
+            daemons |= {process} if daemon else set()
+    tree = [process for process in children.get(root, []) if process not in daemons]
     for process in tree:
         tree.extend(children.get(process.pid, []))
     return tree
@@ -55,12 +78,16 @@ def _alive(process: Process) -> bool:
     return found is not None and found[0] == process
 
 
-def _stat(pid: int) -> tuple[Process, int] | None:
-    """Return a process and its parent's id; None when it has ended, or waits to be reaped."""
+def _stat(pid: int) -> tuple[Process, int, bool] | None:
+    """Return a process, its parent's id, and whether it leads a session without a terminal.
+
+    None when it has ended, or waits to be reaped.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # The second field is the program's name in brackets, which may contain anything.
-    state, parent, *rest = text.rpartition(")")[2].split()
-    return None if state == "Z" else (Process(pid, rest[17]), int(parent))
+    state, parent, _group, session, terminal, *rest = text.rpartition(")")[2].split()
+    daemon = (session, terminal) == (str(pid), "0")
+    return None if state == "Z" else (Process(pid, rest[14]), int(parent), daemon)

@@ -19,7 +19,7 @@ from typing import Any
 from mnrun.environment import settings, without_callers_settings
 from mnrun.errors import CliError
 from mnrun.private_folder import private_folder
-from mnrun.processes import Process, await_end, descendants, send
+from mnrun.processes import Process, await_end, descendants, orphans_adopted, send
 
 GRACE = 10.0
 """Seconds that ansible-playbook and its modules get to exit after a signal."""
@@ -70,7 +70,7 @@ class Interruption:
     deadline: float | None = None
     """When ansible-playbook is killed, on the monotonic clock."""
     tree: list[Process] = field(default_factory=list)
-    """ansible-playbook and all its descendants when it was asked to end."""
+    """ansible-playbook and all its descendants seen since it was asked to end."""
 
     def request(self, number: int, _frame: FrameType | None = None) -> None:
         """Ask ansible-playbook to end; the second time, have it killed at once."""
@@ -80,13 +80,18 @@ class Interruption:
 
     def pass_on(self) -> None:
         """Signal ansible-playbook, as soon as there is one."""
-        if self.number and not self.tree:
-            # After its end, the processes that its workers started can no longer be found.
-            self.tree = descendants(os.getpid())
-            for process in self.tree[:1]:
+        if self.number:
+            before = self.tree
+            self.look()
+            for process in self.tree[:1] if not before else []:
                 # SIGINT, whichever signal arrived: it forwards that to its workers, which are in
                 # sessions of their own.
                 send(process.pid, signal.SIGINT)
+
+    def look(self) -> None:
+        """Add what has been started since: a task can begin while ansible-playbook ends."""
+        new = [process for process in descendants(os.getpid()) if process not in self.tree]
+        self.tree = [*self.tree, *new]
 
     def overdue(self) -> bool:
         """Return True if it should have ended by now."""
@@ -122,7 +127,12 @@ def run_playbook(
         interruption.pass_on()
         return interruption.overdue()
 
-    with private_folder() as folder, _signals(interruption), _no_orphans(interruption):
+    with (
+        private_folder() as folder,
+        _signals(interruption),
+        orphans_adopted(),
+        _no_orphans(interruption),
+    ):
         _settings_of_runner(folder)
         environment = settings(playbook.collection, folder, playbook.tracebacks)
         program = _ansible_playbook(environment["PATH"])
@@ -215,4 +225,6 @@ def _no_orphans(interruption: Interruption) -> Iterator[None]:
         interruption.request(signal.SIGINT)
         raise
     finally:
+        if interruption.number:
+            interruption.look()
         await_end(interruption.tree, interruption.overdue)

@@ -292,6 +292,30 @@ def test_ctrl_c_before_the_first_task_leaves_nothing(checkout: Checkout) -> None
     assert not pid_file.exists() or ended(int(pid_file.read_text()))
 
 
+def test_what_ansible_playbook_starts_while_it_ends_ends_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # A task that begins when the signal arrives: its process outlives the one that started it.
+    program, started, late, daemon = (
+        tmp_path / name for name in ("ansible-playbook", "started", "late", "daemon")
+    )
+    program.write_text(f"""#!/bin/bash
+trap 'sleep 300 & echo $! > {late}; setsid sleep 300 & echo $! > {daemon}; exit 1' INT
+touch {started}
+while true; do sleep 0.1; done
+""")
+    program.chmod(0o700)
+    monkeypatch.setattr(runner, "_ansible_playbook", lambda _path: str(program))
+    monkeypatch.setattr(runner, "GRACE", 1)
+    playbook = runner.Playbook("x", "y", tmp_path / "a/b/c/d")
+    code, number = runner.run_playbook(playbook, lambda _: True, lambda: not started.exists())
+    assert (code, number) == (1, signal.SIGINT)
+    await_(lambda: ended(int(late.read_text())))  # killed already
+    # One with a session of its own is a daemon: ssh's shared connection, for one.
+    assert not ended(int(daemon.read_text()))
+    os.kill(int(daemon.read_text()), signal.SIGKILL)
+
+
 def test_killed_outright_it_leaves_no_process_and_soon_no_folder(checkout: Checkout) -> None:
     child = checkout.spawn("all")
     pid_file = checkout.temporary / "pid"
@@ -314,10 +338,11 @@ def test_a_second_signal_ends_what_ignored_the_first(checkout: Checkout) -> None
     child = checkout.spawn("all", "-e", "stubborn=true", grace=200)
     pid_file = checkout.temporary / "pid"
     await_(lambda: pid_file.exists() and bool(pid_file.read_text()))
+    playbook = descendants(child.pid)[0].pid
     start = time.monotonic()
     child.kill(signal.SIGTERM)
     # ansible-playbook has ended, its module has not: it still has time to end by itself.
-    await_(lambda: not descendants(child.pid))
+    await_(lambda: ended(playbook))
     assert not ended(int(pid_file.read_text()))
     child.kill(signal.SIGTERM)
     child.expect(pexpect.EOF)
