@@ -45,6 +45,8 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
     sandbox.run(f"cd {RUN}/.mnrun/ray/*/ && echo secret > token-{OLD}")
     stray = sandbox.submit(f"--output=/dev/null --comment='{LOST}' --wrap='sleep 600'")
     own = sandbox.submit("--output=/dev/null --wrap='sleep 600'")
+    elsewhere = LOST.replace(RUN, "/home/mluser/not-mounted-here")
+    unseen = sandbox.submit(f"--output=/dev/null --comment='{elsewhere}' --wrap='sleep 600'")
 
     found = mnrun("gc", mnrun_run_dir=RUN)
     assert found.code == 0, found.text
@@ -59,7 +61,8 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
 
     ended = mnrun("gc", "--end", mnrun_run_dir=RUN)
     assert "All of them were removed." in ended.text
-    assert sandbox.run("squeue -h --me -o %i").split() == [own]
+    assert f"left alone: job {unseen}: the records of its run" in ended.text
+    assert sorted(sandbox.run("squeue -h --me -o %i").split()) == [own, unseen]
     assert "No such file" in sandbox.run(f"ls {FOLDER}", NODE, check=False)
     assert "Nothing is left over." in mnrun("gc", "--end", mnrun_run_dir=RUN).text
-    sandbox.run(f"scancel {own}; rm -rf {RUN}")
+    sandbox.run(f"scancel {own} {unseen}; rm -rf {RUN}")

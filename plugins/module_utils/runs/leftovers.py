@@ -1,8 +1,8 @@
 """Leftovers with mnrun's mark that no run owns: jobs, published heads and tokens, folders.
 
 A job is marked by its comment, which names its run; the run owns it as long as that attempt is open
-in its ledger. What cannot be classified (a damaged ledger, a missing file system) is reported and
-never ended.
+in its ledger. What cannot be classified (a damaged ledger, a file system that is not mounted here,
+a job that this user or this Slurm cannot see) is reported and never ended.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from ..base.clock import Clock, Deadline
 from ..base.errors import Damaged, Unknown
-from ..base.files import names
-from ..record.ledger import Ledger, stages
-from ..record.ray_head import HEAD_FILE, read_head
+from ..record.contract import GONE
+from ..record.ledger import Ledger
 from ..slurm.client import SlurmClient
 from ..slurm.parse import Row
+from .leftover_files import judged_files
 from .leftover_folders import Folders
 
 _COMMENT = re.compile(
-    r"mnrun run=(?P<run>/.*) stage=(?P<stage>[\w.-]+) fp=(?P<fp>[0-9a-f]{12}) "
+    r"mnrun run=(?P<run>/.*) stage=(?P<stage>\w[\w.-]*) fp=(?P<fp>[0-9a-f]{12}) "
     r"attempt=\d+ token=(?P<token>\w+)"
 )
 _GONE_LIMIT = 120.0  # seconds for cancelled jobs to leave the queue
@@ -68,9 +68,8 @@ def find(run_dir: Path, client: SlurmClient, folders: Folders, clock: Clock) -> 
         if mark:
             runs.add(Path(mark.group("run")))
             _judge_job(row, mark, found, clock)
-    alive = {row.job_id for row in rows}
     for run in sorted(runs):
-        found.leftovers += _stale_files(run, alive)
+        _look_at_files(run, client, found, clock)
         _look_on_nodes(run, folders, found, clock)
     return found
 
@@ -88,7 +87,7 @@ def end(found: Found, client: SlurmClient, folders: Folders, clock: Clock) -> li
             raise Unknown(f"Job {item.name} could not be cancelled: {problem}")
     for item in found.leftovers:
         if item.kind == "file":
-            Path(item.name).unlink()
+            Path(item.name).unlink(missing_ok=True)
     nodes = {item.place for item in found.leftovers if item.kind == "folder"}
     folders.remove(sorted(nodes))
     left = _until_gone({item.name for item in jobs}, client, clock)
@@ -120,19 +119,29 @@ def _live(client: SlurmClient) -> list[Row]:
 
 
 def _judge_job(row: Row, mark: re.Match[str], found: Found, clock: Clock) -> None:
-    run = Path(mark.group("run"))
-    if not run.parent.is_dir():
-        found.unsure.append(f"job {row.job_id}: the folder {run.parent} of its run does not exist")
-        return
+    run, stage = Path(mark.group("run")), mark.group("stage")
     try:
-        record = Ledger(run, mark.group("stage"), clock).load(mark.group("fp"))
-    except Damaged as error:
-        found.unsure.append(f"job {row.job_id}: {error.message}")
+        if not (run / ".mnrun" / stage).is_dir():
+            # Its absence proves nothing: a file system may not be mounted on this host.
+            found.unsure.append(
+                f"job {row.job_id}: the records of its run {run} cannot be seen here (deleted, "
+                f"moved, or on a file system that is not mounted). To end it: scancel {row.job_id}"
+            )
+            return
+        record = Ledger(run, stage, clock).load(mark.group("fp"))
+    except (Damaged, OSError) as error:
+        found.unsure.append(f"job {row.job_id}: {_words(error)}")
         return
     attempts = record.attempts if record else []
     ours = next((one for one in attempts if one.token == mark.group("token")), None)
     if ours is None:
         why = f"its run {run} has no record of it"
+    elif ours.state == GONE:
+        found.unsure.append(
+            f"job {row.job_id}: it is {row.state}, and its run {run} has it as {GONE}. To end it: "
+            f"scancel {row.job_id}"
+        )
+        return
     elif ours.settled:
         why = f"its run {run} has it as {ours.state}"
     else:
@@ -140,35 +149,32 @@ def _judge_job(row: Row, mark: re.Match[str], found: Found, clock: Clock) -> Non
     found.leftovers.append(Leftover("job", row.job_id, str(run), why))
 
 
-def _stale_files(run: Path, alive: set[str]) -> list[Leftover]:
+def _words(error: Damaged | OSError) -> str:
+    if isinstance(error, Damaged):
+        return error.message
+    return f"{error.filename}: {error.strerror}"
+
+
+def _look_at_files(run: Path, client: SlurmClient, found: Found, clock: Clock) -> None:
     """Published heads and tokens of jobs that are over."""
-    found = []
-    for stage in stages(run):
-        for key in names(run / ".mnrun" / stage):
-            folder = run / ".mnrun" / stage / key
-            for name in names(folder):
-                job_id = _job_of(folder / name)
-                if job_id and job_id not in alive:
-                    path = str(folder / name)
-                    found.append(Leftover("file", path, str(run), f"job {job_id} is over"))
-    return found
-
-
-def _job_of(path: Path) -> str:
-    """The Slurm job of a published head or of a token; empty for any other file."""
-    token = re.fullmatch(r"token-(\d+)", path.name)
-    if token:
-        return token.group(1)
-    found = read_head(path.parent) if path.name == HEAD_FILE else None
-    return found.head.job_id if found else ""
+    try:
+        judged = judged_files(run, client, clock)
+    except OSError as error:
+        found.unsure.append(f"the records of {run}: {_words(error)}")
+        return
+    for file in judged:
+        if file.over:
+            found.leftovers.append(Leftover("file", str(file.path), str(run), file.why))
+        elif file.over is None:
+            found.unsure.append(f"file {file.path}: {file.why}")
 
 
 def _look_on_nodes(run: Path, folders: Folders, found: Found, clock: Clock) -> None:
     """Folders on this host and on the nodes of the run's last Ray clusters."""
     try:
         nodes = folders.nodes_of(run, clock)
-    except Damaged as error:
-        found.unsure.append(f"folders on the nodes of its Ray clusters: {error.message}")
+    except (Damaged, OSError) as error:
+        found.unsure.append(f"folders on the nodes of its Ray clusters: {_words(error)}")
         nodes = []
     for node in (folders.here, *nodes):
         if node in found.looked_at:
