@@ -75,7 +75,7 @@ lint: .venv/installed-dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
 
 unit: .venv/installed-dev
-	@$(BIN)/pytest $(SIDE_BY_SIDE) tests/unit
+	@$(BIN)/pytest -n auto --dist worksteal tests/unit
 
 clean:
 	rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info *.tar.gz
