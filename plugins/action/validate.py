@@ -12,12 +12,11 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
-    number_fault,
     placeholders,
     text_faults,
     texts,
-    type_fault,
 )
+from ansible_collections.mnrun.train.plugins.plugin_utils.option_types import type_faults
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Options that every role shares.
@@ -112,7 +111,7 @@ class ActionModule(ActionBase):
         def late(name: str) -> tuple[bool, bool]:
             # A fault is reported where the value was written, not where it is used.
             compound = wanted[name].get("type") in ("dict", "list")
-            return compound, "{{" in str(known.get(name, ""))
+            return compound, any("{{" in text for text in texts(known.get(name)))
 
         for name in sorted(wanted, key=late):
             yield from self._option(name, wanted[name], known, templar, reported)
@@ -133,9 +132,8 @@ class ActionModule(ActionBase):
         elif name in known:
             left_in = placeholders(value, spec)
             yield from _placeholder_faults(name, spec, left_in, reported)
-            fault = "" if left_in else type_fault(name, value, spec)
-            fault = fault or number_fault(name, value, spec)
-            faults = [fault] if fault else _new_text_faults(name, value, spec, reported)
+            faults = [] if left_in else type_faults(name, value, spec)
+            faults = faults or _new_text_faults(name, value, spec, reported)
             yield from (f"{name}{_about(spec)}{_at(known[name])}: {fault}." for fault in faults)
 
 

@@ -1,12 +1,10 @@
-"""What is wrong with one option's value. Plain functions, independent of tasks and hosts."""
+"""What is wrong with the texts in an option's value, independent of tasks and hosts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..module_utils.base.safe_name import DEFAULT_RUN
 
@@ -30,46 +28,8 @@ _RUN_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 _UNSAFE_IN_PATH = re.compile(r"""[\s"'\\$`,;&|<>*?!()\[\]{}#]""")
 
 
-def type_fault(name: str, value: Any, spec: Mapping[str, Any]) -> str:
-    """Compare type and choices with the specification; returns what was expected, or nothing."""
-    checked = {key: item for key, item in spec.items() if key not in ("default", "description")}
-    messages = ArgumentSpecValidator({name: checked}).validate({name: value}).error_messages
-    if not messages:
-        return ""
-    return f"{_shown(value, spec)} does not fit: it must be {_expected(spec)}"
-
-
-_AT_LEAST_ONE = ("mnrun_nodes", "mnrun_gpus_per_node")
-
-
-def number_fault(name: str, value: Any, spec: Mapping[str, Any]) -> str:
-    """Numbers must not be negative; returns what is wrong, or nothing."""
-    if spec.get("type") != "int" or not str(value).lstrip("-").isdecimal():
-        return ""
-    least = 1 if name in _AT_LEAST_ONE else 0
-    return f"{value!r} is too small: it must be {least} or more" if int(value) < least else ""
-
-
 def _shown(value: Any, spec: Mapping[str, Any]) -> str:
     return "(hidden)" if spec.get("no_log") else repr(value)
-
-
-_TYPES = {
-    "str": "a text", "path": "a path", "int": "a whole number", "float": "a number",
-    "bool": "true or false", "dict": "a mapping (`name: value` lines)",
-}  # fmt: skip
-
-
-def _expected(spec: Mapping[str, Any]) -> str:
-    kind = spec.get("type", "str")
-    if kind == "list":
-        words = "a list"
-        elements = spec.get("elements")
-        words += f", each item {_TYPES.get(elements, elements)}" if elements else ""
-    else:
-        words = _TYPES.get(kind, kind)
-    choices = spec.get("choices")
-    return words + (f", one of {', '.join(map(str, choices))}" if choices else "")
 
 
 def texts(value: Any) -> Iterator[str]:

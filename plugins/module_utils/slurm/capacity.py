@@ -70,7 +70,7 @@ def _partition(row: dict[str, str], nodes: dict[str, list[SlurmNode]]) -> Partit
 
 
 def _number(text: str) -> float:
-    return float(text) if text.isdecimal() else math.inf
+    return float(text) if re.fullmatch("[0-9]+", text) else math.inf
 
 
 def _limit(text: str, otherwise: float) -> float:

@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
     placeholders,
     text_faults,
-    type_fault,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -182,23 +181,6 @@ def test_placeholders_are_found_wherever_they_are(value: Any, spec: Any, found: 
 )
 def test_words_that_only_look_like_placeholders_pass(value: Any, spec: Any) -> None:
     assert placeholders(value, spec) == []
-
-
-@pytest.mark.parametrize(
-    ("value", "spec", "expected"),
-    [
-        ("2", {"type": "int"}, ""),
-        ("two", {"type": "int"}, "whole number"),
-        ("perhaps", {"type": "bool"}, "true or false"),
-        ({}, {"type": "list", "elements": "str"}, "a list, each item a text"),
-        ([1], {"type": "list", "elements": "dict"}, "each item a mapping"),
-        ("x", {"choices": ["a", "b"]}, "one of a, b"),
-        ("x", {"type": "dict"}, "a mapping"),
-    ],
-)
-def test_types(value: Any, spec: Any, expected: str) -> None:
-    fault = type_fault("option", value, spec)
-    assert expected in fault if expected else fault == ""
 
 
 @pytest.mark.parametrize(

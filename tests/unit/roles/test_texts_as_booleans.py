@@ -18,7 +18,8 @@ def prune(base: Path, confirmed: str) -> str:
     (base / "hosts").write_text("[login]\nhere\n")
     done = subprocess.run(
         [
-            sys.executable, "-m", "ansible.cli.playbook", "playbooks/prune.yml", "-i", str(base / "hosts"),
+            sys.executable, "-m", "ansible.cli.playbook", "playbooks/prune.yml",
+            "-i", str(base / "hosts"),
             "-e", "ansible_connection=local", "-e", f"ansible_python_interpreter={sys.executable}",
             "-e", '{"mnrun_prune_names": ["exp"]}',
             "-e", f"mnrun_base_dir={base}", "-e", f"mnrun_prune_confirmed={confirmed}",
