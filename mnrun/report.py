@@ -17,6 +17,10 @@ Result = Mapping[str, Any]
 """What a module returned, as the event carries it."""
 
 
+_LOG_LINES, _LOG_WIDTH = 10, 200
+"""How much of a log a failure shows: what it comes to is below."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a task failed on a host."""
@@ -28,20 +32,20 @@ class Failure:
     log_tail: Sequence[str] = field(default=())
 
     def lines(self) -> Iterator[str]:
-        """Yield the report: what failed, why, and the end of the log that shows it."""
+        """Yield the report: what failed, the end of the log that shows it, and last of all why."""
         yield f"{self.task} (on {self.host}):"
-        yield from (f"  {line}" for line in self.message.splitlines())
         if self.log_tail:
-            yield ""
             yield f"  The end of {self.log_path or 'its log'}:"
-            yield from (f"    {_as_on_screen(line)}" for line in self.log_tail)
-        elif self.log_path:
+            yield from (f"    {_as_on_screen(line)}" for line in self.log_tail[-_LOG_LINES:])
+            yield ""
+        elif self.log_path and self.log_path not in self.message:
             yield f"  Its log: {self.log_path}"
+        yield from (f"  {line}" for line in self.message.splitlines())
 
 
 def _as_on_screen(line: str) -> str:
     """Return what a terminal would show: a progress bar overwrites its line repeatedly."""
-    return line.rstrip().rpartition("\r")[2]
+    return line.rstrip().rpartition("\r")[2][:_LOG_WIDTH]
 
 
 def failures(task: str, host: str, result: Result) -> list[Failure]:

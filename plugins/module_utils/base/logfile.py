@@ -15,10 +15,10 @@ def head(path: Path) -> str:
 
 
 def tail(path: Path) -> str:
-    """The last part of a log, from the beginning of a line."""
+    """The last part of a log, from the beginning of a line if there is one."""
     size = size_of(path)
     text = _read(path, max(0, size - CHUNK))
-    return text if size <= CHUNK else text.partition("\n")[2]
+    return text if size <= CHUNK else text.partition("\n")[2] or text
 
 
 def clean_lines(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..record.contract import GONE, Attempt, Observation, Phase
 from ..trainer import advice
-from ..trainer.telling import OPTION_ERROR
+from .signs import NETWORK, RAY_DIED, SURE, TELLING
 
 
 class Cause(Enum):
@@ -35,7 +35,34 @@ class Cause(Enum):
         "out of memory on a node",
         (
             "Request more memory (`mem` in the role's sbatch options; 0 is all of the node's), or "
-            "use less: fewer data workers, smaller batches."
+            "use less: fewer data workers, smaller batches. After a bus error, /dev/shm of the "
+            "node is too small for them."
+        ),
+    )
+    GPU = (
+        "gpu",
+        "a GPU that cannot be used",
+        (
+            "Look at the node's GPUs (`nvidia-smi`, and the kernel's log for Xid), leave the node "
+            "out (`exclude` in the role's sbatch options), and inform your administrators. If the "
+            "job requested no GPU, request some (mnrun_gpus_per_node)."
+        ),
+    )
+    GPU_BUILD = (
+        "gpu_build",
+        "torch does not fit the GPUs or their driver",
+        (
+            "Install a torch that was built for these GPUs and this driver in the training "
+            "environment, or load the matching CUDA module (environment_modules)."
+        ),
+    )
+    GPU_PROGRAM = (
+        "gpu_program",
+        "a computation on a GPU failed",
+        (
+            "Often an index is out of range: a token beyond the vocabulary, a position beyond the "
+            "model's maximum. CUDA_LAUNCH_BLOCKING=1 (environment_variables) shows where. If it "
+            "happens on one node only, leave that node out (`exclude`)."
         ),
     )
     KILLED = (
@@ -171,46 +198,6 @@ _BY_ENDED = {
     "": Cause.CANCELLED,
 }
 
-# What a single line can prove, the most certain first.
-_SURE = (
-    (Cause.QUOTA, re.compile(r"Disk quota exceeded|\[Errno 122\]")),
-    (Cause.DISK, re.compile(r"No space left on device|\[Errno 28\]")),
-    (
-        Cause.GPU_MEMORY,
-        re.compile(
-            r"(?:CUDA|HIP)(?: error:)? out of memory|torch\.(?:cuda\.)?OutOfMemoryError"
-            r"|No available memory for the cache blocks|CUBLAS_STATUS_ALLOC_FAILED"
-        ),
-    ),
-    (
-        Cause.MEMORY,
-        re.compile(
-            r"oom[-_ ]kill|Out Of Memory|\bMemoryError\b|Cannot allocate memory"
-            r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory"
-            r"|ray\.exceptions\.OutOfMemoryError|node running low on memory"
-        ),
-    ),
-)
-# Only in the telling line: elsewhere they are often harmless.
-_TELLING = (
-    (
-        Cause.IMPORT,
-        re.compile(r"\b(?:ModuleNotFoundError|ImportError)\b|: command not found$|No module named"),
-    ),
-    (Cause.OPTION, OPTION_ERROR),
-)
-_RAY_DIED = re.compile(
-    r"(?:Actor(?:Died|Unavailable)|RayActor|NodeDied|WorkerCrashed|OwnerDied|LocalRayletDied)Error"
-    r"|The actor (?:died|is dead)|Failed to connect to GCS|GCS.{0,40}(?:is down|unavailable)"
-    r"|raylet.{0,60}(?:died|marked dead)"
-)
-_NETWORK = re.compile(
-    r"DistBackendError|DistNetworkError|DistStoreError|NCCL (?:error|failure)|nccl\w+Error"
-    r"|Rendezvous\w*Error|\bgloo\b.*(?:closed|reset|timed out|Timeout)|closed by peer|reset by peer"
-    r"|Watchdog caught collective operation timeout|waiting for clients"
-    r"|client socket has (?:timed out|failed)"
-)
-
 
 def find(evidence: Evidence) -> Cause:
     """The cause of an attempt that ended without its work being done."""
@@ -257,7 +244,7 @@ def _by_enclosing(evidence: Evidence) -> Cause | None:
     if enclosing is None:
         return None
     cut_off = attempt.phase is Phase.GONE or attempt.exit_code in _KILLED
-    if not cut_off and not _says(evidence, _RAY_DIED):
+    if not cut_off and not _says(evidence, RAY_DIED):
         return None
     if enclosing.phase is Phase.SUCCEEDED and not evidence.lost_nodes:
         return Cause.RAY_STOPPED if cut_off else None
@@ -269,15 +256,15 @@ def _by_enclosing(evidence: Evidence) -> Cause | None:
 
 def _by_log(evidence: Evidence) -> Cause:
     attempt, telling = evidence.attempt, evidence.telling
-    for cause, words in (*_SURE, *_TELLING):
+    for name, words in (*SURE, *TELLING):
         if words.search(telling):
-            return cause
-    for cause, words in _SURE:
+            return Cause[name]
+    for name, words in SURE:
         if any(words.search(line) for line in evidence.last_lines):
-            return cause
-    if _says(evidence, _RAY_DIED):
+            return Cause[name]
+    if _says(evidence, RAY_DIED):
         return Cause.RAY_WORKER
-    if _says(evidence, _NETWORK) and (not telling or _NETWORK.search(telling)):
+    if _says(evidence, NETWORK) and (not telling or NETWORK.search(telling)):
         return Cause.NETWORK
     if attempt.state == GONE:
         return Cause.NO_TRACE

@@ -9,7 +9,7 @@ from ..base.text import sentence
 from ..record.contract import Attempt, Observation, Phase, Record
 from ..record.job_report import claimed_by_another
 from ..result.verify import as_result, settle, verify
-from ..trainer.telling import behind_last_step, find_telling
+from ..trainer.telling import Telling, behind_last_step, find_telling
 from . import cause
 from .context import Stage
 from .decide import Action, ending
@@ -92,6 +92,8 @@ def _outcome(stage: Stage, number: int) -> Outcome:
         outcome.cause = cause.find(evidence)
         # A node may be reported as down only now, after the attempt was settled.
         attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
+    if outcome.cause in _FROM_OUTSIDE:
+        outcome.telling = None
     judged = verdict(stage.request, record, attempt, outcome.cause)
     outcome.retryable = judged.retryable
     outcome.problem = _problem(outcome, judged)
@@ -111,19 +113,31 @@ def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidenc
 
 
 def _problem(outcome: Outcome, judged: Verdict) -> str:
-    """One readable text: what happened, why, the error line, what to do, where to look."""
-    lines = [" ".join([outcome.why, *_reasons(outcome), *_what_comes(outcome, judged)])]
-    attempt, telling = outcome.attempt, outcome.telling
-    if telling and telling.line and outcome.cause not in _FROM_OUTSIDE:
-        lines.append(telling.line)
+    """One readable text: what happened, where to look, what went wrong, why, and what to do."""
+    lines = [" ".join([outcome.why, *_what_comes(outcome, judged)]), *_logs(outcome)]
+    if outcome.telling:
+        lines += _errors(outcome.telling)
+    lines += _reasons(outcome)
     if outcome.cause and outcome.cause.advice and not outcome.retryable:
         lines.append(f"What to do: {outcome.cause.advice}")
-    paths = ", ".join(str(path) for path in attempt.log_paths) if attempt else ""
-    if telling:
-        lines.append(f"Log: {telling.path}")
-    elif paths:
-        lines.append(f"The logs are empty: {paths}")
     return "\n".join(lines)
+
+
+def _logs(outcome: Outcome) -> list[str]:
+    if outcome.telling:
+        return [f"Log: {outcome.telling.path}"]
+    paths = outcome.attempt.log_paths if outcome.attempt else []
+    if not paths:
+        return []
+    listed = ", ".join(map(str, paths))
+    what = "Log" if outcome.cause in _FROM_OUTSIDE else "The logs are empty or missing"
+    return [f"{what}: {listed}"]
+
+
+def _errors(telling: Telling) -> list[str]:
+    """The error, and what it led to."""
+    first, *others = telling.chain or (telling.line,)
+    return [first, *(f"  which led to {other}" for other in others)] if first else []
 
 
 # The log then only shows how the trainer reacted.
@@ -133,13 +147,26 @@ _FROM_OUTSIDE = (
     cause.Cause.CANCELLED,
     cause.Cause.CANCELLED_HERE,
 )
+# Where it happened matters: another node may have what this one lacks.
+_OF_A_NODE = (
+    cause.Cause.GPU,
+    cause.Cause.GPU_BUILD,
+    cause.Cause.GPU_PROGRAM,
+    cause.Cause.GPU_MEMORY,
+    cause.Cause.MEMORY,
+    cause.Cause.KILLED,
+    cause.Cause.DISK,
+    cause.Cause.IMPORT,
+)
 
 
 def _reasons(outcome: Outcome) -> list[str]:
     if outcome.cause is None or outcome.cause is cause.Cause.TRAINER:
         return []
-    lost = outcome.attempt.lost_nodes if outcome.attempt else ""
-    return [f"Cause: {outcome.cause.title}{f' ({lost})' if lost else ''}."]
+    where = outcome.attempt.lost_nodes if outcome.attempt else ""
+    if outcome.telling and outcome.cause in _OF_A_NODE:
+        where = where or outcome.telling.node
+    return [f"Cause: {outcome.cause.title}{f' ({where})' if where else ''}."]
 
 
 def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:

@@ -7,26 +7,38 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base.logfile import clean_lines, tail
+from .raised import Raised, chains
 from .words import step_line
 
-TAIL = 25  # lines that a failure shows
-_ERROR = re.compile(
-    r"(?:^|\s)(?:[\w.]+\.)?\w*(?:Error|Exception)(?:\([\w.]+\))?(?::|$)"
-    r"|^Could not override |^Error executing job|: command not found$|^(?:srun|slurmstepd): error"
-)
+TAIL = 10  # lines that a failure shows
+WIDTH = 200  # characters of each
+_CHAIN = 4  # exceptions that came from one another and are shown
+
 # What hydra, argparse and the trainer itself say of an option that they do not take.
 OPTION_ERROR = re.compile(
     r"^Could not override |is not in struct|\b(?:Config\w+Error|MissingMandatoryValue)\b"
     r"|OverrideParseException|HydraException|MissingConfigException|unrecognized arguments"
     r"|No such option|mismatched input|Primary config"
 )
-_TRACEBACK = "Traceback (most recent call last):"
-# What other ranks, launchers and Ray say because the first one failed; Ray's own line stands before
-# the error that it wraps.
-_SECONDARY = re.compile(
+# What other ranks, launchers and Ray say because the first one failed.
+_REACTION = (
     r"ChildFailedError|SignalException|Rendezvous\w*Error|DistBackendError|BrokenPipe"
-    r"|^ray\.exceptions\.|closed by peer|Broken pipe|^(?:srun|slurmstepd): error"
+    r"|closed by peer|Broken pipe|^(?:srun|slurmstepd): error|^KeyboardInterrupt|^SystemExit"
 )
+# What passes another exception on, and refers to it.
+_WRAPPER = (
+    r"^ray\.exceptions\.(?!OutOfMemoryError|OutOfDiskError|RuntimeEnvSetupError)"
+    r"|: Caught \w+ in |^(?:Base)?ExceptionGroup:|RemoteTraceback|^Error executing job"
+    r"|[Ee]ngine ?[Cc]ore (?:initialization failed|encountered an issue|proc)|EngineDeadError"
+    r"|WorkerProc initialization failed|(?:root cause|stack ?trace|error) (?:\(?above|for the root)"
+    r"|DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly"
+    r"|An error occurred while generating the dataset|InstantiationException"
+)
+_ECHO = re.compile(f"{_REACTION}|{_WRAPPER}")
+_WHOLE_STORY = re.compile(r"^ray\.exceptions\.RayTaskError|raised in its creation task")
+_REPORT = re.compile(r"^ *Root Cause \(first observed failure\):$")
+_REPORTED = re.compile(r"^ *(host|exitcode) +: (\S+)")
+_SIGTERM = "-15"
 
 
 class Telling(NamedTuple):
@@ -35,21 +47,22 @@ class Telling(NamedTuple):
     path: Path
     line: str
     lines: list[str]
+    chain: tuple[str, ...] = ()  # the exceptions that came from one another, the first one first
+    node: str = ""  # where it happened, by name or address; empty: not known
 
 
 def find_telling(paths: list[Path]) -> Telling | None:
-    """Why a job failed, by its logs: the first error of the last burst, with what led to it.
+    """Why a job failed, by its logs: the exception at the root of it all, and what led to it.
 
     The error log comes first in `paths`. None if all logs are empty or missing.
     """
     logs = [(path, clean_lines(tail(path))) for path in dict.fromkeys(paths)]
     logs = [(path, lines) for path, lines in logs if lines]
+    found = [(path, lines, chain) for path, lines in logs for chain in [_root(lines)] if chain]
+    for path, lines, chain in sorted(found, key=lambda one: _is_echo(one[2])):
+        return _telling(path, lines, chain)
     for path, lines in logs:
-        at = _error_at(lines)
-        if at is not None:
-            return Telling(path, lines[at].strip(), _around(lines, at))
-    for path, lines in logs:
-        return Telling(path, "", lines[-TAIL:])
+        return Telling(path, "", [line[:WIDTH] for line in lines[-TAIL:]])
     return None
 
 
@@ -66,17 +79,60 @@ def _after_last_step(lines: list[str]) -> int:
     return max((n for n, line in enumerate(lines) if step_line(line)), default=-1) + 1
 
 
-def _error_at(lines: list[str]) -> int | None:
-    """Where the error line is. After the last step that was trained, the first error is the cause;
-    the following ones are reactions of other ranks and launchers."""
+def _telling(path: Path, lines: list[str], chain: list[Raised]) -> Telling:
+    told = [one for one in chain if not _ECHO.search(one.text)] or chain
+    root = _source_of(told)
     begin = _after_last_step(lines)
-    errors = [n for n in range(begin, len(lines)) if _ERROR.search(lines[n])]
-    telling = [n for n in errors if not _SECONDARY.search(lines[n])]
-    raised = [n for n in telling if any(_TRACEBACK in line for line in lines[max(0, n - 200) : n])]
-    return next(iter(raised or telling or errors), None)
+    shown = [lines[begin + number][:WIDTH] for number in root.lines[-TAIL:]]
+    texts = dict.fromkeys(_prefixed(one) for one in told)
+    node = _reported_host(lines[begin:]) or root.origin
+    return Telling(path, _prefixed(root), shown, tuple(texts)[-_CHAIN:], node)
 
 
-def _around(lines: list[str], at: int) -> list[str]:
-    """The error line, a few lines after it, and as many before it as fit."""
-    end = min(len(lines), at + 6)
-    return lines[max(0, end - TAIL) : end]
+def _prefixed(one: Raised) -> str:
+    return f"{one.process}{one.text}"
+
+
+def _source_of(chain: list[Raised]) -> Raised:
+    """Where the last exception of a chain came from. What was only being handled when another
+    error occurred need not have to do with it."""
+    at = len(chain) - 1
+    while at and chain[at].link != "context":
+        at -= 1
+    return chain[at]
+
+
+def _root(lines: list[str]) -> list[Raised]:
+    """The chain of the exception that is the cause. After the last step that was trained, it is the
+    first one that neither wraps another one nor reacts to it."""
+    found = chains(lines[_after_last_step(lines) :])
+    story = next((c[0].at for c in found for one in c if _WHOLE_STORY.search(one.text)), 0)
+    telling = [chain for chain in found if not _is_echo(chain)]
+    raised = [chain for chain in telling if any(one.raised for one in chain)]
+    quoted = [chain for chain in raised if chain[0].at >= story]
+    named = [chain for chain in found if not chain[0].text.startswith("Error executing job")]
+    first = next(iter(quoted or raised or telling or named or found), [])
+    return _with_message(first, raised)
+
+
+def _with_message(chain: list[Raised], others: list[list[Raised]]) -> list[Raised]:
+    """The same exception, as another process wrote it in full."""
+    if not chain or not chain[-1].bare:
+        return chain
+    alike = (one for one in others if one[-1].type == chain[-1].type and not one[-1].bare)
+    return next(alike, chain)
+
+
+def _is_echo(chain: list[Raised]) -> bool:
+    return all(_ECHO.search(one.text) for one in chain)
+
+
+def _reported_host(lines: list[str]) -> str:
+    """The node of the rank that failed first, in the words of torchrun."""
+    for number, line in enumerate(lines):
+        if _REPORT.match(line):
+            rows = (_REPORTED.match(row) for row in lines[number + 1 : number + 8])
+            report = {row.group(1): row.group(2) for row in rows if row}
+            if report.get("host") and report.get("exitcode") != _SIGTERM:
+                return report["host"]
+    return ""

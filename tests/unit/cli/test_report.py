@@ -15,27 +15,36 @@ def lines(result: dict[str, Any]) -> list[str]:
     return [line for failure in failures("Train", "login", result) for line in failure.lines()]
 
 
-def test_a_failure_gives_the_modules_words_and_the_end_of_the_log() -> None:
+def test_a_failure_gives_the_end_of_the_log_and_last_the_modules_words() -> None:
     result = {
-        "msg": "The job failed.\nMend it: less memory.",
+        "msg": "The job failed.\nWhat to do: less memory.",
         "log_tail": ["Traceback:", "  10%|#\r 20%|##", "OutOfMemoryError"],
         "job": {"id": 12, "stdout": "/run/sft-12.out", "stderr": "/run/sft-12.err"},
     }
     assert lines(result) == [
         "Train (on login):",
-        "  The job failed.",
-        "  Mend it: less memory.",
-        "",
         "  The end of /run/sft-12.err:",
         "    Traceback:",
         "     20%|##",
         "    OutOfMemoryError",
+        "",
+        "  The job failed.",
+        "  What to do: less memory.",
     ]
+
+
+def test_a_long_log_is_cut_to_what_fits_above_its_cause() -> None:
+    log = ["x" * 5000 for _ in range(40)]
+    shown = lines({"msg": "The cause.", "log_tail": log, "log_path": "/l"})
+    assert shown == ["Train (on login):", "  The end of /l:", *[f"    {'x' * 200}"] * 10, "",
+                     "  The cause."]  # fmt: skip
 
 
 def test_the_log_that_the_module_names_comes_before_the_jobs() -> None:
     result = {"msg": "x", "log_path": "/run/driver.log", "job": {"stderr": "/run/sft-12.err"}}
-    assert lines(result)[-1] == "  Its log: /run/driver.log"
+    assert lines(result) == ["Train (on login):", "  Its log: /run/driver.log", "  x"]
+    result["msg"] = "x\nLog: /run/driver.log"
+    assert lines(result) == ["Train (on login):", "  x", "  Log: /run/driver.log"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid, Unknown
@@ -28,6 +29,8 @@ def write_end(run: Run, code: int) -> None:
     data = {"job_id": "12", "token": run.attempt().token, "exit_code": code, "start": 1, "end": 2}
     (folder / "end-1.json").write_text(json.dumps(data))
 
+
+LOGS = Path(__file__).parents[1] / "trainer" / "logs"
 
 # waiting
 
@@ -56,10 +59,47 @@ def test_a_job_that_fails_is_told_with_its_cause(run: Run) -> None:
     outcome = conclude(run.stage(checkpoints=run.rule), 1, 1000)
     assert outcome.problem == (
         "Job 12 ended as FAILED with exit code 1. The newest complete checkpoint is step 2; a "
-        f"re-run resumes there.\nValueError: no such thing\nLog: {run.attempt().stderr}"
+        f"re-run resumes there.\nLog: {run.attempt().stderr}\nValueError: no such thing"
     )
     assert outcome.telling is not None
     assert outcome.telling.lines == ["ValueError: no such thing"]
+
+
+def test_the_cause_and_what_to_do_are_the_last_lines(run: Run) -> None:
+    run.present()
+    run.log((LOGS / "torchrun.log").read_text(), "stderr")
+    run.slurm.end(run.job, "FAILED", "1:0")
+    outcome = conclude(run.stage(), 1, 1000)
+    lines = outcome.problem.splitlines()
+    assert lines[-3:-1] == [
+        "RuntimeError: No available nccl backend found on device type cpu.",
+        "Cause: a GPU that cannot be used (osk-gpu95).",
+    ]
+    assert lines[-1].startswith("What to do: Look at the node's GPUs")
+
+
+def test_what_an_error_led_to_is_shown_below_it(run: Run) -> None:
+    run.present()
+    run.log((LOGS / "ray_chain.log").read_text(), "stderr")
+    run.slurm.end(run.job, "FAILED", "1:0")
+    assert conclude(run.stage(), 1, 1000).problem.splitlines()[-2:] == [
+        "KeyError: 'x'",
+        (
+            "  which led to ValueError: real_train_batch_size (30) must be divisible by minimal "
+            "possible batch size (16)"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "TIMEOUT", "PREEMPTED"])
+def test_a_log_tells_nothing_about_an_end_from_outside(run: Run, state: str) -> None:
+    run.present()
+    run.log((LOGS / "torchrun.log").read_text(), "stderr")
+    run.slurm.end(run.job, state)
+    outcome = conclude(run.stage(), 1, 1000)
+    assert outcome.telling is None
+    assert "nccl" not in outcome.problem
+    assert f"Log: {run.attempt().stderr}, {run.attempt().stdout}" in outcome.problem
 
 
 def test_success_without_a_result_is_a_failure(run: Run) -> None:

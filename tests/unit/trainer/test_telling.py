@@ -11,7 +11,11 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.logfile import (
     last_lines,
     news,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.telling import TAIL, find_telling
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.telling import (
+    TAIL,
+    WIDTH,
+    find_telling,
+)
 
 TORCHRUN = """\
 step:4 - train/loss:1.0 - train/lr(1e-3):1
@@ -76,11 +80,14 @@ def test_what_went_wrong_before_the_last_step_is_not_the_cause(tmp_path: Path) -
 
 
 def test_the_lines_around_the_cause_are_kept(tmp_path: Path) -> None:
-    (tmp_path / "err").write_text("noise\n" * 100 + TORCHRUN + "after\n" * 100)
+    before = "".join(f"[rank0]: {'noise' * 100}\n" for _ in range(100))
+    (tmp_path / "err").write_text(before + TORCHRUN.partition("\n")[2] + "after\n" * 100)
     found = find_telling([tmp_path / "err"])
     assert found is not None
-    assert len(found.lines) == TAIL
-    assert found.line in found.lines
+    assert len(found.lines) == TAIL == 10
+    assert max(map(len, found.lines)) == WIDTH == 200
+    assert found.line == found.lines[-1]
+    assert all(line.startswith("[rank0]: ") for line in found.lines)
 
 
 def test_without_an_error_the_end_of_the_first_log_is_shown(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_without_an_error_the_end_of_the_first_log_is_shown(tmp_path: Path) -> N
     found = find_telling([tmp_path / "err", tmp_path / "out", tmp_path / "out"])
     assert found is not None
     assert (found.path, found.line) == (tmp_path / "out", "")
-    assert found.lines == [str(number) for number in range(75, 100)]
+    assert found.lines == [str(number) for number in range(90, 100)]
 
 
 def test_an_error_in_the_other_log_is_preferred_to_noise(tmp_path: Path) -> None:
