@@ -19,11 +19,11 @@ options:
     required: true
   pythons:
     description:
-      - The versions of Python that the sandbox can use, such as V(3.13), each with the packages
-        that it needs besides.
+      - The versions of Python that the sandbox can use, such as V(3.13).
       - Without any, all will do.
-    type: dict
-    default: {}
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Can run in check_mode and say what it would install.
@@ -40,7 +40,7 @@ EXAMPLES = r"""
 - name: Install what the cluster is made of
   mnrun.train.sandbox_packages:
     names: [slurmctld, slurmd, munge]
-    pythons: {"3.11": [], "3.13": [python3-torch]}
+    pythons: ["3.11", "3.13"]
 """
 
 RETURN = r"""
@@ -59,9 +59,9 @@ from ..module_utils.base.module_exit import with_edge
 from ..module_utils.sandbox import host, packages, run
 
 
-def install(names: list[str], pythons: dict[str, list[str]], check: bool) -> dict[str, Any]:
+def install(names: list[str], pythons: list[str], check: bool) -> dict[str, Any]:
     lacks = host.lacks(pythons)
-    missing = packages.missing([*names, *pythons.get(host.python(), [])])
+    missing = packages.missing(names)
     if missing and not check:
         run.need_root()
         lacks += packages.unavailable(missing)
@@ -80,7 +80,7 @@ def install(names: list[str], pythons: dict[str, list[str]], check: bool) -> dic
 def main() -> None:
     spec = {
         "names": {"type": "list", "elements": "str", "required": True},
-        "pythons": {"type": "dict", "default": {}},
+        "pythons": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleModule(spec, supports_check_mode=True)
     with_edge(module, lambda: install(**module.params, check=module.check_mode))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Sequence
 
 from .errors import SandboxError
 
@@ -19,7 +19,7 @@ def python() -> str:
     return PYTHON.resolve().name[len("python") :] if PYTHON.exists() else ""
 
 
-def lacks(pythons: Iterable[str]) -> list[str]:
+def lacks(pythons: Sequence[str]) -> list[str]:
     """Return what is missing here apart from packages; any Python will do if `pythons` is empty."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     known = sorted(pythons)
@@ -33,7 +33,7 @@ def refuse(missing: Sequence[str]) -> SandboxError:
     """The error that names everything that is missing."""
     return SandboxError(
         f"The sandbox cannot be installed on this machine ({_name()}), and nothing was changed. "
-        f"Missing: {', '.join(missing)}. It runs on Debian 12, and in part on Debian 13 and "
+        f"Missing: {', '.join(missing)}. It runs on Debian 12 and 13, and should on "
         "Ubuntu 24.04 (docs/versions.md): use one of these, or a virtual machine."
     )
 

@@ -74,36 +74,6 @@ def test_torch_comes_first_and_the_rest_unresolved(installer: ModuleType, tmp_pa
     assert "--no-deps" in rest
 
 
-def test_debians_torch_is_linked_in_and_nothing_else_of_debian(
-    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(installer, "python3.13", tmp_path, monkeypatch)
-    debian = tmp_path / "dist-packages"
-    linked = {"torch", "torchgen", "functorch", "torch-2.6.0+debian.egg-info"}
-    for name in [*linked, "numpy"]:
-        (debian / name).mkdir(parents=True)
-    monkeypatch.setattr(installer, "DEBIAN_PACKAGES", debian)
-    path, _ = installer.install(tmp_path / "envs")
-    packages = path / "lib" / "python3.13" / "site-packages"
-    assert {link.name for link in packages.iterdir() if link.is_symlink()} == linked
-    assert (packages / "torch").samefile(debian / "torch")
-    assert (path / "bin/torchrun").read_text().startswith(f"#!{path}/bin/python\n")
-    assert (path / "bin/torchrun").stat().st_mode & 0o777 == 0o755
-    assert [words for words in installer.commands if words[-1].startswith("torch==")] == []
-    assert len(installer.commands) == 3
-
-
-def test_another_version_of_debians_torch_is_refused(
-    installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(installer, "python3.13", tmp_path, monkeypatch)
-    for name in ("torch", "torchgen", "functorch", "torch-2.9.0+debian.egg-info"):
-        (tmp_path / "dist-packages" / name).mkdir(parents=True)
-    monkeypatch.setattr(installer, "DEBIAN_PACKAGES", tmp_path / "dist-packages")
-    with pytest.raises(installer.InstallError, match=r"torch-2\.6\.0\+debian\.egg-info missing"):
-        installer.install(tmp_path / "envs")
-
-
 def test_the_cpu_builds_come_from_pytorchs_index_where_it_answers(
     installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

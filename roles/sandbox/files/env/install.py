@@ -32,12 +32,8 @@ HERE = Path(__file__).resolve().parent
 SHIM = ("mnrun_cpu_patches.py", "mnrun_cpu_shim.py", "mnrun_cpu_shim.pth")
 # The system's Python: one below /root (pyenv, conda) cannot be run by the cluster's user.
 PYTHON = Path("/usr/bin/python3")
-# A lock file that wants torch VERSION+debian takes it from Debian's package python3-torch: PyPI's
-# builds bring 3 GB of CUDA.
-OF_DEBIAN = "+debian"
-DEBIAN_PACKAGES = Path("/usr/lib/python3/dist-packages")
-# Elsewhere the CPU build comes from pip's own indexes if they have it, else from here, if this
-# machine gets there.
+# PyPI's torch brings 3 GB of CUDA. Its CPU build comes from pip's own indexes if they have it, else
+# from here, if this machine gets there.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 MARKER = ".mnrun-complete"
 TOTAL_SECONDS = 1800
@@ -101,14 +97,10 @@ def build(path: Path, python: Path, lock_file: Path) -> None:
     run([str(python), "-m", "venv", str(path)], deadline)
     pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--no-compile"]
     torch = torch_requirement(lock_file)
-    if torch.endswith(OF_DEBIAN):
-        say("1/3 torch, Debian's own")
-        link_torch(site_packages(path, python), torch.removeprefix("torch=="))
-    else:
-        # By itself and first: pip then picks the CPU build of exactly this version.
-        say("1/3 torch")
-        source = [] if has_cpu_build(pip, torch, deadline) else cpu_index()
-        run([*pip, *source, "--constraint", str(lock_file), torch], deadline)
+    # By itself and first: pip then picks the CPU build of exactly this version.
+    say("1/3 torch")
+    source = [] if has_cpu_build(pip, torch, deadline) else cpu_index()
+    run([*pip, *source, "--constraint", str(lock_file), torch], deadline)
     say("2/3 verl, Ray and what they need")
     # --no-deps: the set is locked as a whole; resolving it takes pip more than ten minutes.
     run([*pip, "--no-deps", "--requirement", str(lock_file)], deadline)
@@ -144,25 +136,6 @@ def cpu_index() -> list[str]:
             return ["--extra-index-url", CPU_INDEX]
     except OSError:
         return []
-
-
-def link_torch(packages: Path, version: str) -> None:
-    """Make Debian's torch a package of the environment, and no other package of Debian's."""
-    names = ("torch", "torchgen", "functorch", f"torch-{version}.egg-info")
-    missing = [name for name in names if not (DEBIAN_PACKAGES / name).exists()]
-    if missing:
-        raise InstallError(
-            f"torch {version} of Debian's package python3-torch is not whole in {DEBIAN_PACKAGES}: "
-            f"{', '.join(missing)} missing. Try: apt-get install --reinstall python3-torch"
-        )
-    for name in names:
-        (packages / name).symlink_to(DEBIAN_PACKAGES / name)
-    # Debian's own runs with Debian's Python, which has none of the other packages.
-    programs = packages.parents[2] / "bin"
-    programs.mkdir(exist_ok=True)
-    torchrun = programs / "torchrun"
-    torchrun.write_text(f"#!{programs}/python\nfrom torch.distributed.run import main\n\nmain()\n")
-    torchrun.chmod(0o755)
 
 
 def lock_of(python: Path) -> Path:

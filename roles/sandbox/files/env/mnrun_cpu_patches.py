@@ -39,10 +39,6 @@ def patch(device: ModuleType) -> None:
     for name, stand_in in NO_DEVICE_MEMORY.items():
         if not hasattr(torch.cpu, name):
             setattr(torch.cpu, name, stand_in)
-    # FSDP2 in torch 2.6 (Debian 13's) calls these on the CPU's streams too, which wait for nothing.
-    for name, answer in {"record_event": torch.cpu.Event, "wait_event": lambda: None}.items():
-        if not hasattr(torch.cpu.Stream, name):
-            setattr(torch.cpu.Stream, name, lambda _stream, *_, answer=answer: answer())
     # workers/fsdp_workers.py:394: the reference policy is offloaded to pinned memory, which only
     # a GPU's driver has.
     torch.Tensor.pin_memory = lambda tensor, *_: tensor

@@ -3,19 +3,16 @@
 ``mnrun_cpu_shim.pth`` calls :func:`install` at the start of every Python of the sandbox's training
 environment: in torchrun's ranks and in Ray's workers alike. Nothing happens until that Python
 imports ``verl.utils.device``, and nothing at all where CUDA is there: only then are the patches in
-``mnrun_cpu_patches`` loaded. Debian's torch, which has no libuv, also gets stores without it. A
-site with GPUs has neither file.
+``mnrun_cpu_patches`` loaded. A site with GPUs has neither file.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 
 class ImportHook:
@@ -53,30 +50,11 @@ def patch_verl(device: ModuleType) -> None:
         importlib.import_module("mnrun_cpu_patches").patch(device)
 
 
-def avoid_libuv(distributed: ModuleType) -> None:
-    """Make TCPStore work in a torch built without libuv; ``distributed`` is torch.distributed.
-
-    torchrun's rendezvous and its ranks do not look at USE_LIBUV; the rest of torch does.
-    """
-    if not sys.modules["torch"].__version__.endswith("+debian"):
-        return
-    os.environ.setdefault("USE_LIBUV", "0")
-    original: Any = distributed.TCPStore
-
-    class PlainStore(original):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{**kwargs, "use_libuv": False})
-
-    for module in (distributed, sys.modules["torch.distributed.rendezvous"]):
-        module.TCPStore = PlainStore  # type: ignore[attr-defined]
-
-
-HOOKS = (ImportHook("verl.utils.device", patch_verl), ImportHook("torch.distributed", avoid_libuv))
+HOOK = ImportHook("verl.utils.device", patch_verl)
 
 
 def install() -> None:
-    """Wait for verl and torch, at the cost of two list entries."""
+    """Wait for verl, at the cost of one list entry."""
     # Python 3.11 runs a virtual environment's .pth files twice.
-    for hook in HOOKS:
-        if hook not in sys.meta_path:
-            sys.meta_path.insert(0, hook)
+    if HOOK not in sys.meta_path:
+        sys.meta_path.insert(0, HOOK)
