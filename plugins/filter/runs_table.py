@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.trainer.metrics import most_telling, number, words
+from ..module_utils.trainer.metrics import most_telling, number, steps_of, words
 
 DOCUMENTATION = r"""
 name: runs_table
@@ -82,8 +82,7 @@ def _cell(run: Mapping[str, Any], stage: str) -> str:
         return "-"
     state, progress = str((entry.get("job") or {}).get("state")), entry["progress"]
     parts = [] if state in _DONE else [state]
-    steps = [str(progress[key]) for key in ("step", "total") if progress.get(key) is not None]
-    parts += ["/".join(steps)] if steps else []
+    parts += steps_of(progress)
     parts += most_telling(progress["metrics"])
     return ", ".join(parts) or state
 

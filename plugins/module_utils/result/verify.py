@@ -14,9 +14,10 @@ from ..record.contract import (
     ResultRule,
 )
 from ..trainer.checkpoint import Checkpoint, survey, weights_identity
-from ..trainer.progress import Progress, read_progress
+from ..trainer.progress import read_progress
 from .converted import described, survey_manifest
 from .ownership import owned
+from .reached import metrics
 
 
 class Output(NamedTuple):
@@ -82,11 +83,11 @@ def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
     output = verify(rule, record)
     if output.whole and output.checkpoint:
         if isinstance(rule, ManifestRule):
-            metrics = described(output.checkpoint)
+            values = described(output.checkpoint)
         else:
-            metrics = _all_metrics(record, read_progress(attempt.log_paths))
+            values = metrics(record.attempts)
         content = weights_identity(output.checkpoint.model)
-        record.output = _as_dict(output.checkpoint, metrics, content)
+        record.output = _as_dict(output.checkpoint, values, content)
 
 
 def as_result(record: Record, output: Output) -> dict[str, Any] | None:
@@ -98,12 +99,12 @@ def as_result(record: Record, output: Output) -> dict[str, Any] | None:
     return _as_dict(output.checkpoint, known.get("metrics", {}), known.get("content", ""))
 
 
-def _as_dict(checkpoint: Checkpoint, metrics: dict[str, float], content: str) -> dict[str, Any]:
+def _as_dict(checkpoint: Checkpoint, values: dict[str, float], content: str) -> dict[str, Any]:
     return {
         "step": checkpoint.step,
         "path": str(checkpoint.path),
         "model": str(checkpoint.model),
-        "metrics": metrics,
+        "metrics": values,
         "content": content,
     }
 
@@ -121,12 +122,3 @@ def _expected_step(rule: CheckpointRule, record: Record) -> int:
         return progress.total or 0
     known = [step for step in (rule.last_step, progress.all_epochs) if step]
     return min(known, default=0)
-
-
-def _all_metrics(record: Record, last: Progress) -> dict[str, float]:
-    """The last values, and the first ones of the first attempt that had any."""
-    metrics: dict[str, float] = {}
-    for attempt in record.attempts[:-1]:
-        metrics = {**read_progress(attempt.log_paths).metrics, **metrics}
-    begun = {name: value for name, value in metrics.items() if name.startswith("first_")}
-    return {**metrics, **last.metrics, **begun}

@@ -10,8 +10,9 @@ from typing import Any
 from ..base.fingerprint import fingerprint
 from ..base.text import duration
 from ..record.contract import Attempt, Phase, Record, Request
-from ..trainer.metrics import shown
-from ..trainer.progress import Progress, read_progress
+from ..result.reached import reached
+from ..trainer.metrics import shown, steps_of
+from ..trainer.progress import Progress
 from .outcome import Outcome
 
 
@@ -50,7 +51,7 @@ def described(
     record: Record | None, attempt: Attempt | None, folder: Path | None
 ) -> dict[str, Any]:
     """The fields that every answer about an attempt has."""
-    progress = read_progress(attempt.log_paths) if attempt else Progress()
+    progress = reached(record, attempt) if attempt else Progress()
     return {
         "fingerprint": record.fingerprint if record else None,
         "labels": record.labels if record else {},
@@ -91,8 +92,7 @@ def line(entry: dict[str, Any]) -> str:
     if progress.get("doing"):
         parts.append(f"{progress['doing']} ({progress['step']}/{progress['total']})")
     elif progress.get("step") is not None:
-        total = f"/{progress['total']}" if progress.get("total") else ""
-        parts.append(f"step {progress['step']}{total}")
+        parts += [f"step {steps}" for steps in steps_of(progress)]
     parts += shown(progress.get("metrics") or {})
     if entry.get("seconds") is not None:
         parts.append(duration(entry["seconds"]))

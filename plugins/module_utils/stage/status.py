@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from ..base.clock import Clock, Deadline
 from ..base.logfile import last_lines, news, size_of
 from ..record.contract import Attempt, Backend, Observation, Phase, Record
+from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
 from .describe import described, state_digest
 from .snapshot import look_at
@@ -98,10 +99,10 @@ class _Source:
         return self._entry(question, watch.observation)
 
     def _state(self, seen: Observation) -> str:
-        return state_digest(self.attempt.seen(seen), seen.known)
+        return state_digest(self._last_known(seen), seen.known)
 
     def _entry(self, question: Question, seen: Observation | None) -> dict[str, Any]:
-        attempt = self.attempt.seen(seen) if seen else self.attempt
+        attempt = self._last_known(seen) if seen else self.attempt
         entry: dict[str, Any] = {
             "stage": self.record.stage,
             "kind": self.record.kind,
@@ -115,6 +116,19 @@ class _Source:
         }
         state = state_digest(attempt, seen.known if seen else True)
         return {**entry, "digest": f"{state}-{entry['progress']['step']}"}
+
+    def _last_known(self, seen: Observation) -> Attempt:
+        """What was observed; without an answer, the job's own word that it has started."""
+        if not seen.known and self.attempt.phase is Phase.QUEUED:
+            folder = self.ledger.folder(self.record.fingerprint)
+            job = read_start(folder, self.attempt)
+            if job and job.job_id == self.attempt.job_id:
+                times = {number: time for number, _token, time in claims(folder)}
+                begun = times.get(self.attempt.number) or None
+                return replace(
+                    self.attempt, phase=Phase.RUNNING, state="RUNNING", reason="", start=begun
+                )
+        return self.attempt.seen(seen)
 
     def _seconds(self, attempt: Attempt) -> float:
         """How long it has been running or waiting, or how long it ran."""

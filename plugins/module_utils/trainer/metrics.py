@@ -16,6 +16,14 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def steps_of(progress: Mapping[str, Any]) -> list[str]:
+    """How far, as `12/160`; nothing if neither is known."""
+    step, total = progress.get("step"), progress.get("total")
+    if step is None and total is None:
+        return []
+    return [f"{step or 0}/{total}" if total else str(step)]
+
+
 def number(value: float) -> str:
     """A metric's value with four digits."""
     return f"{value:.4g}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from ..base.logfile import clean_lines, head, tail
 from .words import METRICS, NUMBER, metric, step_line
@@ -58,6 +58,12 @@ def parse(text: str) -> Progress:
     total = stated[-1] if stated else _estimated(text)
     sums = [int(total) for total in _ALL_EPOCHS.findall(text)]
     return Progress(step, total, metrics, bool(stated), sums[-1] if sums else None)
+
+
+def last_step_option(options: Mapping[str, Any]) -> int | None:
+    """The last step that a user's options of the trainer allow; None: all of its epochs."""
+    value = str(options.get("trainer.total_training_steps") or "")
+    return int(value) if value.isascii() and value.isdigit() else None
 
 
 def read_progress(paths: list[Path]) -> Progress:

@@ -306,7 +306,7 @@ def test_info_asks_slurm_about_the_cluster_of_a_ray_job(
 
     assert seen() == (True, "RUNNING")
     slurm.down = True
-    assert seen() == (False, "PENDING")
+    assert seen() == (False, "RUNNING")
     slurm.down = False
     slurm.end(head, "CANCELLED by 2000")
     assert seen() == (True, "GONE")

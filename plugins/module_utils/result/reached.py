@@ -1,0 +1,49 @@
+"""How far a stage has come: by its result if it is done, else by the logs of all its attempts."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from ..record.contract import Attempt, Phase, Record
+from ..trainer.progress import Progress, last_step_option, read_progress
+
+
+def reached(record: Record | None, attempt: Attempt) -> Progress:
+    """The progress of a stage with `attempt` as its newest one.
+
+    An attempt that resumed and has not made a step yet is where the earlier ones left off.
+    """
+    output = record.output if record else None
+    if output and output.get("step") and attempt.phase is Phase.SUCCEEDED:
+        return Progress(output["step"], output["step"], dict(output["metrics"]), total_stated=True)
+    now = read_progress(attempt.log_paths)
+    if now.doing:
+        return now
+    step = attempt.reached if now.step is None and attempt.settled else now.step
+    return now._replace(
+        step=step or attempt.first_step or None,
+        total=_total(record, now),
+        metrics=metrics(_up_to(record, attempt)),
+    )
+
+
+def metrics(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """The last values, and the first ones of the first attempt that had any."""
+    merged: dict[str, float] = {}
+    for attempt in attempts:
+        begun = {name: value for name, value in merged.items() if name.startswith("first_")}
+        merged = {**merged, **read_progress(attempt.log_paths).metrics, **begun}
+    return merged
+
+
+def _up_to(record: Record | None, attempt: Attempt) -> list[Attempt]:
+    earlier = [one for one in record.attempts if one.number < attempt.number] if record else []
+    return [*earlier, attempt]
+
+
+def _total(record: Record | None, now: Progress) -> int | None:
+    """The last step that there will be: SFT only announces the total of its epochs."""
+    options: Any = record.spec.get("options") if record else None
+    limit = last_step_option(options) if isinstance(options, dict) else None
+    known = [step for step in (now.total, limit) if step]
+    return now.total if now.total_stated else min(known, default=None)

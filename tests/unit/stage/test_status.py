@@ -1,0 +1,104 @@
+"""What `mnrun status` shows of a stage: the same as its own end, whichever attempt did it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.filter.runs_table import runs_table
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import line
+from ansible_collections.mnrun.train.plugins.module_utils.stage.status import Question, answer
+
+from mnrun.report import stage_table
+from tests.helpers.checkpoints import write_step
+from tests.helpers.stage_run import Run
+
+BEGUN = "total number of steps 16\nstep:1 - train/loss:6.5\nstep:{0} - train/loss:0.5\n"
+RESUMED = "total number of steps 16\n"
+
+
+def entry(run: Run, **question: Any) -> dict[str, Any]:
+    backend = run.stage().backend
+    return answer(Question(run.folder, **question), lambda _record: backend, run.clock).stages[0]
+
+
+def attempt(run: Run, log: str, state: str, step: int = 0, **changes: Any) -> None:
+    run.present(checkpoints=run.rule, **changes)
+    run.log(log)
+    if step:
+        write_step(run.rule.path, step)
+    run.slurm.end(run.job, state, "0:0" if state == "COMPLETED" else "1:0")
+    conclude(run.stage(checkpoints=run.rule, **changes), len(run.slurm.jobs), 10)
+
+
+def test_a_resume_without_a_step_shows_what_the_earlier_attempt_reached(run: Run) -> None:
+    attempt(run, BEGUN.format(16), "FAILED", 16)
+    attempt(run, RESUMED, "COMPLETED")
+    seen = entry(run)
+    assert seen["progress"]["metrics"] == seen["output"]["metrics"]
+    assert seen["progress"]["metrics"] == {"first_loss": 6.5, "loss": 0.5}
+    row = stage_table([seen])[1]  # type: ignore[list-item]
+    assert "16/16" in row
+    assert "loss 6.5 → 0.5" in row
+
+
+def test_a_running_attempt_that_resumed_is_where_the_earlier_one_left_off(run: Run) -> None:
+    attempt(run, BEGUN.format(9), "FAILED", 8)
+    run.present(checkpoints=run.rule)
+    run.slurm.run(run.job)
+    run.log(RESUMED)
+    assert "step 8/16 · loss 0.5" in line(entry(run))
+    run.log(f"{RESUMED}step:10 - train/loss:0.25\n")
+    metrics = entry(run)["progress"]["metrics"]
+    assert metrics == {"first_loss": 6.5, "loss": 0.25}
+
+
+def test_a_cancelled_attempt_is_not_at_its_total(run: Run) -> None:
+    attempt(run, RESUMED, "CANCELLED")
+    (row,) = runs_table({"runs": [{"name": "a", "stages": [entry(run)]}], "comparison": []})[1:]
+    assert row.endswith("CANCELLED, 0/16")
+
+
+@pytest.mark.parametrize("value", [8, "8"])
+def test_the_option_for_the_last_step_is_the_total(run: Run, value: object) -> None:
+    spec = {"options": {"trainer.total_training_steps": value}}
+    run.present(spec=spec, checkpoints=run.rule)
+    run.slurm.run(run.job)
+    path = run.record(spec).attempts[-1].stdout
+    (run.folder / "logs").mkdir(exist_ok=True)
+    with open(path, "w") as log:  # noqa: PTH123 - a name with hostile characters, as Slurm opens it
+        log.write(BEGUN.format(3))
+    assert "step 3/8" in line(entry(run))
+
+
+@pytest.mark.parametrize("options", [[], {"trainer.total_training_steps": "all"}, {}, None])
+def test_other_options_leave_the_total_as_the_trainer_announced_it(
+    run: Run, options: object
+) -> None:
+    run.present(spec={"options": options})
+    path = run.record({"options": options}).attempts[-1].stdout
+    with open(path, "w") as log:  # noqa: PTH123 - a name with hostile characters, as Slurm opens it
+        log.write(BEGUN.format(3))
+    assert entry(run)["progress"]["total"] == 16
+
+
+def started(run: Run) -> None:
+    folder = run.stage().ledger.folder(fingerprint(run.request.spec))
+    text = {"job_id": "12", "token": run.attempt().token, "host": "n", "start": 1.0}
+    (folder / "start-1.json").write_text(json.dumps(text))
+
+
+def test_a_job_that_recorded_its_start_was_running_when_last_known(run: Run) -> None:
+    run.present()
+    run.slurm.down, run.slurm.accounting_down = True, True
+    assert "job 12 PENDING when last known" in line(entry(run))
+    started(run)
+    seen = entry(run)
+    assert "job 12 RUNNING when last known" in line(seen)
+    assert seen["job"]["start"] == 1.0
+    again = entry(run, since=seen["digest"], wait=5.0)
+    assert again["digest"] == seen["digest"]
+    assert run.attempt().state == "PENDING", "a query changes no record"
