@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, List, NamedTuple
 
@@ -15,6 +17,7 @@ _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _USUAL_PLACES = (
     f"{_SYSTEM_PATH}:/opt/slurm/bin:/usr/local/slurm/bin:/cm/shared/apps/slurm/current/bin"
 )
+_LAST_WORDS = 5.0  # seconds for a killed process to close its output
 _KEPT = ("SLURM_CONF", "TZ", "KRB5CCNAME")
 
 
@@ -82,6 +85,19 @@ def run(command: list[str], seconds: float, stdin: str = "") -> Result:
     except subprocess.TimeoutExpired as late:
         return Result(None, _text(late.stdout), _text(late.stderr))
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """Kill a process that leads a group, and the group, if it has not ended.
+
+    What belongs to other users, or has left the group, stays: it must not keep this waiting.
+    """
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=_LAST_WORDS)
 
 
 def _text(value: str | bytes | None) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 from ..base.errors import Invalid
-from ..base.process import clean_environment
+from ..base.process import clean_environment, end_group
 
 # Seconds. Modules on a busy network file system are slow, but not slower than this.
 PATIENCE = 120.0
@@ -108,9 +107,7 @@ def _run(command: list[str], patience: float, environment: dict[str, str]) -> An
             " `module load …`, `conda activate …`."
         ) from None
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        end_group(process)
     return process.returncode, out, err
 
 

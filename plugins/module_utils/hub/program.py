@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.errors import Invalid, MnrunError
-from ..base.process import clean_environment
+from ..base.process import clean_environment, end_group
 
 MARK = "mnrun-result: "
 _ERROR = "HubError: "
@@ -87,6 +86,4 @@ def _run(command: list[str], patience: float) -> tuple[int | None, list[str]]:
         text = output.decode("utf-8", "replace") if isinstance(output, bytes) else output
         return None, text.splitlines()
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        end_group(process)

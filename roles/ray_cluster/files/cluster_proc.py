@@ -74,7 +74,7 @@ def _parent(entry: Path) -> int | None:
     try:
         # "pid (command) state ppid …", where the command may hold anything.
         return int((entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
+    except (OSError, IndexError, ValueError):
         return None  # it ended meanwhile
 
 
