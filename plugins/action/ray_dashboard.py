@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.base.errors import Invalid
 from ..module_utils.record.ray_head import HEAD_OPTIONS, Head
+from ..plugin_utils.login_ssh import node_words
 from ..plugin_utils.stage_line import lasting
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -76,12 +77,7 @@ def ssh_command(given: dict[str, Any], head: Head, port: int) -> list[str]:
     command = ["ssh", "-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes"]
     command += ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=15"]
     command += ["-L", f"127.0.0.1:{port}:127.0.0.1:{head.dashboard_port}"]
-    command += shlex.split(given["ssh_args"])
-    if given["key"]:
-        command += ["-i", given["key"]]
-    if given["user"]:
-        command += ["-l", given["user"]]
-    return [*command, head.host]
+    return [*command, *node_words(given), head.host]
 
 
 def hints(given: dict[str, Any], head: Head, port: int) -> list[str]:

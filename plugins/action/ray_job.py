@@ -6,6 +6,11 @@ from typing import Any
 
 from ..plugin_utils.follow import Follow
 
+_HINT = (
+    " If the site closes ssh to its compute nodes, set ray_cluster_head_connection: srun; otherwise"
+    " give ssh what it needs (ansible_ssh_common_args, or ray_cluster_head_ssh_args)."
+)
+
 
 class ActionModule(Follow):
     """See `Follow`."""
@@ -19,4 +24,7 @@ class ActionModule(Follow):
         """A head that cannot be reached is a failure of the task, not of the host it is for."""
         result = super().run(tmp, task_vars)
         unreachable = result.pop("unreachable", False)
-        return {**result, "failed": True, "lost": True} if unreachable else result
+        if not unreachable:
+            return result
+        hint = _HINT if getattr(self._connection, "transport", "") == "ssh" else ""
+        return {**result, "failed": True, "lost": True, "msg": f"{result['msg']}{hint}"}

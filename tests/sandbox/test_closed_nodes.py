@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from .conftest import ROOT, Cluster, playbook
+from .mnrun import mnrun
 from .place import beside
 from .plays import play, result
 
@@ -56,6 +57,17 @@ def test_ssh_is_closed(closed: Cluster) -> None:
     assert closed.run("hostname", "root@osk-gpu94") == "osk-gpu94"
 
 
+def test_it_is_known_before_anything_is_submitted(closed: Cluster) -> None:
+    folder = f"{RUN}-all"
+    done = mnrun("all", sandbox_dir=str(closed.directory), mnrun_run_dir=folder)
+    assert done.code != 0, done.text
+    assert "set ray_cluster_head_connection: srun" in done.text
+    assert "Permission denied" in done.text
+    assert closed.run("sacct -X -n -P -o JobName -S 2020-01-01") == "mnrun-reach"
+    assert closed.run("squeue -h") == ""
+    assert "sft" not in closed.run(f"ls {folder} {folder}/.mnrun", check=False)
+
+
 def test_ray_job_runs_is_followed_and_taken_down(closed: Cluster) -> None:
     over_ssh = steps(closed, "start", "job", ray_cluster_head_connection="ssh")
     assert over_ssh.returncode != 0
@@ -75,7 +87,12 @@ def test_ray_job_runs_is_followed_and_taken_down(closed: Cluster) -> None:
     stopped = steps(closed, "stop")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert closed.run("squeue -h") == ""
-    assert closed.run("sacct -X -n -P -o State,NNodes -S 2020-01-01") == "COMPLETED|2"
+    ended = closed.run("sacct -X -n -P --name=mnrun-reach -o State -S 2020-01-01").split()
+    assert set(ended) <= {"CANCELLED"}
+    ended = closed.run("sacct -X -n -P -o JobName,State,NNodes -S 2020-01-01").splitlines()
+    assert [line.partition("|")[2] for line in ended if "mnrun-reach" not in line] == [
+        "COMPLETED|2"
+    ]
 
 
 @pytest.fixture

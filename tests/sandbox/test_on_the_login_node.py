@@ -42,9 +42,6 @@ def installed(sandbox: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     site = home / "site"
     shutil.copytree(ROOT / "inventory" / "sandbox" / "group_vars", site / "group_vars")
     shutil.copy(ROOT / "inventory" / "osk" / "hosts.yml", site)
-    ray = site / "group_vars" / "all" / "ray_cluster.yml"
-    kept = [line for line in ray.read_text().splitlines() if "head_ssh_args" not in line]
-    ray.write_text("\n".join(kept) + "\n")
     yield sandbox
     sandbox.run(f"rm -rf {RUN}")
     shutil.rmtree(home)
