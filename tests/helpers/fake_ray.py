@@ -33,8 +33,9 @@ class FakeRay:
         self.calls.append((method, path))
         if self.down:
             return Answer(None, "no answer from http://127.0.0.1:1: Connection refused")
-        if (method, path) == ("GET", "/api/version"):
-            return Answer(200, json.dumps({"version": "4", "ray_version": "2.60.0"}))
+        if method == "GET" and path in ("/api/version", "/api/jobs/"):
+            about = {"version": "4", "ray_version": "2.60.0"}
+            return Answer(200, json.dumps(about if "v" in path else list(self.jobs.values())))
         if (method, path) == ("POST", "/api/jobs/"):
             assert payload is not None
             return self._submit(payload)

@@ -12,7 +12,6 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.process import Re
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.parse import (
     HISTORY_FIELDS,
     PHASE_OF,
-    QUEUE_FORMAT,
 )
 
 NOW = 1_700_000_000.0
@@ -85,6 +84,9 @@ class FakeSlurm:
         default_factory=lambda: {"osk-gpu94": "idle", "osk-gpu95": "idle"}
     )
     first_id: int = 12
+    name: str = "osk"  # ClusterName
+    scontrol_denied: bool = False  # `scontrol show config`
+    hides_jobs: bool = False  # as from another user, with PrivateData=jobs
     ignores: frozenset[str] = frozenset()  # signals that jobs ignore; "" is scancel itself
 
     def __call__(self, command: list[str], seconds: float, stdin: str) -> Result:
@@ -131,24 +133,30 @@ class FakeSlurm:
         return Result(0, f"{self.banner}{job_id}\n", "")
 
     def _squeue(self, arguments: list[str]) -> Result:
-        assert arguments == ["--me", "-t", "all", "-o", QUEUE_FORMAT], arguments
+        assert arguments[:4] == ["--me", "-t", "all", "-o"], arguments
+        bar = arguments[4].split("%T")[0][2:]
         rows = [
-            "|".join(
+            bar.join(
                 [
                     *(job.job_id, job.state.split()[0], job.reason),
                     *(_time(job.start), job.nodes, job.name, job.comment),
                 ]
             )
-            for job in self._remembered()
+            for job in ([] if self.hides_jobs else self._remembered())
         ]
-        head = "JOBID|STATE|REASON|START_TIME|NODELIST|NAME|COMMENT"
+        head = bar.join(["JOBID", "STATE", "REASON", "START_TIME", "NODELIST", "NAME", "COMMENT"])
         return Result(0, self.banner + "\n".join([head, *rows]) + "\n", "")
 
     def _scontrol(self, arguments: list[str]) -> Result:
         if arguments == ["-a", "show", "partition", "-o"]:
             return Result(0, f"{self.banner}{PARTITION}\n", "")
+        if arguments == ["show", "config"]:
+            if self.scontrol_denied:
+                return Result(1, "", "slurm_load_ctl_conf error: Access/permission denied")
+            return Result(0, f"{self.banner}ClusterName             = {self.name}\n", "")
         assert arguments[:3] == ["show", "job", "-o"], arguments
-        job = next((job for job in self._remembered() if job.job_id == arguments[3]), None)
+        known = [] if self.hides_jobs else self._remembered()
+        job = next((job for job in known if job.job_id == arguments[3]), None)
         if job is None:
             return Result(1, "", "slurm_load_jobs error: Invalid job id specified")
         return Result(
@@ -156,26 +164,28 @@ class FakeSlurm:
             f"{self.banner}JobId={job.job_id} JobName={job.name} UserId=u(1) "
             f"JobState={job.state.split()[0]} Reason={job.reason} ExitCode={job.code} "
             f"SubmitTime={job.submit:.0f} StartTime={_time(job.start)} EndTime={_time(job.end)} "
-            f"NodeList={job.nodes or '(null)'} Comment={job.comment} \n",
+            f"NodeList={job.nodes or '(null)'} WorkDir={job.work_dir} Comment={job.comment} \n",
             "",
         )
 
     def _sacct(self, arguments: list[str]) -> Result:
-        assert arguments[:4] == ["-X", "-P", "-o", HISTORY_FIELDS], arguments
+        assert [*arguments[:2], *arguments[3:5]] == ["-X", "-P", "-o", HISTORY_FIELDS], arguments
+        bar = arguments[2].partition("--delimiter=")[2]
         if not self.has_sacct:
             raise Missing("There is no sacct on login1.")
         if not self.accounting:
             return Result(1, "", "Slurm accounting storage is disabled")
         if self.accounting_down:
             return Result(1, "", "sacct: error: Problem talking to the database")
-        rows = [self._history(job) for job in self.jobs if _selected(job, arguments[4:])]
-        return Result(0, "\n".join([HISTORY_FIELDS.replace(",", "|"), *rows]) + "\n", "")
+        jobs = [] if self.hides_jobs else self.jobs
+        rows = [self._history(job, bar) for job in jobs if _selected(job, arguments[5:])]
+        return Result(0, "\n".join([HISTORY_FIELDS.replace(",", bar), *rows]) + "\n", "")
 
-    def _history(self, job: FakeJob) -> str:
+    def _history(self, job: FakeJob, bar: str) -> str:
         comment = job.comment if self.comments_in_accounting else ""
         cells = [job.job_id, job.state, job.code, f"{job.submit:.0f}", _time(job.start)]
         work_dir = job.work_dir.replace('"', "`")  # as sacct 22.05 does
-        return "|".join([*cells, _time(job.end), job.nodes, job.name, work_dir, comment])
+        return bar.join([*cells, _time(job.end), job.nodes, job.name, work_dir, comment])
 
     def _scancel(self, arguments: list[str]) -> Result:
         *options, job_id = arguments

@@ -14,11 +14,12 @@ from typing import Any
 
 from ..base.errors import Refused, Rejected, Uncertain, Unknown
 from ..base.files import make_directory
-from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase
+from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import read_end, read_start, start_path
 from ..record.log_pattern import resolve
 from ..record.recorder import with_end_recorder
-from .client import Answer, RayClient, parse_object
+from ..record.witness import Doubt, other_slurm, still_writing, unseen
+from .client import Answer, RayClient, parse_object, parse_objects
 from .head import HeadOver, Heads
 
 _PHASES = {
@@ -85,9 +86,13 @@ class RayRecords:
         end = read_end(folder, attempt)
         if end:
             return self._explained(end, attempt)
+        doubt = other_slurm(folder, attempt, self.slurm_name)
         # Without a cluster it was found by its start record only, so on a head before this one.
-        over = self._is_over(attempt) if attempt.head_job else True
+        over = self._is_over(attempt) if attempt.head_job and not doubt else True
         if over:
+            doubt = doubt or self._doubt(folder, attempt)
+            if doubt:
+                return doubt.observation
             where = f" (Slurm job {attempt.head_job})" if attempt.head_job else ""
             return _gone(f"it was lost with its Ray cluster{where}")
         if over is None:
@@ -96,6 +101,23 @@ class RayRecords:
         if start_path(folder, attempt.number).exists():
             return Observation(Phase.RUNNING, "RUNNING", stdout=str(self._log(folder, attempt)))
         return Observation(Phase.QUEUED, "PENDING")
+
+    def _doubt(self, folder: Path, attempt: Attempt) -> Doubt | None:
+        """Why its cluster may be alive although Slurm does not know that job any more."""
+        heads, used = self._heads, attempt.intent_time
+        if not heads or not attempt.head_job or not heads.forgotten(attempt.head_job, used):
+            return None
+        return unseen(folder, attempt, self.slurm_name) or still_writing(
+            folder, attempt, heads.now()
+        )
+
+    def slurm_name(self) -> str:
+        """ClusterName of the Slurm in which its cluster's job runs."""
+        return self._heads.slurm_name() if self._heads else ""
+
+    def live_jobs(self, base: str) -> list[Stray]:  # noqa: ARG002
+        """None: no head is talked to, and nothing is submitted."""
+        return []
 
     def _explained(self, end: Observation, attempt: Attempt) -> Observation:
         """A killed driver reports that; it cannot know that its cluster was lost."""
@@ -178,6 +200,8 @@ class RayBackend(RayRecords):
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
         """Ray's status counts while the attempt's head is alive; after that, its own record."""
+        if other_slurm(folder, attempt, self.slurm_name):
+            return super().observe(folder, attempt)  # whose head may have the same job id
         if attempt.head_job != self._job.head_job:
             return super().observe(folder, attempt)
         answer = self._client.job(attempt.job_id)
@@ -191,6 +215,14 @@ class RayBackend(RayRecords):
         if seen and seen.phase.ended:
             return seen
         return Observation(Phase.UNKNOWN, detail=answer.summary)
+
+    def live_jobs(self, base: str) -> list[Stray]:  # noqa: ARG002
+        """All live jobs of ours on the head: a run's cluster works for that run only."""
+        answer = self._client.jobs()
+        jobs = parse_objects(answer.body) if answer.status == 200 else None
+        if jobs is None:
+            raise Unknown(f"The Ray head does not list its jobs: {answer.summary}.")
+        return [_stray(job, self._job.head_job) for job in jobs if _is_live(job)]
 
     def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002
         """Ask Ray to end the job: SIGTERM, after 3 s SIGKILL, whatever `signal` is."""
@@ -224,6 +256,17 @@ def _job(answer: Answer) -> dict[str, Any] | None:
     if not job or "status" not in job or not isinstance(job.get("metadata") or {}, dict):
         return None
     return job
+
+
+def _is_live(job: dict[str, Any]) -> bool:
+    marked = isinstance(job.get("metadata"), dict) and "mnrun_token" in job["metadata"]
+    return marked and _PHASES.get(str(job.get("status")), Phase.UNKNOWN).live
+
+
+def _stray(job: dict[str, Any], head_job: str) -> Stray:
+    name = str(job.get("submission_id") or "")
+    token = str(job["metadata"]["mnrun_token"])
+    return Stray(JobRef(name, head_job=head_job), name, str(job["status"]), token=token)
 
 
 def _observation(job: dict[str, Any], log: str) -> Observation:

@@ -87,6 +87,10 @@ class RayClient:
         """All about one job; status 404 if the head does not know it."""
         return self._call("GET", f"/api/jobs/{submission_id}", None, QUERY_LIMIT)
 
+    def jobs(self) -> Answer:
+        """All jobs that the head knows."""
+        return self._call("GET", "/api/jobs/", None, QUERY_LIMIT)
+
     def submit(self, submission_id: str, entrypoint: str, metadata: dict[str, str]) -> Answer:
         """Submit a job. An id that exists already: status 500, "already exists" in the body."""
         payload = {
@@ -99,6 +103,14 @@ class RayClient:
     def stop(self, submission_id: str) -> Answer:
         """Ask a job to end: SIGTERM to its processes, SIGKILL 3 s later. Does not wait for it."""
         return self._call("POST", f"/api/jobs/{submission_id}/stop", None, QUERY_LIMIT)
+
+
+def parse_objects(body: str) -> list[dict[str, Any]] | None:
+    """The JSON objects in the list that an answer's body is; None if it is no such list."""
+    found = parse_json(body)
+    if not isinstance(found, list):
+        return None
+    return [item for item in found if isinstance(item, dict)]
 
 
 def parse_object(body: str) -> dict[str, Any] | None:

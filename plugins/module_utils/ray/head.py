@@ -53,6 +53,18 @@ class Heads:
         row = self._row(job_id, used)
         return lost_nodes(self._client, row.nodes, []) if row else []
 
+    def slurm_name(self) -> str:
+        """ClusterName of this host's Slurm; empty if it is not known."""
+        return self._client.name()
+
+    def forgotten(self, job_id: str, used: float) -> bool:
+        """True if Slurm shows nothing of a cluster's job any more."""
+        return self._row(job_id, used) is None
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._client.clock.now()
+
     def _row(self, job_id: str, used: float) -> Row | None:
         for answer in (self._client.show(job_id), self._client.history(["-j", job_id])):
             rows = [row for row in answer.rows or [] if row.job_id == job_id]

@@ -56,6 +56,7 @@ class Observation:
     stderr: str = ""
     step: int | None = None  # the last one that was trained, if the job itself reported it
     detail: str = ""  # for UNKNOWN: why it is not known
+    advice: str = ""  # for UNKNOWN that does not pass by waiting: what to do about it
 
     @property
     def known(self) -> bool:
@@ -77,6 +78,19 @@ class Found(NamedTuple):
     sure: bool  # False: no trustworthy answer; `job` is None then
     job: JobRef | None = None
     detail: str = ""  # for not sure: why
+    advice: str = ""  # for not sure, if waiting does not help: what to do about it
+
+
+class Stray(NamedTuple):
+    """A live job of this user that names a run and a stage, and that no record has as live."""
+
+    job: JobRef
+    name: str
+    state: str  # the scheduler's own word
+    fingerprint: str = ""  # the first 12 characters of its spec's; empty if the job does not say
+    number: int = 0  # of its attempt; 0 likewise
+    token: str = ""
+    submitted: float | None = None  # epoch seconds
 
 
 @dataclass
@@ -108,6 +122,8 @@ class Attempt:
     cancelled_by: str = ""  # who ended it with `mnrun cancel`; empty: no one
     lost_nodes: str = ""  # its failed nodes, separated by commas
     exclude: str = ""  # nodes that it must not use, likewise
+    submitted_by: int | None = None  # the submitter's uid; None: not recorded
+    submitted_on: str = ""  # ClusterName of the submitter's Slurm; empty: not known
 
     @property
     def job(self) -> JobRef:
@@ -246,6 +262,15 @@ class Backend(Protocol):
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
         """The state of an attempt whose job id is known. Never raises for lack of an answer."""
+        ...
+
+    def slurm_name(self) -> str:
+        """ClusterName of the Slurm that this host uses; empty if it is not known."""
+        ...
+
+    def live_jobs(self, base: str) -> list[Stray]:
+        """This user's live jobs that name the backend's run and stage, with or without a record.
+        `base`: the base of their names. Raises Unknown."""
         ...
 
     def stop(self, attempt: Attempt, signal: str) -> None:

@@ -18,6 +18,7 @@ from ..base.files import names, parse_json, read_text, sync_directory, write_ato
 from .contract import Attempt, JobRef, Observation, Phase
 
 _START = re.compile(r"start-([0-9]{1,6})\.json")
+_CLUSTER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HIGHEST = 255  # exit code of a shell
 _LATEST = 1e11  # seconds since the epoch: no job starts or ends later
 _NOBODY = "none"  # in place of a job's id: the attempt was abandoned before any job started on it
@@ -39,6 +40,14 @@ def read_start(folder: Path, attempt: Attempt) -> JobRef | None:
     if data is None or data.get("token") != attempt.token or data["job_id"] == _NOBODY:
         return None
     return JobRef(str(data["job_id"]))
+
+
+def started_on(folder: Path, attempt: Attempt) -> str:
+    """ClusterName of the Slurm on which an attempt's job started; empty if it is not recorded."""
+    data = _read(start_path(folder, attempt.number)) or {}
+    name = data.get("cluster")
+    own = data.get("token") == attempt.token and isinstance(name, str)
+    return str(name) if own and _CLUSTER.fullmatch(str(name)) else ""
 
 
 def claims(folder: Path) -> list[tuple[int, str, float]]:

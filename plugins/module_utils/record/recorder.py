@@ -23,8 +23,8 @@ if [ -z "${{MNRUN_RECORDER:-}}" ]; then
   export MNRUN_RECORDER=$$
   mnrun_job={job_id}
   mnrun_json() {{ # the record's text, open for more fields
-    printf '{{"job_id": "%s", "token": "%s", "host": "%s", "start": %s' \\
-      "$mnrun_job" "$MNRUN_TOKEN" "$(uname -n)" "$mnrun_start"
+    printf '{{"job_id": "%s", "token": "%s", "host": "%s", "cluster": "%s", "start": %s' \\
+      "$mnrun_job" "$MNRUN_TOKEN" "$(uname -n)" "${{SLURM_CLUSTER_NAME:-}}" "$mnrun_start"
   }}
   mnrun_part="$MNRUN_RECORD/.$mnrun_job.$$"
   mnrun_start=$(date +%s)

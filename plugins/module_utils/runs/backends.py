@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..ray.backend import RayJob, RayRecords
-from ..ray.head import ask_slurm
+from ..ray.head import Heads, ask_slurm
 from ..record.contract import Backend, Record
 from ..slurm.backend import SlurmBackend, SlurmJob
 from ..slurm.client import SlurmClient
@@ -14,7 +14,7 @@ from ..stage.status import BackendOf
 
 def slurm_or_ray(run_dir: Path, client: SlurmClient) -> BackendOf:
     """Slurm's jobs are queried in Slurm, Ray's from their files and the job of their cluster."""
-    ray = RayRecords(RayJob(), ask_slurm(client))
+    ray = RayRecords(RayJob(), ask_slurm(client), Heads(client))
 
     def choose(record: Record) -> Backend:
         if record.kind == "slurm":

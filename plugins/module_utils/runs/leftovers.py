@@ -16,14 +16,11 @@ from ..base.errors import Damaged, Unknown
 from ..record.contract import GONE
 from ..record.ledger import Ledger
 from ..slurm.client import SlurmClient
+from ..slurm.mark import MARK
 from ..slurm.parse import Row
 from .leftover_files import judged_files
 from .leftover_folders import Folders
 
-_COMMENT = re.compile(
-    r"mnrun run=(?P<run>/.*) stage=(?P<stage>\w[\w.-]*) fp=(?P<fp>[0-9a-f]{12}) "
-    r"attempt=\d+ token=(?P<token>\w+)"
-)
 _GONE_LIMIT = 120.0  # seconds for cancelled jobs to leave the queue
 _PAUSE = 1.0
 
@@ -64,7 +61,7 @@ def find(run_dir: Path, client: SlurmClient, folders: Folders, clock: Clock) -> 
     found = Found()
     runs = {run_dir}
     for row in rows:
-        mark = _COMMENT.fullmatch(row.comment)
+        mark = MARK.fullmatch(row.comment)
         if mark:
             runs.add(Path(mark.group("run")))
             _judge_job(row, mark, found, clock)

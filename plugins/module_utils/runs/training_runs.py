@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.clock import Clock
-from ..base.errors import Invalid, Refused
+from ..base.errors import Invalid, Refused, Unknown
 from ..base.files import names
 from ..base.fingerprint import differences
 from ..base.safe_name import DEFAULT_RUN, check_name
 from ..record.contract import Record
 from ..record.ledger import Ledger, stages
 from ..slurm.client import SlurmClient
+from ..slurm.mark import MARK, names_run
 from ..stage.snapshot import look_at
 from ..stage.status import Question, answer
 from .backends import slurm_or_ray
@@ -102,6 +103,7 @@ def going(base: Path, wanted: list[str], client: SlurmClient, clock: Clock) -> l
     Raises:
         Invalid: the name is not one of a run that could be removed.
         Refused: a job of it is alive, or may be.
+        Unknown: Slurm does not list this user's jobs.
     """
     if DEFAULT_RUN in wanted:
         raise Invalid(f"{DEFAULT_RUN} is the site's own run, {base}, which cannot be removed.")
@@ -109,6 +111,7 @@ def going(base: Path, wanted: list[str], client: SlurmClient, clock: Clock) -> l
     runs = [run for run in training_runs(base) if run.name in named]
     for run in runs:
         _refuse_alive(run, client, clock)
+        _refuse_queued(run, client)
     return runs
 
 
@@ -123,6 +126,20 @@ def _refuse_alive(run: TrainingRun, client: SlurmClient, clock: Clock) -> None:
                     f"Not removed: {run.name} has a job that is active or may be ({stage}, job "
                     f"{job}). Stop it first: mnrun cancel --run {run.name}"
                 )
+
+
+def _refuse_queued(run: TrainingRun, client: SlurmClient) -> None:
+    """A job may be alive whose record was removed."""
+    queue = client.queue()
+    if queue.rows is None:
+        raise Unknown(f"Not removed: Slurm does not list the jobs ({queue.error}). Run this again.")
+    for row in queue.rows:
+        sign = MARK.fullmatch(row.comment)
+        if sign and not row.phase.ended and names_run(sign, run.path):
+            raise Refused(
+                f"Not removed: {run.name} has a job that is {row.state} and in none of its records "
+                f"({sign.group('stage')}, job {row.job_id}). Stop it first: scancel {row.job_id}"
+            )
 
 
 def _may_live(ledger: Ledger, record: Record, backend: Any) -> bool:

@@ -9,12 +9,15 @@ from typing import Any
 from ..base.errors import Invalid, MnrunError, Rejected, Uncertain, Unknown
 from ..base.process import Result
 from ..base.safe_name import check_name
-from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase
+from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
 from ..record.recorder import with_end_recorder
+from ..record.witness import other_slurm, still_writing, unseen
 from .client import SUBMIT_LIMIT, Answer, SlurmClient
 from .directives import with_directives
+from .live import live_jobs
+from .mark import mark
 from .nodes import lost_nodes, spare_nodes
 from .parse import Row, parse_submitted
 from .refusal import explain, never_starts
@@ -107,12 +110,22 @@ class SlurmBackend:
         mine = [row for row in queued if f"token={attempt.token}" in row.comment]
         if mine:
             return Found(True, _first(mine))
-        since = attempt.intent_time - _SLACK
+        doubt = other_slurm(folder, attempt, self._client.name)
+        if doubt:
+            return doubt.found
+        since = self._since(attempt)
         past = self._client.history([f"--name={attempt.name}", "-S", f"uts{since:.0f}"])
         if past.rows is None:
             return Found(False, None, past.error)
-        kept = [row for row in past.rows if self._is_mine(row, attempt, since)]
-        return Found(True, _first(kept))
+        kept = _first([row for row in past.rows if self._is_mine(row, attempt, since)])
+        doubt = None if kept else unseen(folder, attempt, self._client.name)
+        return doubt.found if doubt else Found(True, kept)
+
+    def _since(self, attempt: Attempt) -> float:
+        """The earliest time (epoch seconds) at which its job can have been submitted; 0.0, so any,
+        if the clock of its controller was ahead."""
+        since = attempt.intent_time - _SLACK
+        return since if since < self._client.clock.now() else 0.0
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
         """squeue first, as one answer serves all jobs; then slurmctld's memory, the accounting,
@@ -121,16 +134,43 @@ class SlurmBackend:
         row = _row(queue.rows, attempt)
         if row and row.phase.live:
             return _observation(row)
+        doubt = other_slurm(folder, attempt, self._client.name)
+        if doubt:
+            return read_end(folder, attempt) or doubt.observation
         shown = self._client.show(attempt.job_id, attempt.slurm_cluster)
         remembered = _row(shown.rows, attempt)
         if remembered and remembered.phase is not Phase.UNKNOWN:
             return _observation(remembered)
         past = self._client.history(["-j", attempt.job_id], attempt.slurm_cluster)
-        row = _row(past.rows, attempt, since=attempt.intent_time - _SLACK)
+        row = _row(past.rows, attempt, since=self._since(attempt))
         if row and row.phase.ended:
             return _observation(row)
         ended = read_end(folder, attempt)
-        return ended or _without_trace(shown, past, odd=row or remembered)
+        return ended or self._without_trace(folder, attempt, shown, past, row or remembered)
+
+    def _without_trace(
+        self, folder: Path, attempt: Attempt, shown: Answer, past: Answer, odd: Row | None
+    ) -> Observation:
+        """Nothing reported how the job ended. It is certainly gone only if both sources that could
+        know it answered, neither has a row about it, and we would see it if it were alive."""
+        if shown.rows is None or past.rows is None:
+            return Observation(Phase.UNKNOWN, detail=shown.error or past.error)
+        if odd:
+            return Observation(
+                Phase.UNKNOWN, detail=f"Slurm calls the job {odd.state or 'nothing'}"
+            )
+        doubt = unseen(folder, attempt, self._client.name) or still_writing(
+            folder, attempt, self._client.clock.now()
+        )
+        return doubt.observation if doubt else _GONE
+
+    def slurm_name(self) -> str:
+        """ClusterName of this host's Slurm."""
+        return self._client.name()
+
+    def live_jobs(self, base: str) -> list[Stray]:
+        """By their comment; where a site overwrites that, by name and folder."""
+        return live_jobs(self._client, self._job.run_dir, self._job.stage, base)
 
     def stop(self, attempt: Attempt, signal: str) -> None:
         """Signal the batch shell, or cancel."""
@@ -181,10 +221,7 @@ class SlurmBackend:
         attempt.stderr = resolve(self._job.error or output, attempt.name, job.job_id)
 
     def _arguments(self, folder: Path, attempt: Attempt) -> list[str]:
-        comment = (
-            f"mnrun run={self._job.run_dir} stage={self._job.stage} fp={folder.name} "
-            f"attempt={attempt.number} token={attempt.token}"
-        )
+        comment = mark(self._job.run_dir, self._job.stage, folder, attempt)
         arguments = [
             "--parsable",
             "--no-requeue",
@@ -220,6 +257,7 @@ def _row(rows: list[Row] | None, attempt: Attempt, since: float = 0.0) -> Row | 
         for row in rows or []
         if row.job_id == attempt.job_id
         and row.name == attempt.name
+        and ("token=" not in row.comment or f"token={attempt.token}" in row.comment)
         and (row.submit is None or row.submit >= since)
     )
     return next(fitting, None)
@@ -237,16 +275,9 @@ def _observation(row: Row) -> Observation:
     )
 
 
-def _without_trace(shown: Answer, past: Answer, odd: Row | None) -> Observation:
-    """Nothing reported how the job ended. It is certainly gone only if both sources that could know
-    it answered, and neither has a row about it."""
-    if shown.rows is None or past.rows is None:
-        return Observation(Phase.UNKNOWN, detail=shown.error or past.error)
-    if odd:
-        return Observation(Phase.UNKNOWN, detail=f"Slurm calls the job {odd.state or 'nothing'}")
-    return Observation(
-        Phase.GONE, GONE, "Slurm does not know the job any more and its end was not recorded"
-    )
+_GONE = Observation(
+    Phase.GONE, GONE, "Slurm does not know the job any more and its end was not recorded"
+)
 
 
 def _summary(result: Result) -> str:

@@ -6,12 +6,21 @@ An `Answer` without rows (None) means that there was no answer: unknown, and not
 
 from __future__ import annotations
 
+import secrets
 from typing import NamedTuple
 
 from ..base.clock import Clock
-from ..base.errors import Missing, Unknown
+from ..base.errors import Invalid, Missing, Unknown
 from ..base.process import Result, Runner
-from .parse import HISTORY_FIELDS, QUEUE_FORMAT, Row, parse_history, parse_queue, parse_shown
+from .parse import (
+    HISTORY_FIELDS,
+    Row,
+    parse_cluster_name,
+    parse_history,
+    parse_queue,
+    parse_shown,
+    queue_format,
+)
 
 QUERY_LIMIT = 30.0  # seconds for one question
 SUBMIT_LIMIT = 180.0  # sbatch retries by itself for 120 s; ended earlier, it leaves a riddle
@@ -30,21 +39,34 @@ class SlurmClient:
 
     def __init__(self, run: Runner, clock: Clock) -> None:
         self._run = run
-        self._clock = clock
+        self.clock = clock
         self._queues: dict[str, tuple[float, Answer]] = {}
+        self._name = ""
+
+    def name(self) -> str:
+        """This Slurm's ClusterName; empty if that is not known, as where scontrol is denied."""
+        if not self._name:
+            try:
+                result = self._query(["scontrol", "show", "config"])
+            except Invalid:
+                return ""
+            self._name = parse_cluster_name(result.out) if result.code == 0 else ""
+        return self._name
 
     def queue(self, cluster: str = "") -> Answer:
         """This user's jobs, including those that ended recently."""
         asked, answer = self._queues.get(cluster, (0.0, Answer(None)))
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if answer.rows is None or now - asked > _FRESH:
             answer = self._ask_queue(cluster)
             self._queues[cluster] = (now, answer)
         return answer
 
     def _ask_queue(self, cluster: str) -> Answer:
-        result = self._query(["squeue", *_on(cluster), "--me", "-t", "all", "-o", QUEUE_FORMAT])
-        rows = parse_queue(result.out) if result.code == 0 else None
+        bar = _new_bar()
+        command = ["squeue", *_on(cluster), "--me", "-t", "all", "-o", queue_format(bar)]
+        result = self._query(command)
+        rows = parse_queue(result.out, bar) if result.code == 0 else None
         return Answer(rows, "" if rows is not None else _why("squeue", result))
 
     def show(self, job_id: str, cluster: str = "") -> Answer:
@@ -60,14 +82,16 @@ class SlurmClient:
     def history(self, selection: list[str], cluster: str = "") -> Answer:
         """Jobs in the accounting. A site without accounting answers with no rows, and so
         does one without sacct, as that has nothing which could be read with it."""
-        command = ["sacct", *_on(cluster), "-X", "-P", "-o", HISTORY_FIELDS, *selection]
+        bar = _new_bar()
+        wanted = ["-X", "-P", f"--delimiter={bar}", "-o", HISTORY_FIELDS]
+        command = ["sacct", *_on(cluster), *wanted, *selection]
         try:
             result = self._query(command)
         except Missing:
             return Answer([], "there is no sacct")
         if "accounting storage is disabled" in (result.out + result.err).lower():
             return Answer([], "accounting is off")
-        rows = parse_history(result.out) if result.code == 0 else None
+        rows = parse_history(result.out, bar) if result.code == 0 else None
         return Answer(rows, "" if rows is not None else _why("sacct", result))
 
     def sbatch(self, arguments: list[str], script: str = "") -> Result:
@@ -105,6 +129,10 @@ class SlurmClient:
 
     def _query(self, command: list[str]) -> Result:
         return self._run(command, QUERY_LIMIT, "")
+
+
+def _new_bar() -> str:
+    return f"|{secrets.token_hex(4)}|"
 
 
 def _on(cluster: str) -> list[str]:

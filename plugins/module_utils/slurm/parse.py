@@ -1,7 +1,8 @@
 """Reading what Slurm's commands print. Pure; what is not understood is left out, never guessed.
 
-Every table is asked for with its header: a header proves that the command really answered,
-which an empty output does not.
+Every table is asked for with its header: a header proves that the command really answered, which an
+empty output does not. Its cells are separated by a text that is new for each question: a job may
+have any name, with line breaks and bars in it, and none of them looks like a row or a cell.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from typing import NamedTuple
 
 from ..record.contract import JobRef, Phase
 
-QUEUE_FORMAT = "%i|%T|%r|%S|%N|%j|%k"
-_ID = re.compile(r"[1-9][0-9]*")
-_QUEUE_HEADER = re.compile(r"JOBID\|STATE\|")
+_QUEUE_COLUMNS = ["%i", "%T", "%r", "%S", "%N", "%j", "%k"]
 HISTORY_FIELDS = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList,JobName,WorkDir,Comment"
-_HISTORY_HEADER = re.compile(r"JobIDRaw\|State\|")
-
-_JOB_LINE = re.compile(r"[1-9][0-9]*\|")
+_HISTORY_COLUMNS = HISTORY_FIELDS.split(",")
+_ID = re.compile(r"[1-9][0-9]*")
+_ANY_ID = r"[0-9][0-9_+%,\[\]-]*"  # also of an array, or of a part of a heterogeneous job
 
 _PHASES = {
     Phase.QUEUED: "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT "
@@ -62,61 +61,56 @@ def parse_submitted(out: str) -> JobRef | None:
     return None
 
 
-def parse_queue(out: str) -> list[Row] | None:
+def queue_format(bar: str) -> str:
+    """What squeue is asked for, with `bar` between the cells."""
+    return bar.join(_QUEUE_COLUMNS)
+
+
+def parse_queue(out: str, bar: str = "|") -> list[Row] | None:
     """The jobs that squeue lists; None if this is no answer of squeue."""
-    lines = _below_header(out, _QUEUE_HEADER, 6)
-    if lines is None:
+    table = _table(out, bar, ["JOBID", "STATE"], len(_QUEUE_COLUMNS), texts=2)
+    if table is None:
         return None
-    rows = []
-    for line in lines:
-        cells = line.split("|", 6)
-        if len(cells) == 7 and _ID.fullmatch(cells[0]):
-            job_id, state, reason, start, nodes, name, comment = cells
-            rows.append(
-                Row(
-                    job_id,
-                    _state(state),
-                    _word(reason),
-                    start=_seconds(start),
-                    nodes=_word(nodes),
-                    name=name,
-                    comment=comment,
-                )
-            )
-    return rows
+    return [
+        Row(
+            job_id,
+            _state(state),
+            _word(reason),
+            start=_seconds(start),
+            nodes=_word(nodes),
+            name=name,
+            comment=comment,
+        )
+        for job_id, state, reason, start, nodes, name, comment in table
+    ]
 
 
-def parse_history(out: str) -> list[Row] | None:
+def parse_history(out: str, bar: str = "|") -> list[Row] | None:
     """The jobs that sacct lists; None if this is no answer of sacct."""
-    lines = _below_header(out, _HISTORY_HEADER, 9)
-    if lines is None:
+    table = _table(out, bar, _HISTORY_COLUMNS[:2], len(_HISTORY_COLUMNS), texts=3)
+    if table is None:
         return None
-    rows = []
-    for line in lines:
-        cells = line.split("|", 8)
-        if len(cells) == 9 and _ID.fullmatch(cells[0]):
-            # Both may hold the separator; our token stands at the very end of our comment.
-            work_dir, _bar, comment = cells[8].rpartition("|")
-            row = Row(
-                job_id=cells[0],
-                state=_state(cells[1]),
-                reason=_by_whom(cells[1]),
-                exit_code=_exit_code(cells[2]),
-                submit=_seconds(cells[3]),
-                start=_seconds(cells[4]),
-                end=_seconds(cells[5]),
-                nodes=_word(cells[6]),
-                name=cells[7],
-                work_dir=work_dir,
-                comment=comment,
-            )
-            rows.append(row)
-    return rows
+    return [
+        Row(
+            job_id,
+            _state(state),
+            _by_whom(state),
+            exit_code=_exit_code(code),
+            submit=_seconds(submit),
+            start=_seconds(start),
+            end=_seconds(end),
+            nodes=_word(nodes),
+            name=name,
+            work_dir=work_dir,
+            comment=comment,
+        )
+        for job_id, state, code, submit, start, end, nodes, name, work_dir, comment in table
+    ]
 
 
 def parse_shown(out: str) -> Row | None:
     """The job in one line of `scontrol show job -o`; None if there is none."""
-    line = next((text for text in _whole_lines(out) if text.startswith("JobId=")), "")
+    line = _shown_line(out)
     values = {key: _field(line, key) for key in _SHOWN}
     if not _ID.fullmatch(values["JobId"]) or not values["JobState"]:
         return None
@@ -130,6 +124,7 @@ def parse_shown(out: str) -> Row | None:
         end=_seconds(values["EndTime"]),
         nodes=values["NodeList"],
         name=values["JobName"],
+        work_dir=_work_dir(line),
     )
 
 
@@ -139,21 +134,48 @@ _SHOWN = (
 )
 
 
+def _shown_line(out: str) -> str:
+    """The job's line; a line break in one of its texts is a space in it."""
+    lines = _whole_lines(out)
+    starts = [number for number, line in enumerate(lines) if line.startswith("JobId=")]
+    first, end = (starts + [len(lines)] * 2)[:2]
+    return " ".join(lines[first:end])
+
+
+def _work_dir(line: str) -> str:
+    match = re.search(r" WorkDir=(.*?)(?= Comment=| StdErr=|$)", line)
+    return match.group(1) if match else ""
+
+
+def parse_cluster_name(out: str) -> str:
+    """The ClusterName in `scontrol show config`; empty if it is not there."""
+    match = re.search(r"^ClusterName\s*=\s*([A-Za-z0-9_.-]+)\s*$", out, re.MULTILINE)
+    return match.group(1) if match else ""
+
+
 def _field(line: str, key: str) -> str:
     match = re.search(rf"(?:^| ){key}=(\S*)", line)
     return _word(match.group(1)) if match else ""
 
 
-def _below_header(out: str, header: re.Pattern[str], bars: int) -> list[str] | None:
-    """The lines of a table, each with `bars` separators or more. None if there is no table, or if
-    it was cut off or torn: a job that is not in it is taken for one that is not there."""
-    lines = _whole_lines(out)
-    start = next((n + 1 for n, line in enumerate(lines) if header.match(line)), None)
-    if start is None or not out.endswith("\n"):
+def _table(
+    out: str, bar: str, header: list[str], columns: int, texts: int
+) -> list[list[str]] | None:
+    """The rows of a table that begin with a job's id; the last `texts` cells of each are a user's
+    own. None if there is no table, or if it was cut off or torn: a job that is not in it is taken
+    for one that is not there."""
+    head = re.search(rf"^{re.escape(bar.join(header) + bar)}.*\n", out, re.MULTILINE)
+    if head is None or not out.endswith("\n"):
         return None
-    table = lines[start:]
-    torn = any(_JOB_LINE.match(line) and line.count("|") < bars for line in table)
-    return None if torn else table
+    body = out[head.end() :]
+    starts = [m.start() for m in re.finditer(rf"^{_ANY_ID}{re.escape(bar)}", body, re.MULTILINE)]
+    pieces = [body[a : b - 1] for a, b in zip(starts, [*starts[1:], len(body)])]
+    rows = [piece.split(bar, columns - 1) for piece in pieces]
+    jobs = [row for row in rows if _ID.fullmatch(row[0])]
+    if any(len(row) < columns or "\n" in "".join(row[:-texts]) for row in jobs):
+        return None
+    # Behind the last cell of a row there may be a banner.
+    return [[*row[:-1], row[-1].partition("\n")[0].rstrip("\r")] for row in jobs]
 
 
 def _whole_lines(out: str) -> list[str]:

@@ -84,8 +84,8 @@ def unsettled(look: Look, facts: Facts) -> Decision | None:
             Action.WAIT,
             f"It is unknown whether {_title(look.attempt)} is alive: "
             f"{look.observation.detail}. Nothing was submitted and nothing cancelled; "
-            "run this again when the scheduler responds.",
-            patience=UNKNOWN_GRACE,
+            f"{look.observation.advice or 'run this again when the scheduler responds'}.",
+            patience=0.0 if look.observation.advice else UNKNOWN_GRACE,
         )
     if look.observation.phase is Phase.ENDING:
         return Decision(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..base.errors import Unknown
-from ..record.contract import Attempt, Found, JobRef, Observation, Phase
+from ..record.contract import Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import read_end, read_start
 
 
@@ -55,6 +55,14 @@ class RecordedBackend:
 
     def spare(self, nodes: list[str]) -> list[str]:  # noqa: ARG002
         """None."""
+        return []
+
+    def slurm_name(self) -> str:
+        """Not known."""
+        return ""
+
+    def live_jobs(self, base: str) -> list[Stray]:  # noqa: ARG002
+        """No scheduler is asked."""
         return []
 
     def stop(self, attempt: Attempt, signal: str) -> None:

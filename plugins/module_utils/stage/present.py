@@ -18,12 +18,13 @@ from ..result.space import require_space
 from ..result.verify import as_result, newest_step, settle, stuck
 from ..trainer.resume_point import make_resumable
 from .context import Stage
-from .decide import Action, Decision, abandoned, decide
+from .decide import UNKNOWN_GRACE, Action, Decision, abandoned, decide
 from .diff import difference
 from .outcome import Outcome
 from .rebuild import keep_request, mend
 from .snapshot import Facts, Look, gather
 from .stop import BY_US, StopRule, stop_job
+from .strays import signed, take_in
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to get an answer
 
@@ -83,12 +84,30 @@ def _decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
             continue
         if decision.action is Action.REFUSE:
             raise Refused(decision.why)
+        if decision.action.submits:
+            other = _instead(stage, facts, keep)
+            if other and keep and other.action is Action.ADOPT:
+                continue
+            decision = other or decision
         if decision.action is not Action.WAIT:
             return facts, decision
         if stage.clock.monotonic() - begun > decision.patience:
             raise Unknown(decision.why)
         stage.clock.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _instead(stage: Stage, facts: Facts, keep: bool) -> Decision | None:
+    """What to do instead of a submission, if there is, or may be, a live job without a record."""
+    record = _record(stage, facts)
+    try:
+        found = take_in(stage, record)
+    except Unknown as error:
+        return Decision(Action.WAIT, error.message, patience=UNKNOWN_GRACE)
+    if found and keep:
+        stage.ledger.save(record)
+    why = "A live job of the stage is missing from its record; it is attached to."
+    return Decision(Action.ADOPT, why) if found else None
 
 
 def _outcome(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
@@ -141,13 +160,14 @@ def _new_attempt(stage: Stage, facts: Facts) -> Attempt:
     last = facts.record.last if facts.record else None
     number = last.number + 1 if last else 1
     name = stage.backend.attempt_name(stage.request.name, facts.key, number)
-    return Attempt(
+    attempt = Attempt(
         number,
         secrets.token_hex(8),
         name,
         intent_time=stage.clock.now(),
         exclude=",".join(_do_without(stage, last)) if last else "",
     )
+    return signed(stage, attempt)
 
 
 def _do_without(stage: Stage, last: Attempt) -> list[str]:

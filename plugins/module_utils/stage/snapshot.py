@@ -76,7 +76,7 @@ def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) 
         gone = given_up(folder, attempt)
         found = Found(True) if gone else backend.find(folder, attempt)
         if found.job is None:
-            unknown = Observation(Phase.UNKNOWN, detail=found.detail)
+            unknown = Observation(Phase.UNKNOWN, detail=found.detail, advice=found.advice)
             return Look(record, attempt, unknown, absent=found.sure)
         attempt.job = found.job
     observation = backend.observe(folder, attempt)

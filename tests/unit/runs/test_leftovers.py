@@ -26,6 +26,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import Sl
 from tests.helpers.ray_heads import publish_head
 
 HEADER = "JOBID|STATE|REASON|START_TIME|NODELIST|NAME|COMMENT"
+NAME = "a\n9|RUNNING|None|1|n1|b"  # of some other job of the user
 SPEC = {"stage": "ray", "sbatch": {"partition": "gpu", "nodes": 3, "account": ""}}
 KEY = fingerprint(SPEC)
 PROGRAM = (
@@ -50,8 +51,11 @@ class Site:
         assert seconds > 0
         self.calls.append(command)
         if command[0] == "squeue":
-            lines = [HEADER]
-            lines += [f"{job}|RUNNING|None|1|n1|ray-1|{text}" for job, text in self.jobs.items()]
+            bar = command[-1].split("%T")[0][2:]
+            lines = [HEADER.replace("|", bar)]
+            lines.append(bar.join(["5", "RUNNING", "None", "1", "n1", NAME, "(null)"]))
+            for job, text in self.jobs.items():
+                lines.append(bar.join([job, "RUNNING", "None", "1", "n1", "ray-1", text]))
             return (
                 Result(0, "\n".join([*lines, ""]), "")
                 if self.answers

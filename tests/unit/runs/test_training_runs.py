@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from ansible_collections.mnrun.train.plugins.filter.runs_table import runs_table
 from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
+    Invalid,
+    Refused,
+    Unknown,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
 from ansible_collections.mnrun.train.plugins.module_utils.base.safe_name import DEFAULT_RUN
@@ -37,6 +41,24 @@ def nobody(command: list[str], seconds: float, stdin: str) -> Result:
 
 
 SILENT = SlurmClient(nobody, Clock())
+
+
+class Queue:
+    """A Slurm with at most one job, which is running."""
+
+    def __init__(self, *comments: str) -> None:
+        self.comments = comments
+
+    def __call__(self, command: list[str], seconds: float, stdin: str) -> Result:
+        if command[0] != "squeue":
+            return nobody(command, seconds, stdin)
+        bar = command[-1].split("%T")[0][2:]
+        table = [["JOBID", "STATE", "REASON", "START_TIME", "NODELIST", "NAME", "COMMENT"]]
+        table += [["9", "RUNNING", "None", "1", "n1", "sft-1", text] for text in self.comments]
+        return Result(0, "".join(f"{bar.join(row)}\n" for row in table), "")
+
+
+IDLE = SlurmClient(Queue(), Clock())
 
 
 def trained(
@@ -104,7 +126,9 @@ def test_the_table_has_a_row_for_each_run(base: Path) -> None:
 
 
 def test_a_run_that_is_over_can_go(base: Path) -> None:
-    (run,) = going(base, ["fast", "never-there"], SILENT, Clock())
+    with pytest.raises(Unknown, match="Slurm does not list the jobs"):
+        going(base, ["fast"], SILENT, Clock())
+    (run,) = going(base, ["fast", "never-there"], IDLE, Clock())
     left_behind = base / "runs" / ".removed-fast"
     left_behind.mkdir()
     (left_behind / "file").write_text("x")
@@ -119,6 +143,12 @@ def test_a_run_that_may_be_alive_stays(base: Path, phase: Phase) -> None:
     trained(base / "runs" / "fast", {"lr": 3}, phase)
     with pytest.raises(Refused, match="Not removed: fast has a job that is active or may be"):
         going(base, ["fast"], SILENT, Clock())
+
+
+def test_a_run_whose_job_has_no_record_stays(base: Path) -> None:
+    sign = f"mnrun run={base}/runs/fast stage=ppo fp=0123456789ab attempt=1 token=t0"
+    with pytest.raises(Refused, match=r"in none of its records \(ppo, job 9\).*scancel 9"):
+        going(base, ["fast"], SlurmClient(Queue(sign), Clock()), Clock())
 
 
 @pytest.mark.parametrize("name", [DEFAULT_RUN, "..", "a/b", ""])

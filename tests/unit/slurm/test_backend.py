@@ -18,7 +18,11 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.process import (
     find_tool,
     run,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.record.contract import JobRef, Phase
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
+    Found,
+    JobRef,
+    Phase,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import (
     log_pattern,
     resolve,
@@ -177,7 +181,7 @@ def test_a_job_of_another_token_is_not_adopted(
     backend: SlurmBackend, slurm: FakeSlurm, job: FakeJob, tmp_path: Path
 ) -> None:
     job.comment = COMMENT.replace("t0", "t1")
-    assert backend.find(tmp_path, an_attempt("")) == (True, None, "")
+    assert backend.find(tmp_path, an_attempt("")) == Found(True)
     job.comment = COMMENT
     backend._client._queues.clear()
     assert backend.find(tmp_path, an_attempt("")).job == JobRef("12")

@@ -56,6 +56,27 @@ def test_a_queue_is_read_with_hostile_comments_and_banners() -> None:
     assert rows[0].comment == "mnrun run=/a|b 'c' token=t0"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a\nb", "\n", "a\n9|RUNNING|None|1|n|n-9|c", "a|b|c", "a\n9\n", "\nJOBID|STATE|", "a\rb"],
+)
+def test_no_name_of_a_job_breaks_the_table_or_adds_a_row(name: str) -> None:
+    bar = "|0a1b2c3d|"
+    head = ["JOBID", "STATE", "REASON", "START_TIME", "NODELIST", "NAME", "COMMENT"]
+    cells = [head, ["7", "RUNNING", "None", "1", "n1", name, name], [*["8", "PENDING"], "None",
+             "N/A", "", "n-1", "token=t0"]]  # fmt: skip
+    rows = parse_queue("".join(f"{bar.join(row)}\n" for row in cells), bar)
+    assert rows is not None
+    assert [(row.job_id, row.name) for row in rows] == [("7", name), ("8", "n-1")]
+    assert rows[1].comment == "token=t0"
+    past = [HISTORY_HEAD.split("|"), ["7", "COMPLETED", "0:0", *"123", "n1", name, name, name]]
+    found = parse_history("".join(f"{bar.join(row)}\n" for row in past), bar)
+    assert found is not None
+    assert [(row.job_id, row.name, row.work_dir) for row in found] == [("7", name, name)]
+    shown = parse_shown(SHOWN.replace("training_sft-0123abcd-1", name).replace("/home/a b", name))
+    assert shown is None or shown.job_id == "7"
+
+
 @pytest.mark.parametrize("out", ["", "\n", "Welcome\n", "12|RUNNING|None|1|n|n-1|c\n"])
 def test_an_answer_without_its_header_is_none(out: str) -> None:
     assert parse_queue(out) is None

@@ -18,7 +18,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.refusal import e
 from tests.helpers.fake_slurm import FakeClock
 
 ANSWERS = Path(__file__).parent / "answers"
-QUEUE = f"squeue --me -t all -o {parse.QUEUE_FORMAT}"
+QUEUE = f"squeue --me -t all -o {parse.queue_format('|')}"
 HISTORY = f"sacct -X -P -o {parse.HISTORY_FIELDS} -S now-1hour"
 
 

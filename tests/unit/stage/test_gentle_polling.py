@@ -105,7 +105,7 @@ def test_slurm_is_asked_twice_a_minute_of_a_long_job(
     starts(login, after, every, tmp_path)
     login.clock.after(HOUR / 2, lambda: half.append(login.slurm.count("squeue")))
     counts = follow_for_an_hour(login, tmp_path)
-    assert (counts.pop("scontrol"), counts.pop("sinfo")) == (1, 1)  # before the submission
+    assert (counts.pop("scontrol"), counts.pop("sinfo")) == (2, 1)  # before the submission
     assert set(counts) == {"sbatch", "squeue"}  # squeue answers for all jobs at once
     assert counts["squeue"] <= 190
     assert counts["squeue"] - half[0] <= 61

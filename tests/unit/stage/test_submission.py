@@ -198,10 +198,17 @@ def test_an_sbatch_that_did_not_end_cleanly_is_reconciled(run: Run, answer: Resu
     assert run.attempt().job_id == "12"
 
 
-def test_after_a_lost_sbatch_nothing_is_guessed_while_slurm_is_silent(run: Run) -> None:
-    run.slurm.down = True
-    with pytest.raises(Unknown, match="run this again"):
-        run.present()
+def test_after_a_lost_sbatch_nothing_is_guessed_while_slurm_is_silent(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_arguments: list[str]) -> Result:
+        run.slurm.down = True
+        return LOST
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.slurm, "_sbatch", lost)
+        with pytest.raises(Unknown, match="run this again"):
+            run.present()
     assert run.attempt().state == INTENT
     assert run.slurm.count("sbatch") == 1
 
