@@ -230,8 +230,8 @@ class FakeSlurm:
 
 
 def _selected(job: FakeJob, selection: list[str]) -> bool:
-    if selection[0] == "-j":
-        return job.job_id == selection[1]
+    if selection[0].startswith("--jobs="):
+        return job.job_id == selection[0][7:]
     name, since, begin = selection
     assert (name[:7], since, begin[:3]) == ("--name=", "-S", "uts")
     return job.name == name[7:] and (job.end or job.submit) >= float(begin[3:])

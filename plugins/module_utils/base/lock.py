@@ -12,6 +12,7 @@ from typing import IO, Iterator
 
 from .clock import Clock, Deadline
 from .errors import Busy, Invalid
+from .mounts import local_locks
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
 
@@ -21,8 +22,12 @@ def stage_lock(path: Path, clock: Clock, limit: float) -> Iterator[None]:
     """Hold the lock file at `path`, waiting up to `limit` seconds for it.
 
     The kernel (or the NFS server) releases it when its holder dies, in whatever way.
-    Raises Busy, naming the holder, after that time.
+    Raises Busy, naming the holder, after that time, and Invalid on a file system whose locks
+    cannot exclude other hosts.
     """
+    problem = local_locks(path)
+    if problem:
+        raise Invalid(problem)
     with path.open("a+", encoding="utf-8") as stream:
         _wait_for(stream, path, Deadline(clock, limit), limit)
         _sign(stream, f"{socket.gethostname()} (process {os.getpid()})")

@@ -66,7 +66,7 @@ class Heads:
         return self._client.clock.now()
 
     def _row(self, job_id: str, used: float) -> Row | None:
-        for answer in (self._client.show(job_id), self._client.history(["-j", job_id])):
+        for answer in (self._client.show(job_id), self._client.history([f"--jobs={job_id}"])):
             rows = [row for row in answer.rows or [] if row.job_id == job_id]
             ours = [row for row in rows if not _is_another(row, used)]
             if ours:

@@ -7,6 +7,7 @@ The ledger has a `Record` for each spec of a stage. The room `stage` decides and
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -62,6 +63,15 @@ class Observation:
     def known(self) -> bool:
         """False if the answer must not be used to decide anything."""
         return self.phase is not Phase.UNKNOWN
+
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+
+
+def is_job_id(text: str) -> bool:
+    """True for what can be the id of a job, of Slurm or of Ray. Nothing else that a file names as
+    one gets into a command line."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 class JobRef(NamedTuple):

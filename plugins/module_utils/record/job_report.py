@@ -7,17 +7,16 @@ forgotten the job and the site has no accounting.
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..base.files import names, parse_json, read_text, sync_directory, write_atomic
-from .contract import Attempt, JobRef, Observation, Phase
+from ..base.exclusive import create, read
+from ..base.files import names, parse_json
+from .contract import Attempt, JobRef, Observation, Phase, is_job_id
 
-_START = re.compile(r"start-([0-9]{1,6})\.json")
+_START = re.compile(r"start-([0-9]{1,6})\.json(\.d)?")
 _CLUSTER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HIGHEST = 255  # exit code of a shell
 _LATEST = 1e11  # seconds since the epoch: no job starts or ends later
@@ -52,44 +51,53 @@ def started_on(folder: Path, attempt: Attempt) -> str:
 
 def claims(folder: Path) -> list[tuple[int, str, float]]:
     """Number, token and time of each attempt that a job claimed, or that was abandoned."""
+    matches = [match for name in names(folder) if (match := _START.fullmatch(name))]
     found = []
-    for name in names(folder):
-        match = _START.fullmatch(name)
-        data = _read(folder / name) if match else None
-        if match and data and isinstance(data.get("token"), str):
-            found.append((int(match.group(1)), data["token"], _seconds(data.get("start")) or 0.0))
+    for number in sorted({int(match.group(1)) for match in matches}):
+        data = _read(start_path(folder, number))
+        if data and isinstance(data.get("token"), str):
+            found.append((number, data["token"], _seconds(data.get("start")) or 0.0))
     return found
 
 
+class Claim(NamedTuple):
+    """Whose job works on an attempt."""
+
+    token: str
+    job_id: str
+
+
+def claim_of(folder: Path, attempt: Attempt) -> Claim | None:
+    """The claim on an attempt; None if no job has started on it."""
+    data = _read(start_path(folder, attempt.number))
+    if data is None or data["job_id"] == _NOBODY or not isinstance(data.get("token"), str):
+        return None
+    return Claim(data["token"], data["job_id"])
+
+
 def claimed_by_another(folder: Path, attempt: Attempt) -> bool:
-    """True if another job of this attempt than the known one does the work: a request that reached
-    the scheduler twice may start in any order, and the second job ends."""
-    started = read_start(folder, attempt)
-    return started is not None and started.job_id != attempt.job_id
+    """True if another job than the known one does the attempt's work, as every other job of it
+    ends: a request may reach the scheduler twice, and where a lock does not exclude, two
+    controllers may submit the same attempt, each with a token of its own."""
+    claim = claim_of(folder, attempt)
+    return claim is not None and claim != (attempt.token, attempt.job_id)
 
 
 def give_up(folder: Path, attempt: Attempt, now: float) -> bool:
     """Claim an attempt for no job: a job of it that appears later finds the claim and ends.
 
-    False: a job has started on it after all. Only one can create the link, here as in the job.
+    False: a job has started on it after all. Only one can create the file, here as in the job.
     """
     claim = start_path(folder, attempt.number)
-    part = folder / f".{claim.name}.{attempt.token}"
     text = {"job_id": _NOBODY, "token": attempt.token, "host": socket.gethostname(), "start": now}
-    write_atomic(part, json.dumps(text) + "\n")
-    try:
-        with suppress(FileExistsError):
-            os.link(part, claim)
-    finally:
-        part.unlink()
-    sync_directory(folder)
+    create(claim, json.dumps(text) + "\n")
     return given_up(folder, attempt)
 
 
 def given_up(folder: Path, attempt: Attempt) -> bool:
     """True if no job can start on this attempt any more."""
     data = _read(start_path(folder, attempt.number))
-    return data is not None and data["job_id"] == _NOBODY and data.get("token") == attempt.token
+    return data is not None and data["job_id"] == _NOBODY
 
 
 def read_end(folder: Path, attempt: Attempt) -> Observation | None:
@@ -115,11 +123,11 @@ def read_end(folder: Path, attempt: Attempt) -> Observation | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """A record that is not intact counts for nothing: then the scheduler decides."""
-    text = read_text(path)
-    if not text:
+    text = read(path)
+    data = parse_json(text) if text else None
+    if not isinstance(data, dict) or not isinstance(data.get("job_id"), str):
         return None
-    data = parse_json(text)
-    return data if isinstance(data, dict) and data.get("job_id") else None
+    return data if is_job_id(data["job_id"]) else None
 
 
 def _seconds(value: Any) -> float | None:

@@ -21,6 +21,7 @@ from ..base.files import make_directory, names, parse_json, read_text, sync_dire
 from ..base.fingerprint import fingerprint
 from ..base.lock import stage_lock
 from .contract import Attempt, Phase, Record
+from .intent import Intent, newest
 from .job_report import claims
 
 VERSION = 1
@@ -53,9 +54,21 @@ class Ledger:
         return [name for name in names(self._root) if _FOLDER.fullmatch(name)]
 
     def records(self) -> list[Record]:
-        """All records of the stage. Raises Damaged for the first that cannot be trusted."""
-        found = (self.load(key) for key in self.folders())
-        return [record for record in found if record]
+        """All records of the stage, with its newest intent even if that is in none of them. Raises
+        Damaged for the first that cannot be trusted."""
+        # First, as a submission in between is then missing at most there.
+        intent = self.newest_intent()
+        found = [record for key in self.folders() if (record := self.load(key))]
+        return _with_intent(found, intent)
+
+    def newest_intent(self) -> Intent:
+        """The newest intent of the stage."""
+        return newest(self.intents)
+
+    @property
+    def intents(self) -> Path:
+        """The folder of the stage's intents."""
+        return self._root / "intents"
 
     def readable(self) -> tuple[list[Record], list[Damaged]]:
         """The records that can be trusted, and what is wrong with the others."""
@@ -111,6 +124,22 @@ class Ledger:
         make_directory(self._root)
         with stage_lock(self._root / "lock", self._clock, LOCK_LIMIT):
             yield
+
+
+def _with_intent(records: list[Record], intent: Intent) -> list[Record]:
+    """A submission that a crash, or another controller without a lock, kept out of its record."""
+    if not intent.number:
+        return records
+    alone = _record(intent.data)
+    (attempt,) = alone.attempts
+    if any(one.token == attempt.token for record in records for one in record.attempts):
+        return records
+    ours = next((one for one in records if one.fingerprint == alone.fingerprint), None)
+    if ours is None:
+        return [*records, alone]
+    if not ours.last or ours.last.number < attempt.number:
+        ours.attempts.append(attempt)
+    return records
 
 
 def stages(run_dir: Path) -> list[str]:

@@ -29,13 +29,35 @@ if [ -z "${{MNRUN_RECORDER:-}}" ]; then
   mnrun_part="$MNRUN_RECORD/.$mnrun_job.$$"
   mnrun_start=$(date +%s)
   mnrun_claim="$MNRUN_RECORD/start-$MNRUN_ATTEMPT.json"
-  # A link is made by one job only: of two jobs of one attempt the second ends here.
-  printf '%s}}\\n' "$(mnrun_json)" > "$mnrun_part" && ln "$mnrun_part" "$mnrun_claim" 2> /dev/null
-  rm -f "$mnrun_part"
-  if [ -s "$mnrun_claim" ] && ! grep -q "\\"job_id\\": \\"$mnrun_job\\"" "$mnrun_claim"; then
-    echo "mnrun: another job works on this already, so this one ends: $(cat "$mnrun_claim")"
-    exit 0
-  fi
+  # A link is made by one job only, and where there are no hard links, a folder: of two jobs of one
+  # attempt the second ends here.
+  mnrun_take() {{
+    mnrun_why=$({{ printf '%s}}\\n' "$(mnrun_json)" > "$mnrun_part"; }} 2>&1) || return
+    mnrun_why=$(LC_ALL=C ln "$mnrun_part" "$mnrun_claim" 2>&1) && return
+    case $mnrun_why in
+      *"not permitted"* | *"not supported"* | *"not implemented"* | *"Too many links"*)
+        mkdir "$mnrun_part.d" && cp "$mnrun_part" "$mnrun_part.d/claim" \\
+          && mv -T "$mnrun_part.d" "$mnrun_claim.d" && mv -n "$mnrun_part" "$mnrun_claim" ;;
+    esac
+  }}
+  mnrun_holder() {{ cat "$mnrun_claim" 2> /dev/null || cat "$mnrun_claim.d/claim" 2> /dev/null; }}
+  mnrun_why=
+  for mnrun_pause in 1 2 4 0; do # a file server may fail for a moment
+    mnrun_take 2> /dev/null
+    rm -rf "$mnrun_part" "$mnrun_part.d"
+    mnrun_held=$(mnrun_holder)
+    if [ -n "$mnrun_held" ]; then break; fi
+    sleep "$mnrun_pause"
+  done
+  case $mnrun_held in
+    *"\\"job_id\\": \\"$mnrun_job\\", \\"token\\": \\"$MNRUN_TOKEN\\""*) ;;
+    ?*)
+      echo "mnrun: another job works on this already, so this one ends: $mnrun_held"
+      exit 0 ;;
+    *)
+      echo "mnrun: this job cannot claim its work in $MNRUN_RECORD, so it ends: $mnrun_why" >&2
+      exit 1 ;;
+  esac
   mnrun_child=
   mnrun_forward() {{
     mnrun_caught=yes

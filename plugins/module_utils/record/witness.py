@@ -49,7 +49,7 @@ def other_slurm(folder: Path, attempt: Attempt, here: SlurmName) -> Doubt | None
         return None
     return Doubt(
         f"it was submitted to the Slurm cluster {there}, and this host uses {name}",
-        f"run this on a host of {there}; if that no longer exists, move {folder} away",
+        f"run this on a host of {there}; if that no longer exists, {_forget(folder)}",
     )
 
 
@@ -60,7 +60,7 @@ def unseen(folder: Path, attempt: Attempt, here: SlurmName) -> Doubt | None:
         who = _user(submitter)
         return Doubt(
             f"{who} submitted it, and Slurm may hide it from {_user(os.geteuid())}",
-            f"let {who} run this; if that user is gone and no job is alive, move {folder} away",
+            f"let {who} run this; if that user is gone and no job is alive, {_forget(folder)}",
         )
     if attempt.submitted_on and not attempt.slurm_cluster and not here():
         return Doubt(
@@ -93,6 +93,10 @@ def _submitter(folder: Path, attempt: Attempt) -> int | None:
     with suppress(OSError):
         return (folder / "script.sh").stat().st_uid
     return None
+
+
+def _forget(folder: Path) -> str:
+    return f"move {folder} and {folder.parent / 'intents'} away"
 
 
 def _user(uid: int | None) -> str:

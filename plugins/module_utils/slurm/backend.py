@@ -141,7 +141,7 @@ class SlurmBackend:
         remembered = _row(shown.rows, attempt)
         if remembered and remembered.phase is not Phase.UNKNOWN:
             return _observation(remembered)
-        past = self._client.history(["-j", attempt.job_id], attempt.slurm_cluster)
+        past = self._client.history([f"--jobs={attempt.job_id}"], attempt.slurm_cluster)
         row = _row(past.rows, attempt, since=self._since(attempt))
         if row and row.phase.ended:
             return _observation(row)

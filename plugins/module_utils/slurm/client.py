@@ -6,6 +6,7 @@ An `Answer` without rows (None) means that there was no answer: unknown, and not
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import NamedTuple
 
@@ -71,6 +72,8 @@ class SlurmClient:
 
     def show(self, job_id: str, cluster: str = "") -> Answer:
         """One job, as slurmctld remembers it. No rows: it certainly does not know the job."""
+        if not _is_id(job_id):
+            return Answer(None, f"{job_id!r} is not the id of a Slurm job")
         result = self._query(["scontrol", *_on(cluster), "show", "job", "-o", job_id])
         row = parse_shown(result.out) if result.code == 0 else None
         if row:
@@ -102,6 +105,8 @@ class SlurmClient:
     def cancel(self, job_id: str, cluster: str, signal: str) -> str:
         """Signal a job's batch shell, or cancel the job for an empty `signal`. Does not wait.
         Returns what went wrong, or nothing."""
+        if not _is_id(job_id):
+            return f"{job_id!r} is not the id of a Slurm job"
         self._queues.clear()
         how = ["--batch", f"--signal={signal}"] if signal else []
         result = self._query(["scancel", *_on(cluster), *how, job_id])
@@ -131,11 +136,19 @@ class SlurmClient:
         return self._run(command, QUERY_LIMIT, "")
 
 
+def _is_id(text: str) -> bool:
+    """True for a single job's id. Others may come from a file that somebody has changed."""
+    return re.fullmatch(r"[1-9][0-9]{0,18}", text) is not None
+
+
 def _new_bar() -> str:
     return f"|{secrets.token_hex(4)}|"
 
 
 def _on(cluster: str) -> list[str]:
+    """Raises Unknown for what cannot be the name of one cluster."""
+    if cluster and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", cluster):
+        raise Unknown(f"{cluster!r} is not the name of a Slurm cluster.")
     return [f"--clusters={cluster}"] if cluster else []
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ..base.errors import Invalid, Refused, Rejected, Uncertain, Unknown
 from ..base.files import make_directory, write_atomic
 from ..record.contract import NOT_SUBMITTED, Attempt, Phase, Record
+from ..record.intent import declare, withdraw
 from ..record.job_report import give_up
 from ..result.ownership import take_over
 from ..result.space import require_space
@@ -56,7 +57,7 @@ def present(stage: Stage) -> Outcome:
                 outcome = _carry_out(stage, facts, decision)
                 return replace(outcome, notes=[*notes, *outcome.notes])
             except Uncertain:
-                continue  # the intent is on disk: look for its job
+                stage.clock.sleep(FIRST_PAUSE)  # an intent is on disk: look for its job
 
 
 def save(stage: Stage, facts: Facts) -> bool:
@@ -129,18 +130,41 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     request = stage.request
     record = _record(stage, facts)
     require_space(request.checkpoints, record)
-    for look in decision.stop:
-        _end(stage, look)
     record.labels = dict(request.labels)
     attempt = _new_attempt(stage, facts)
     diff = difference(request, stage.backend, stage.ledger, attempt)
+    intent = _declare(stage, facts, record, attempt)
+    try:
+        notes = _prepare(stage, facts, record, attempt, decision.stop)
+    except Exception:
+        withdraw(stage.ledger.intents, intent)
+        raise
+    _submit(stage, record, attempt, intent)
+    facts = replace(facts, record=record)
+    return replace(_outcome(stage, facts, decision), notes=notes, diff=diff)
+
+
+def _declare(stage: Stage, facts: Facts, record: Record, attempt: Attempt) -> int:
+    """Write the attempt's intent, before anything is changed; returns its number. Raises Uncertain
+    if another controller has submitted something since the facts were gathered."""
+    number = facts.serial + 1
+    if not declare(stage.ledger.intents, number, record, attempt):
+        raise Uncertain("Another mnrun has just submitted a job of this stage.")
+    return number
+
+
+def _prepare(
+    stage: Stage, facts: Facts, record: Record, attempt: Attempt, stop: list[Look]
+) -> list[str]:
+    """Everything before the submission; returns notes for the user."""
+    for look in stop:
+        _end(stage, look)
     notes = _make_ready(stage, record, _useless_step(facts))
     if attempt.exclude:
         notes.append(f"It excludes {attempt.exclude}, which failed.")
-    attempt.first_step = newest_step(request.rule, record)
-    _submit(stage, record, attempt)
-    facts = replace(facts, record=record)
-    return replace(_outcome(stage, facts, decision), notes=notes, diff=diff)
+    attempt.first_step = newest_step(stage.request.rule, record)
+    _save_attempt(stage, record, attempt)
+    return notes
 
 
 def _record(stage: Stage, facts: Facts) -> Record:
@@ -199,9 +223,8 @@ def _useless_step(facts: Facts) -> int:
     return last.last_step or 0 if last and stuck(last, facts.output) else 0
 
 
-def _submit(stage: Stage, record: Record, attempt: Attempt) -> None:
-    """Intent first. If the submission is refused, the intent is withdrawn, as there is certainly no
-    job; after any other error the intent is kept, and its job is searched for."""
+def _save_attempt(stage: Stage, record: Record, attempt: Attempt) -> None:
+    """All that the job needs, and the attempt as an intent in its record."""
     folder = stage.ledger.folder(record.fingerprint)
     make_directory(folder)
     for name, text in stage.backend.files(folder, attempt).items():
@@ -209,11 +232,17 @@ def _submit(stage: Stage, record: Record, attempt: Attempt) -> None:
     keep_request(folder, stage.request)
     record.attempts.append(attempt)
     stage.ledger.save(record)
+
+
+def _submit(stage: Stage, record: Record, attempt: Attempt, intent: int) -> None:
+    """If the submission is refused, there is certainly no job, and the intent is withdrawn; after
+    any other error it is kept, and its job is searched for."""
     try:
-        attempt.job = stage.backend.submit(folder, attempt)
+        attempt.job = stage.backend.submit(stage.ledger.folder(record.fingerprint), attempt)
     except (Rejected, Invalid):
         record.attempts.pop()
         stage.ledger.save(record)
+        withdraw(stage.ledger.intents, intent)
         raise
     attempt.phase, attempt.state = Phase.QUEUED, "PENDING"
     stage.ledger.save(record)

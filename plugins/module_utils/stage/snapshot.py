@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..base.fingerprint import fingerprint
 from ..record.contract import Attempt, Backend, Found, Observation, Phase, Record, Request
-from ..record.job_report import claimed_by_another, given_up
+from ..record.job_report import claim_of, claimed_by_another, given_up
 from ..record.ledger import Ledger
 from ..result.verify import Output, settle, verify
 
@@ -28,6 +28,7 @@ class Facts:
 
     now: float  # epoch seconds
     key: str  # the fingerprint of the request's spec
+    serial: int  # of the stage's newest intent
     quiet_window: float  # seconds in which the job of an intent may still turn up
     record: Record | None = None
     mine: Look | None = None
@@ -40,6 +41,7 @@ def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Fa
     """Look at everything. The returned records contain the current state of open attempts; the
     holder of the lock saves those that are `touched`."""
     key = fingerprint(request.spec)
+    serial = ledger.newest_intent().number  # before all that is looked at
     records = ledger.records()
     touched = [record for record in records if record.open_attempt]
     looks = [look for record in touched for look in _look(request, backend, ledger, record)]
@@ -47,6 +49,7 @@ def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Fa
     return Facts(
         now=now,
         key=key,
+        serial=serial,
         quiet_window=backend.quiet_window,
         record=record,
         mine=next((look for look in looks if look.record is record), None),
@@ -71,8 +74,10 @@ def _look(request: Request, backend: Backend, ledger: Ledger, record: Record) ->
 def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) -> Look:
     """Ask the scheduler about one attempt; the job of an intent is searched by name and token."""
     folder = ledger.folder(record.fingerprint)
+    claim = claim_of(folder, attempt)
     adopted = not attempt.job_id or claimed_by_another(folder, attempt)
     if adopted:
+        attempt.token = claim.token if claim else attempt.token
         gone = given_up(folder, attempt)
         found = Found(True) if gone else backend.find(folder, attempt)
         if found.job is None:

@@ -17,6 +17,10 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.contract import
     Phase,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.record.job_report import (
+    claim_of,
+    claimed_by_another,
+    claims,
+    give_up,
     read_end,
     read_start,
 )
@@ -175,7 +179,7 @@ def test_a_requeued_job_works_on_its_own_attempt_again(tmp_path: Path) -> None:
     assert end(folder)["exit_code"] == 0
 
 
-def test_a_record_folder_that_cannot_be_written_does_not_stop_the_work(tmp_path: Path) -> None:
+def test_a_job_that_cannot_claim_its_attempt_does_not_work(tmp_path: Path) -> None:
     folder = tmp_path / "record"
     job_text = with_end_recorder("#!/bin/bash\necho worked; exit 4\n", folder, attempt())
     path = tmp_path / "script.sh"
@@ -188,7 +192,56 @@ def test_a_record_folder_that_cannot_be_written_does_not_stop_the_work(tmp_path:
         check=False,
         timeout=20,
     )
-    assert (done.returncode, done.stdout) == (4, "worked\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cannot claim its work in {folder}, so it ends: " in done.stderr
+    assert "No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("why", "works"),
+    [
+        ("Operation not permitted", True),
+        ("Operation not supported", True),
+        ("Function not implemented", True),
+        ("No space left on device", False),
+        ("Disk quota exceeded", False),
+        ("Input/output error", False),
+    ],
+)
+def test_of_two_jobs_at_most_one_works_where_no_link_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, works: bool
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "ln").write_text(f'#!/bin/sh\necho "ln: $*: {why}" >&2\nexit 1\n')
+    (tools / "ln").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "record"
+    jobs = [start(folder, "echo works >> works; sleep 1", job_id) for job_id in ("12", "13", "14")]
+    codes = sorted(finish(job)[0] for job in jobs)
+    assert codes == ([0, 0, 0] if works else [1, 1, 1])
+    written = Path("works")
+    assert (written.read_text() if written.exists() else "") == ("works\n" if works else "")
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    if works:
+        claim = claim_of(folder, attempt(""))
+        assert claim is not None
+        assert claimed_by_another(folder, attempt("11"))
+        assert not give_up(folder, attempt(""), 7.0)
+        (folder / "start-3.json").unlink()  # it died before it gave the claim its usual name
+        assert claim_of(folder, attempt("")) == claim
+        assert [number for number, _token, _begun in claims(folder)] == [3]
+
+
+def test_a_claim_of_the_same_id_with_another_token_is_somebody_else_s(tmp_path: Path) -> None:
+    folder = tmp_path / "record"
+    folder.mkdir()
+    said = {"job_id": "12", "token": "fedcba9876543210", "host": "n", "start": 1}
+    (folder / "start-3.json").write_text(json.dumps(said))
+    code, out = finish(start(folder, "echo works"))
+    assert (code, "works" in out.replace("works on", "")) == (0, False)
+    assert claimed_by_another(folder, attempt("12"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""File systems that are mounted so that locks on them exclude only this host's processes."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+MOUNTS = Path("/proc/self/mounts")
+# Of a type of file system, the options that make POSIX locks local.
+_LOCAL = {
+    "nfs": r"nolock|local_lock=(all|posix)",
+    "nfs4": r"nolock|local_lock=(all|posix)",
+    "lustre": r"localflock",
+    "ocfs2": r"localflocks",
+    "gfs2": r"localflocks",
+    "cifs": r"nobrl",
+    "smb3": r"nobrl",
+}
+_ALWAYS_LOCAL = ("fuse.sshfs",)
+
+
+class Mount(NamedTuple):
+    """One line of /proc/self/mounts."""
+
+    folder: str
+    kind: str
+    options: list[str]
+
+
+def local_locks(path: Path) -> str:
+    """Why locks below `path` do not exclude other hosts, as a message; empty if nothing is known
+    against them."""
+    mount = _mount_of(os.path.realpath(path))
+    if mount is None:
+        return ""
+    if mount.kind in _ALWAYS_LOCAL:
+        how = f"of the type {mount.kind}"
+    else:
+        local = re.compile(_LOCAL.get(mount.kind, r"(?!)"))
+        options = [option for option in mount.options if local.fullmatch(option)]
+        if not options:
+            return ""
+        how = f"mounted with `{options[0]}` ({mount.kind})"
+    return (
+        f"{mount.folder} is {how}, so that locks there do not exclude other hosts. Put the run "
+        "folder on another file system, or have this one mounted without that."
+    )
+
+
+def _mount_of(path: str) -> Mount | None:
+    """The mount that a path without links is on."""
+    fitting = [
+        mount
+        for mount in _mounts()
+        if mount.folder == "/" or f"{path}/".startswith(f"{mount.folder}/")
+    ]
+    # Of two mounts on one folder the later one counts.
+    return max(reversed(fitting), key=lambda mount: len(mount.folder), default=None)
+
+
+def _mounts() -> Iterator[Mount]:
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        cells = line.split(" ")
+        if len(cells) >= 4:
+            folder = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), cells[1])
+            yield Mount(folder, cells[2], cells[3].split(","))
