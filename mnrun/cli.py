@@ -56,17 +56,19 @@ def _run(options: argparse.Namespace, command: Command) -> int:
         extra_vars=extra_vars(options, command),
         tracebacks=options.verbose > 0,
     )
-    terminal = Terminal(sys.stdout)
+    # A log is all that is on standard output, so that it can be piped.
+    terminal = Terminal(sys.stderr if command.raw_lines else sys.stdout)
+    log = Terminal(sys.stdout) if command.raw_lines else None
     if options.alias:
         terminal.line(f"{options.alias} is now: mnrun {' '.join(ALIASES[options.alias])}")
-    screen = display.Display(terminal, _style(options, command))
+    screen = display.Display(terminal, _style(options, command), log=log)
     start = time.monotonic()
     code, signal_number = runner.run_playbook(playbook, screen.handle, screen.tick)
     screen.end()
     seconds = time.monotonic() - start
     ending = closing.Ending(command, options, playbook.inventory, code, signal_number, seconds)
     exit_code = closing.close(ending, screen.outcome, terminal)
-    if terminal.gone:
+    if terminal.gone or (log and log.gone):
         _silence_stdout()
     return exit_code
 
@@ -74,7 +76,7 @@ def _run(options: argparse.Namespace, command: Command) -> int:
 def _style(options: argparse.Namespace, command: Command) -> Any:
     from mnrun.display import Style  # noqa: PLC0415
 
-    return Style(options.verbose, options.diff, headings=not command.reads, raw=command.raw_lines)
+    return Style(options.verbose, options.diff, headings=not command.reads)
 
 
 def _ansible_arguments(options: argparse.Namespace) -> Iterator[str]:

@@ -27,8 +27,6 @@ class Style:
     verbosity: int = 0
     diff: bool = False
     headings: bool = True
-    raw: bool = False
-    """Stage lines are lines of a log: each is printed, without its stage."""
 
 
 @dataclass
@@ -50,11 +48,17 @@ class Display:
     """Shows each event and collects the outcome."""
 
     def __init__(
-        self, terminal: Terminal, style: Style, clock: Callable[[], float] = time.monotonic
+        self,
+        terminal: Terminal,
+        style: Style,
+        clock: Callable[[], float] = time.monotonic,
+        log: Terminal | None = None,
     ) -> None:
+        """`log`: where lasting lines of stages are printed, without the stage: those of a log."""
         self.outcome = PlayOutcome()
         self._terminal = terminal
         self._style = style
+        self._log = log
         self._clock = clock
         self._stage = ""
         self._task = ""
@@ -96,7 +100,7 @@ class Display:
             if elapsed >= _LONG and not self._terminal.live and not self._announced:
                 self._announced = True
                 self._terminal.line(f"  … {self._task}")
-        return not self._terminal.gone
+        return not (self._terminal.gone or (self._log and self._log.gone))
 
     def end(self) -> None:
         """Leave the screen tidy, whatever the last event was."""
@@ -192,8 +196,8 @@ class Display:
                 self._stray(line.rstrip())
 
     def _stage_line(self, about: contract.StageLine, line: str) -> None:
-        if self._style.raw:
-            self._terminal.line(line.partition("] ")[2])
+        if self._log:
+            self._log_line(self._log, about, line.partition("] ")[2])
             return
         text = f"  [{about.stage}] {about.text}"
         if self._stage and about.stage != self._stage:
@@ -205,6 +209,13 @@ class Display:
         self._terminal.bottom(text)
         if self._style.verbosity:
             self._terminal.keep()
+
+    def _log_line(self, log: Terminal, about: contract.StageLine, line: str) -> None:
+        self._terminal.drop()
+        if about.passing:  # ours, and no line of the log
+            self._terminal.line(about.text)
+        else:
+            log.line(line)
 
     def _stray(self, line: str) -> None:
         self.outcome.stray.append(line)

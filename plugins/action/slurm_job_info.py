@@ -6,6 +6,8 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ..module_utils.base.text import size
+from ..module_utils.stage.describe import line
 from ..plugin_utils.connection import PatientAction
 from ..plugin_utils.follow import ENDED
 
@@ -27,6 +29,8 @@ class ActionModule(PatientAction):
             message = "\n".join(damaged) or _nothing(arguments)
             return {**answer, "failed": True, "msg": message}
         shown = self._show(answer["stages"], "")
+        if not shown:
+            self._show_waiting(answer["stages"])
         if not boolean(arguments.get("follow", False), strict=False):
             return answer
         ended = False
@@ -43,12 +47,20 @@ class ActionModule(PatientAction):
     def _show(self, stages: list[dict[str, Any]], shown: str) -> str:
         """Show the new lines; `shown` is the log of the last line."""
         for entry in stages:
+            skipped = entry["log"].get("skipped") or {}
+            for path, missing in skipped.items():
+                self.show_progress(entry["stage"], f"{size(missing)} skipped; all of it: {path}")
             for item in entry["log"]["lines"]:
                 if item["path"] != shown:
                     shown = item["path"]
-                    self.show(entry["stage"], f"==> {shown} <==")
+                    self.show_progress(entry["stage"], f"==> {shown} <==")
                 self.show(entry["stage"], item["line"])
         return shown
+
+    def _show_waiting(self, stages: list[dict[str, Any]]) -> None:
+        """Show how it is that there is nothing in the logs."""
+        for entry in stages:
+            self.show_progress(entry["stage"], f"Nothing in its log yet: {line(entry)}.")
 
 
 def _nothing(arguments: dict[str, Any]) -> str:

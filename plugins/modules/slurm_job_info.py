@@ -65,7 +65,9 @@ stages:
       description: How long it has been waiting, or running, or how long it ran.
       type: float
     log:
-      description: Lines of the logs (C(lines), each with C(path) and C(line)), and C(offset).
+      description: >-
+        Lines of the logs (C(lines), each with C(path) and C(line)), C(offset), and how many bytes
+        of which log were C(skipped) because there were too many new ones.
       type: dict
 damaged:
   description: >-

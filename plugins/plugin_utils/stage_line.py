@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def lasting(stage: str, text: str) -> str:
-    """A line that stays on the screen."""
-    return f"[{stage}] {text}"
+    """A line that stays on the screen, even if it is a log's and begins as a passing one does."""
+    return f"[{stage}] {' ' if text.startswith('…') else ''}{text}"
 
 
 def passing(stage: str, text: str) -> str:

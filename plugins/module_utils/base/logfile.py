@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from .text import printable
 
 CHUNK = 256 * 1024  # bytes read of a log at once: more than any traceback, less than a second
+MOST, MOST_LINES = (
+    1024 * 1024,
+    2000,
+)  # bytes and lines that are new: more could not be shown in time
 
 
 def head(path: Path) -> str:
@@ -28,34 +33,58 @@ def clean_lines(text: str) -> list[str]:
     return [line for line in kept if line.strip()]
 
 
-def news(path: Path, offset: int) -> tuple[list[str], int]:
-    """The complete lines after byte `offset`, and the offset for the next call.
+class News(NamedTuple):
+    """What is new in a log."""
+
+    lines: list[str]
+    offset: int  # in bytes, for the next call
+    skipped: int = 0  # bytes before `lines` that are not shown: there was too much
+
+
+def news(path: Path, offset: int, ended: bool = False) -> News:
+    """The newest complete lines after byte `offset`; the last one need not be complete if nothing
+    more comes (`ended`).
 
     A file that is shorter than `offset` was started over: it is read from the beginning.
     """
-    start = offset if 0 <= offset <= size_of(path) else 0
-    data = _bytes(path, start)
-    end = data.rfind(b"\n") + 1 or (len(data) if len(data) == CHUNK else 0)
-    return clean_lines(data[:end].decode("utf-8", "replace")), start + end
-
-
-def last_lines(path: Path, count: int) -> tuple[list[str], int]:
-    """The last `count` complete lines of a log, and the offset for `news`."""
     size = size_of(path)
-    start = max(0, size - CHUNK)
-    lines, offset = news(path, start)
-    return lines[-count:] if count else [], offset
+    begin = offset if 0 <= offset <= size else 0
+    start = max(begin, size - MOST)
+    data = _bytes(path, start, MOST)
+    end = data.rfind(b"\n") + 1
+    if ended or (not end and len(data) == MOST):
+        end = len(data)
+    cut = data.find(b"\n", 0, end) + 1 if start > begin else 0  # it began within a line
+    cut = max(cut, _of_last_lines(data[:end]))
+    lines = clean_lines(data[cut:end].decode("utf-8", "replace"))
+    return News(lines, start + end, start + cut - begin)
+
+
+def _of_last_lines(data: bytes) -> int:
+    """Where the last MOST_LINES lines begin."""
+    at = len(data) - 1
+    for _ in range(MOST_LINES):
+        at = data.rfind(b"\n", 0, max(0, at))
+        if at < 0:
+            return 0
+    return at + 1
+
+
+def last_lines(path: Path, count: int, ended: bool = False) -> News:
+    """The last `count` lines of a log, and the offset for `news`."""
+    lines, offset, _skipped = news(path, max(0, size_of(path) - CHUNK), ended)
+    return News(lines[-count:] if count else [], offset)
 
 
 def _read(path: Path, start: int) -> str:
     return _bytes(path, start).decode("utf-8", "replace")
 
 
-def _bytes(path: Path, start: int) -> bytes:
+def _bytes(path: Path, start: int, most: int = CHUNK) -> bytes:
     try:
         with path.open("rb") as stream:
             stream.seek(start)
-            return stream.read(CHUNK)
+            return stream.read(most)
     except OSError:
         return b""
 

@@ -95,6 +95,8 @@ class _Source:
                 entry = self._entry(question, seen)
                 if entry["digest"] != question.since or entry["log"]["lines"]:
                     return entry
+            if seen.phase.ended:
+                break
             deadline.pause(TICK)
         return self._entry(question, watch.observation)
 
@@ -140,11 +142,18 @@ def _log(question: Question, attempt: Attempt) -> dict[str, Any]:
     """New lines of the logs, and the offsets for the next question."""
     lines: list[dict[str, str]] = []
     offsets: dict[str, int] = {}
-    for path in reversed(attempt.log_paths) if question.log_lines else ():
+    skipped: dict[str, int] = {}
+    ended = attempt.phase.ended
+    # What matters most comes last: of a failure the log of errors, else that of the training.
+    paths = attempt.log_paths if attempt.phase is not Phase.FAILED else attempt.log_paths[::-1]
+    for path in paths if question.log_lines else ():
         name = str(path)
         if name in question.log_offset:
-            fresh, offsets[name] = news(path, question.log_offset[name])
+            fresh = news(path, question.log_offset[name], ended)
         else:
-            fresh, offsets[name] = last_lines(path, question.log_lines)
-        lines += [{"path": name, "line": text} for text in fresh]
-    return {"lines": lines, "offset": offsets}
+            fresh = last_lines(path, question.log_lines, ended)
+        offsets[name] = fresh.offset
+        if fresh.skipped:
+            skipped[name] = fresh.skipped
+        lines += [{"path": name, "line": text} for text in fresh.lines]
+    return {"lines": lines, "offset": offsets, "skipped": skipped}

@@ -232,11 +232,18 @@ def test_a_difference_is_shown_only_when_asked_for() -> None:
     ]
 
 
-def test_a_log_is_shown_as_it_is() -> None:
-    rows, _ = show(
-        play("Log"), said("[sft] [rank 0] one"), said("[sft]  two"), headings=False, raw=True
-    )
-    assert rows == ["[rank 0] one", " two"]
+@pytest.mark.parametrize("tty", [True, False])
+def test_a_log_is_shown_as_it_is_and_apart_from_our_notes(tty: bool) -> None:
+    notes, log = Screen(tty=tty), Screen(tty=tty)
+    display = Display(Terminal(notes), Style(headings=False), Clock(), Terminal(log))
+    events = [play("Log"), task("Show the log"), said("[sft] … ==> /out <=="),
+              said("[sft] [rank 0] one"), said("[sft]  two"), said("[sft]  … three"),
+              {"event": "warning", "stdout": "[WARNING]: old"}]  # fmt: skip
+    for event in events:
+        display.handle(event)
+    display.end()
+    assert log.getvalue() == "[rank 0] one\n two\n … three\n"
+    assert [row for row in notes.rows() if row] == ["==> /out <==", "  ! old"]
 
 
 def test_lines_of_ansible_itself_are_kept_for_an_error_and_shown_with_vv() -> None:

@@ -291,8 +291,8 @@ def test_logs_are_shown_and_followed_to_the_end(make: Make) -> None:
         info({**ENDED, "log": lines("last", path="/err")}),
     )
     assert stage.screen.lines == [
-        *("[sft] ==> /out <==", "[sft] a", "[sft] b", "[sft] c"),
-        *("[sft] ==> /err <==", "[sft] oh", "[sft] last"),
+        *("[sft] … ==> /out <==", "[sft] a", "[sft] b", "[sft] c"),
+        *("[sft] … ==> /err <==", "[sft] oh", "[sft] last"),
     ]
     assert stage.calls[1][1]["log_offset"] == {"/out": 9}
     assert result["stages"][0]["job"]["state"] == "COMPLETED"
@@ -301,7 +301,32 @@ def test_logs_are_shown_and_followed_to_the_end(make: Make) -> None:
 def test_logs_are_shown_once_without_follow(make: Make) -> None:
     stage = make(slurm_job_info, log_lines=2)
     stage.run(info({**RUNNING, "log": lines("a")}))
-    assert stage.screen.lines == ["[sft] ==> /out <==", "[sft] a"]
+    assert stage.screen.lines == ["[sft] … ==> /out <==", "[sft] a"]
+
+
+def test_what_was_skipped_is_told_with_where_it_is(make: Make) -> None:
+    stage = make(slurm_job_info, log_lines=2)
+    stage.run(info({**RUNNING, "log": {**lines("a"), "skipped": {"/out": 1_234_567}}}))
+    assert stage.screen.lines == [
+        "[sft] … 1.23 MB skipped; all of it: /out",
+        "[sft] … ==> /out <==",
+        "[sft] a",
+    ]
+
+
+def test_a_job_that_waits_is_named_where_it_has_no_log(make: Make) -> None:
+    stage = make(slurm_job_info, log_lines=2)
+    queued = entry("queued", "PENDING")
+    stage.run(info({**queued, "job": {**queued["job"], "reason": "Resources"}}))
+    assert stage.screen.lines == [
+        "[sft] … Nothing in its log yet: job 12 PENDING (Resources) · 2m 10s."
+    ]
+
+
+def test_a_line_of_a_log_is_never_taken_for_one_of_ours(make: Make) -> None:
+    stage = make(slurm_job_info, log_lines=2)
+    stage.run(info({**RUNNING, "log": lines("… 9 MB skipped")}))
+    assert stage.screen.lines[-1] == "[sft]  … 9 MB skipped"
 
 
 def test_without_log_lines_info_is_passed_on(make: Make) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.logfile import (
     CHUNK,
+    MOST_LINES,
     clean_lines,
     last_lines,
     news,
@@ -119,35 +120,40 @@ def test_bars_and_colours_are_left_as_a_terminal_shows_them() -> None:
 
 def test_a_growing_log_is_read_without_gaps_or_repeats(tmp_path: Path) -> None:
     log = tmp_path / "out"
-    assert last_lines(log, 5) == ([], 0)
+    assert last_lines(log, 5) == ([], 0, 0)
     log.write_text("a\nb\nc\nhalf")
-    lines, offset = last_lines(log, 2)
+    lines, offset, _ = last_lines(log, 2)
     assert lines == ["b", "c"]
-    assert news(log, offset) == ([], offset)
+    assert news(log, offset) == ([], offset, 0)
     with log.open("a") as stream:
         stream.write(" a line\nnext\n")
-    lines, offset = news(log, offset)
+    lines, offset, _ = news(log, offset)
     assert lines == ["half a line", "next"]
     log.write_text("new\n")
     assert news(log, offset)[0] == ["new"], "a log that was begun anew is read from its start"
 
 
-def test_a_log_longer_than_a_chunk_comes_in_pieces(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["x", "x" * 700, "x" * 3_000_000])
+def test_of_too_much_news_the_last_lines_come_and_the_rest_is_counted(
+    tmp_path: Path, line: str
+) -> None:
     log = tmp_path / "out"
-    wanted = [f"line {number}" for number in range(2 * CHUNK // 8)]
-    log.write_text("\n".join(wanted) + "\n")
-    got: list[str] = []
-    offset = 0
-    while True:
-        lines, after = news(log, offset)
-        if after == offset:
-            break
-        got, offset = got + lines, after
-    assert got == wanted
+    log.write_text("a\n")
+    _, offset, skipped = news(log, 0)
+    assert skipped == 0
+    with log.open("a") as stream:
+        stream.writelines(f"{line}{number}\n" for number in range(3_000_000 // len(line) + 5))
+        stream.write("half")
+    lines, after, skipped = news(log, offset)
+    assert len(lines) <= MOST_LINES
+    assert log.read_bytes()[offset + skipped : after].decode().splitlines() == lines
+    assert news(log, after) == ([], after, 0)
+    last = news(log, after, ended=True)
+    assert last == (["half"], log.stat().st_size, 0), "nothing more comes, so the line is one"
 
 
 def test_a_line_longer_than_a_chunk_does_not_stop_the_reading(tmp_path: Path) -> None:
     log = tmp_path / "out"
     log.write_text("x" * (CHUNK + 10) + "\nend\n")
-    _lines, offset = news(log, 0)
-    assert news(log, offset)[0][-1] == "end"
+    lines, offset, _ = news(log, 0)
+    assert (lines[-1], offset) == ("end", CHUNK + 15)
