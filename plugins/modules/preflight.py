@@ -60,6 +60,10 @@ options:
         type: list
         elements: str
         default: []
+      ranks:
+        description: On how many GPUs SFT runs. 0 if that is not known.
+        type: int
+        default: 0
       refused:
         description: Options that a user set but must not set, each with what to use instead.
         type: dict
@@ -158,6 +162,7 @@ SPEC = {
             "stage": _STAGE,
             "config_name": {"type": "str", "required": True},
             "overrides": _TEXTS,
+            "ranks": {"type": "int", "default": 0},
             "refused": {"type": "dict", "default": {}},
             "keep": {"type": "dict", "default": {}},
         },

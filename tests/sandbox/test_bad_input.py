@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,20 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         {**GOOD, "prompt": [{"role": "user", "content": None}]},
     ],
     "plain.parquet": [{**GOOD, "prompt": "one plus one?", "extra_info": {"question": 1}}] * 10,
+    "mine.parquet": [{**GOOD, "data_source": "mine/x"}] * 10,
+    "parts.parquet": [
+        {**GOOD, "prompt": [{"role": "user", "content": [{"type": "text", "text": "1 + 1?"}]}]}
+    ]
+    * 10,
+    "long.parquet": [
+        *[GOOD] * 3,
+        {
+            **GOOD,
+            "prompt": [{"role": "user", "content": "one two " * 400}],
+            "extra_info": {"question": "one two " * 600, "answer": "#### 2"},
+        },
+        *[GOOD] * 6,
+    ],
     "messages.parquet": [{"messages": GOOD["prompt"]}] * 10,
 }
 SFT = [
@@ -48,8 +63,19 @@ SFT = [
     "data.prompt_dict_keys=[question]",
     "data.response_dict_keys=[answer]",
     "data.train_batch_size=4",
+    "data.micro_batch_size_per_gpu=2",
 ]
-PPO = ["data.train_batch_size=4"]
+PPO = [
+    "trainer.nnodes=2",
+    "trainer.n_gpus_per_node=1",
+    "data.train_batch_size=4",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=4",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1",
+    "actor_rollout_ref.rollout.name=hf",
+    "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=2",
+    "critic.ppo_micro_batch_size_per_gpu=1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +115,8 @@ def case(
 def test_good_data_passes_for_every_trainer(sandbox: Cluster, folder: Path) -> None:
     good = folder / "good.parquet"
     turns = ["data.multiturn.enable=true", "data.train_batch_size=4"]
-    reader = ["data.custom_cls.path=/my/reader.py", "data.train_batch_size=4"]
+    (folder / "reader.py").write_text("class Rows: ...\n")
+    reader = [f"data.custom_cls.path={folder}/reader.py", "data.custom_cls.name=Rows", *PPO]
     raw = ["data.train_batch_size=4"]  # verl's defaults: the columns question and answer
     reports = checked(
         sandbox,
@@ -125,7 +152,11 @@ def test_each_fault_of_the_data_is_named(sandbox: Cluster, folder: Path) -> None
         ),
         (case(folder / "plain.parquet", "ppo", PPO), ["prompt holds string", "list of messages"]),
         (
-            case(folder / "good.parquet", "ppo", ["data.train_batch_size=11"]),
+            case(
+                folder / "good.parquet",
+                "ppo",
+                [*PPO, "trainer.nnodes=1", "data.train_batch_size=11"],
+            ),
             ["ppo: 10 rows", "one batch of 11", "no step"],
         ),
         (
@@ -149,7 +180,10 @@ def test_each_fault_of_the_trainers_options_is_named(sandbox: Cluster, folder: P
     good = folder / "good.parquet"
     expected = [
         (case(good, "sft", [*SFT, "trainer.nnode=2"]), ["no option trainer.nnode; did you mean"]),
-        (case(good, "ppo", ["data.trian_batch_size=4"]), ["did you mean data.train_batch_size"]),
+        (
+            case(good, "ppo", [*PPO, "data.trian_batch_size=4"]),
+            ["did you mean data.train_batch_size"],
+        ),
         (case(good, "sft", ["zzz=1"]), ["no option zzz; to add it, write +zzz"]),
         (case(good, "sft", ["+data.max_length=1"]), ["sft: ", "data.max_length", "++"]),
         (case(good, "sft", ["data.max_length=["]), ["sft: "]),
@@ -164,6 +198,101 @@ def test_each_fault_of_the_trainers_options_is_named(sandbox: Cluster, folder: P
     ):
         assert len(report["faults"]) == 1, report["faults"]
         assert all(word in report["faults"][0] for word in words), report["faults"]
+
+
+REWARD = (
+    "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n    return 1\n"
+)
+ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+
+
+def test_what_verl_would_refuse_in_the_job_is_refused_here(sandbox: Cluster, folder: Path) -> None:
+    good = folder / "good.parquet"
+    (folder / "score.py").write_text(REWARD)
+    (folder / "broken.py").write_text("def compute_score(:\n")
+    mine = "custom_reward_function.path"
+    expected = [
+        ("sft", ["data.micro_batch_size_per_gpu=16"], "does not divide the 2 rows that a GPU gets"),
+        ("sft", ["data.train_batch_size=5"], "cannot be spread over 2 GPUs"),
+        ("sft", ["trainer.total_epochs=0"], "no step would be made"),
+        ("sft", ["trainer.test_freq=0"], "by which the trainer divides"),
+        ("sft", ["trainer.logger=[console,wandbb]"], "did you mean wandb?"),
+        ("sft", ["optim.lr_scheduler=coseine"], "did you mean cosine?"),
+        ("sft", ["trainer.logger=[clearml]"], "no package clearml"),
+        ("sft", ["trainer.checkpoint.save_contents=[model,hf-model]"], "did you mean hf_model?"),
+        ("ppo", ["data.train_batch_size=5"], "cannot be spread over 2 GPUs"),
+        ("ppo", [f"{ROLLOUT}.tensor_model_parallel_size=3"], "does not divide the 2 GPUs"),
+        ("ppo", [f"{ROLLOUT}.name=vlm"], "did you mean vllm?"),
+        ("ppo", [f"{ROLLOUT}.name=vllm"], "no package vllm"),
+        ("ppo", ["algorithm.adv_estimator=grpoo"], "did you mean grpo?"),
+        ("ppo", [f"{ACTOR}.loss_agg_mode=token-men"], "did you mean token-mean?"),
+        ("ppo", [f"{ACTOR}.ppo_mini_batch_size=8"], "more than the 4 rows"),
+        ("ppo", ["critic.ppo_micro_batch_size_per_gpu=4"], "does not divide the 2 rows"),
+        ("ppo", [f"{mine}={folder}/none.py"], "does not exist"),
+        ("ppo", [f"{mine}='~/score.py'"], "does not expand ~"),
+        ("ppo", [f"{mine}={folder}/broken.py"], "not valid Python (line 1"),
+        ("ppo", [f"{mine}={folder}/score.py", "custom_reward_function.name=score"],
+         "does not define; it has compute_score"),
+    ]  # fmt: skip
+    base = {"sft": SFT, "ppo": PPO}
+    cases = [case(good, stage, [*base[stage], *more]) for stage, more, _ in expected]
+    for given in cases:
+        given["trainers"][0]["ranks"] = 2
+    for report, (stage, _, words) in zip(checked(sandbox, folder, *cases), expected, strict=True):
+        assert len(report["faults"]) == 1, report["faults"]
+        assert report["faults"][0].startswith(f"{stage}: ")
+        assert words in report["faults"][0]
+
+
+def test_rows_and_models_that_the_trainer_cannot_use_are_refused(
+    sandbox: Cluster, folder: Path
+) -> None:
+    toy = Path(sandbox.run("readlink -f ~/model/Llama-3.2-1B-Instruct"))
+    toy = Path(sandbox.directory) / "home" / "mluser" / toy.relative_to("/home/mluser")
+    bare, own = folder / "bare", folder / "own"
+    for made in (bare, own):
+        shutil.copytree(toy, made, dirs_exist_ok=True)
+    settings = json.loads((bare / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (bare / "tokenizer_config.json").write_text(json.dumps(settings))
+    (bare / "chat_template.jinja").unlink(missing_ok=True)
+    config = json.loads((own / "config.json").read_text())
+    config |= {"auto_map": {"AutoModel": "mine.Model"}, "model_type": "mine"}
+    (own / "config.json").write_text(json.dumps(config))
+    good, template = folder / "good.parquet", "actor_rollout_ref.model.custom_chat_template='{{1}}'"
+    (folder / "score.py").write_text(REWARD)
+    reward = f"custom_reward_function.path={folder}/score.py"
+    cases = [
+        ("ppo", good, PPO, toy, ""),
+        ("sft", good, SFT, toy, ""),
+        ("ppo", folder / "mine.parquet", PPO, toy, "no reward function for data_source 'mine/x'"),
+        ("ppo", folder / "mine.parquet", [*PPO, reward], toy, ""),
+        ("ppo", folder / "parts.parquet", PPO, toy, "content in prompt holds list<"),
+        ("ppo", good, PPO, bare, "has no chat template"),
+        ("ppo", good, [*PPO, template], bare, ""),
+        ("sft", good, SFT, bare, "has no chat template"),
+        ("ppo", good, PPO, own, "trust_remote_code=true"),
+        ("ppo", folder / "long.parquet", PPO, toy, "row 3 of"),
+        ("ppo", folder / "long.parquet", [*PPO, "data.filter_overlong_prompts=true"], toy, ""),
+        ("ppo", folder / "long.parquet", [*PPO, "data.truncation=left"], toy, ""),
+        ("sft", folder / "long.parquet", SFT, toy, "more than data.max_length (1024)"),
+        (
+            "sft",
+            good,
+            [*SFT, "data.train_batch_size=8", "data.micro_batch_size_per_gpu=4"],
+            toy,
+            "",
+        ),
+    ]
+    given = [
+        {**case(data, stage, options), "model": str(model)}
+        for stage, data, options, model, _ in cases
+    ]
+    for each in given:
+        each["trainers"][0]["ranks"] = 2
+    for report, (*_, words) in zip(checked(sandbox, folder, *given), cases, strict=True):
+        assert len(report["faults"]) == bool(words), report["faults"]
+        assert words in "".join(report["faults"])
 
 
 def test_all_faults_come_at_once(sandbox: Cluster, folder: Path) -> None:

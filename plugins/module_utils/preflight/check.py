@@ -16,9 +16,11 @@ from ..slurm.capacity import Partition, survey
 from ..slurm.client import SlurmClient
 from ..slurm.directives import sbatch_options
 from ..slurm.judge import judge
+from ..trainer.content import content_faults
 from ..trainer.data import Checked, check_file
 from ..trainer.estimate import keep_faults, kept, kept_by, too_few_kept, weights
-from ..trainer.options import Field, Reads, reads
+from ..trainer.options import reads
+from ..trainer.reads import Field, Reads
 from .summary import summary
 
 
@@ -45,7 +47,8 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     _check_models([params["model"], *params["other_models"]], report)
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
-    _check_data(train, test, trainers, report)
+    checked = _check_data(train, test, trainers, report)
+    _check_content(params, trainers, checked, report)
     report.faults += [fault for each in trainers for fault in too_few_kept(each.stage, each.saves)]
     keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
     for each in trainers:
@@ -69,11 +72,14 @@ def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
         f"{trainer['stage']}: {option} is set by mnrun; use {variable} instead"
         for option, variable in trainer["refused"].items()
     ]
+    ranks = int(trainer.get("ranks") or 0)
     try:
-        return reads(trainer["stage"], trainer["config_name"], trainer["overrides"])
+        found = reads(trainer["stage"], trainer["config_name"], trainer["overrides"], ranks)
     except Invalid as error:
         report.faults += error.message.splitlines()
         return None
+    report.faults += found.faults
+    return found
 
 
 def _check_models(models: list[str], report: Report) -> None:
@@ -82,7 +88,9 @@ def _check_models(models: list[str], report: Report) -> None:
             report.faults += model_faults(expand(model))
 
 
-def _check_data(train: list[Path], test: list[Path], trainers: list[Reads], report: Report) -> None:
+def _check_data(
+    train: list[Path], test: list[Path], trainers: list[Reads], report: Report
+) -> dict[Path, Checked]:
     wanted: dict[Path, dict[Field, None]] = {path: {} for path in [*train, *test]}
     for trainer in trainers:
         for path in [*trainer.train_files, *trainer.test_files]:
@@ -91,20 +99,43 @@ def _check_data(train: list[Path], test: list[Path], trainers: list[Reads], repo
         checked = {path: check_file(path, list(fields)) for path, fields in wanted.items()}
     except Invalid as error:
         report.faults.append(error.message)
-        return
+        return {}
     for path, found in checked.items():
         report.rows[str(path)] = found.rows
         report.faults += found.faults
     report.faults += [fault for trainer in trainers for fault in _too_few(trainer, checked)]
+    return checked
+
+
+def _check_content(
+    params: dict[str, Any], trainers: list[Reads], checked: dict[Path, Checked], report: Report
+) -> None:
+    """What the rows of intact files come to with this model."""
+    others = [model for model in params["other_models"] if model]
+    for trainer in trainers:
+        files = [*trainer.train_files, *trainer.test_files]
+        if all(path in checked and not checked[path].faults for path in files):
+            named = others if trainer.stage == "ppo" and others else [params["model"]]
+            model = expand(named[0]) if named[0] else Path()
+            report.faults += content_faults(trainer, model)
 
 
 def _too_few(trainer: Reads, checked: dict[Path, Checked]) -> list[str]:
-    rows = sum(checked[path].rows for path in trainer.train_files)
-    if rows >= trainer.batch or any(checked[path].faults for path in trainer.train_files):
+    if any(checked[path].faults for path in [*trainer.train_files, *trainer.test_files]):
         return []
-    fewer = f"{rows} rows to train on are fewer than one batch of {trainer.batch}"
-    then = "no step would be made; reduce data.train_batch_size or use more data"
-    return [f"{trainer.stage}: {fewer}, so {then}"]
+    rows = sum(checked[path].rows for path in trainer.train_files)
+    if rows < trainer.batch:
+        fewer = f"{rows} rows to train on are fewer than one batch of {trainer.batch}"
+        then = "no step would be made; reduce data.train_batch_size or use more data"
+        return [f"{trainer.stage}: {fewer}, so {then}"]
+    tests = sum(checked[path].rows for path in trainer.test_files)
+    if tests >= trainer.least_test or trainer.faults:
+        return []
+    fewer = (
+        f"{tests} rows to validate on are fewer than the {trainer.least_test} of one micro batch"
+    )
+    then = "the trainer would end at its first validation; reduce data.micro_batch_size_per_gpu"
+    return [f"{trainer.stage}: {fewer} for each GPU, so {then} or use more data"]
 
 
 def _check_slurm(requests: list[dict[str, Any]], client: SlurmClient, report: Report) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Iterator
 from ..base.files import expand
 from ..base.text import listed, plural, size
 from ..trainer.estimate import steps, weights
-from ..trainer.options import Reads
+from ..trainer.reads import Reads
 
 
 def summary(

@@ -5,13 +5,14 @@ Rows are read in batches, and only the columns that count: memory stays small wi
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple
 
 from ..base.errors import Invalid
 from ..model.folder import is_pointer, nearest
-from .options import CHAT, TEXT, Field
+from .reads import CHAT, TEXT, Field
 
 _BATCH = 8192  # rows
 _RAW_GSM8K = {"question", "answer"}
@@ -104,14 +105,32 @@ def _type(schema: Any, dotted: str) -> Any:
 
 def _type_fault(path: Path, schema: Any, field: Field) -> str:
     kind = _type(schema, field.path)
-    if field.kind == TEXT and "string" not in str(kind):
+    if field.kind == TEXT and not _is_text(kind):
         return f"{path}: {field.path} contains {kind}, but the trainer reads text there"
-    if field.kind == CHAT and _type_of_messages(kind) is None:
+    if field.kind == CHAT:
+        return _chat_fault(path, field, kind)
+    return ""
+
+
+def _chat_fault(path: Path, field: Field, kind: Any) -> str:
+    message = _type_of_messages(kind)
+    if message is None:
         return (
             f"{path}: {field.path} holds {kind}; the trainer reads a list of messages there, each"
             " with role and content"
         )
+    for name in ("role", "content"):
+        inner = message.field(message.get_field_index(name)).type
+        if not _is_text(inner):
+            return (
+                f"{path}: {name} in {field.path} holds {inner}; the trainer reads text there, and"
+                " would train on anything else as Python shows it: write one text for each message"
+            )
     return ""
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(re.fullmatch(r"(dictionary<values=)?(large_)?string(_view)?(,.*>)?", str(kind)))
 
 
 def _type_of_messages(kind: Any) -> Any:

@@ -7,38 +7,19 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Callable, Iterator
 
 from ..base.errors import Invalid
 from .estimate import Saves, saves
-
-CHAT = "chat"  # a list of {role, content}
-TEXT = "text"
-ANY = "any"
+from .judged import judged
+from .reads import ANY, CHAT, TEXT, Field, Reads
 
 
-class Field(NamedTuple):
-    """What a trainer reads of each row: a dotted path, and CHAT, TEXT or ANY."""
-
-    path: str
-    kind: str
-
-
-class Reads(NamedTuple):
-    """What a trainer reads. `batch` is in rows; fewer rows than one batch give no step at all."""
-
-    stage: str
-    train_files: list[Path]
-    test_files: list[Path]
-    fields: list[Field]
-    batch: int
-    saves: Saves
-
-
-def reads(stage: str, config_name: str, overrides: list[str]) -> Reads:
+def reads(stage: str, config_name: str, overrides: list[str], ranks: int = 0) -> Reads:
     """Compose the trainer's configuration as the trainer does, and find out what it reads.
 
-    Raises Invalid if the configuration or an option does not exist, or a value has no form.
+    `ranks`: the GPUs of SFT; 0 if they are not known. Raises Invalid if the configuration or an
+    option does not exist, or a value has no form.
     """
     folder = _config_folder()
     if not (folder / f"{config_name}.yaml").is_file():
@@ -47,9 +28,9 @@ def reads(stage: str, config_name: str, overrides: list[str]) -> Reads:
             f"{stage}: verl has no configuration {config_name} in {folder}; there are: {there}."
             f" Set {stage}_config_name."
         )
-    config = _compose(stage, folder, config_name, overrides)
+    default, config = _compose(stage, folder, config_name, overrides)
     data = config.get("data") or {}
-    return Reads(
+    found = Reads(
         stage,
         _files(data.get("train_files")),
         _files(data.get("val_files")),
@@ -57,6 +38,11 @@ def reads(stage: str, config_name: str, overrides: list[str]) -> Reads:
         _batch(stage, data),
         _saves(stage, config_name, config),
     )
+    return judged(found, folder.parents[1], _getter(config), _getter(default), ranks)
+
+
+def _getter(config: Any) -> Callable[[str], Any]:
+    return lambda name: _value(config, name)
 
 
 def _saves(stage: str, config_name: str, config: Any) -> Saves:
@@ -83,7 +69,8 @@ def _config_folder() -> Path:
     return Path(found.origin).parent / "trainer" / "config"
 
 
-def _compose(stage: str, folder: Path, name: str, overrides: list[str]) -> Any:
+def _compose(stage: str, folder: Path, name: str, overrides: list[str]) -> tuple[Any, Any]:
+    """The configuration without and with the overrides."""
     try:
         from hydra import compose, initialize_config_dir  # noqa: PLC0415 - only in the environment
         from hydra.errors import HydraException  # noqa: PLC0415
@@ -91,15 +78,16 @@ def _compose(stage: str, folder: Path, name: str, overrides: list[str]) -> Any:
     except ImportError as error:
         raise Invalid(f"{sys.executable} cannot check trainer options: {error}") from error
     with initialize_config_dir(str(folder), version_base=None):
+        default = compose(name)
         try:
             config = compose(name, overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            faults = _unknown(compose(name), overrides) or [" ".join(str(error).split())]
+            config, faults = default, _unknown(default, overrides) or [" ".join(str(error).split())]
         else:
-            faults = _other_kinds(compose(name), config, overrides)
+            faults = _other_kinds(default, config, overrides)
     if faults:
         raise Invalid("\n".join(f"{stage}: {fault}" for fault in faults))
-    return config
+    return default, config
 
 
 def _other_kinds(default: Any, config: Any, overrides: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ansible_collections.mnrun.train.plugins.module_utils.preflight.summary import summary
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import Saves
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.options import Reads
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.reads import Reads
 
 from tests.helpers.models import safetensors
 
