@@ -70,6 +70,12 @@ msg:
   description: Why, in words.
   type: str
   returned: always
+notes:
+  description: What else was done with a submission, which RV(msg) contains too.
+  type: list
+  elements: str
+  returned: always
+  sample: ["It excludes osk-gpu95, which failed."]
 stage:
   description: The stage.
   type: str

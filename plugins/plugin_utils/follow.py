@@ -48,6 +48,8 @@ class Follow(PatientAction):
             answer = self.call(self.module, arguments, task_vars)
             if answer.get("retryable"):
                 self._show_all(arguments["stage"], answer)
+            elif answer.get("notes"):
+                self.show(arguments["stage"], str(answer["msg"]))
             return answer
         if arguments.get("attempt") is not None:
             key = fingerprint(arguments.get("spec") or {})

@@ -23,6 +23,7 @@ def result(outcome: Outcome, request: Request) -> dict[str, Any]:
         "changed": outcome.action.changes,
         "action": outcome.action.value,
         "msg": outcome.problem or " ".join([*_submitted(outcome), outcome.why, *outcome.notes]),
+        "notes": outcome.notes,
         "stage": request.stage,
         "output": outcome.output,
         "faults": outcome.faults,

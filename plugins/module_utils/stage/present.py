@@ -27,6 +27,7 @@ from .snapshot import Facts, Look, gather
 from .stop import BY_US, StopRule, stop_job
 from .strays import signed, take_in
 
+_REMEMBERED = 900.0  # seconds for which a failed node is left out
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to get an answer
 
 
@@ -195,12 +196,18 @@ def _new_attempt(stage: Stage, facts: Facts) -> Attempt:
 
 
 def _do_without(stage: Stage, last: Attempt) -> list[str]:
-    """The nodes that failed in the last attempt, or before, if others are free."""
+    """The nodes that failed in the last attempt, if others are free.
+
+    Only its successor does without them, and only if it comes soon: a node that is still down then
+    gets no job from Slurm, and one that is back is like any other.
+    """
+    if last.end and stage.clock.now() - last.end > _REMEMBERED:
+        return []
     lost = last.lost_nodes or ",".join(
         stage.backend.lost_nodes(last) if last.phase in (Phase.FAILED, Phase.GONE) else []
     )
-    nodes = dict.fromkeys(name for name in f"{lost},{last.exclude}".split(",") if name)
-    return stage.backend.spare(list(nodes)) if nodes else []
+    nodes = [name for name in lost.split(",") if name]
+    return stage.backend.spare(nodes) if nodes else []
 
 
 def _make_ready(stage: Stage, record: Record, skip: int) -> list[str]:

@@ -84,6 +84,34 @@ def test_a_job_whose_rank_lost_a_dead_node_names_it_and_leaves_it_out(run: Run) 
     assert "--exclude=osk-gpu95" in [call for call in run.slurm.calls if call[0] == "sbatch"][-1]
 
 
+def lose_a_node(run: Run) -> None:
+    """An attempt that ends with its node, which is back at once."""
+    run.present(checkpoints=run.rule)
+    run.slurm.run(run.job)
+    run.slurm.end(run.job, "NODE_FAIL")
+    run.slurm.node_states.update({"osk-gpu95": "down*", "osk-gpu96": "idle"})
+    conclude(run.stage(checkpoints=run.rule), run.attempt().number, 100)
+    run.slurm.node_states["osk-gpu95"] = "idle"
+
+
+def test_a_failed_node_is_left_out_of_the_next_attempt_only(run: Run) -> None:
+    lose_a_node(run)
+    run.present(checkpoints=run.rule)
+    assert run.attempt().exclude == "osk-gpu95"
+    run.slurm.run(run.job)
+    run.slurm.end(run.job, "PREEMPTED")
+    conclude(run.stage(checkpoints=run.rule), 2, 100)
+    run.present(checkpoints=run.rule)
+    assert (run.attempt().number, run.attempt().exclude) == (3, "")
+
+
+def test_a_node_that_failed_a_while_ago_is_like_any_other(run: Run) -> None:
+    lose_a_node(run)
+    run.clock.sleep(901)
+    run.present(checkpoints=run.rule)
+    assert (run.attempt().number, run.attempt().exclude) == (2, "")
+
+
 def test_without_enough_other_nodes_none_is_left_out(run: Run) -> None:
     run.slurm.node_states["osk-gpu95"] = "down*"
     end(run, "NODE_FAIL")
