@@ -33,8 +33,12 @@ class ActionModule(PatientAction):
             answer = self.call_patiently(MODULE, {**arguments, **question}, task_vars)
             if answer.get("failed"):
                 return answer
+            if answer.get("again"):
+                for line in str(answer["msg"]).splitlines():
+                    self.show(arguments["stage"], line)
+                return answer
             if answer["digest"] != since:
                 since = answer["digest"]
                 self.show_progress(arguments["stage"], answer["msg"])
-            if answer["head"] or answer.get("excluded"):
+            if answer["head"]:
                 return answer

@@ -36,8 +36,10 @@ options:
   relaunch:
     description:
       - With O(wait), a job that ended because of single nodes is not a failure while Slurm has
-        others free that could replace them. RV(excluded) then contains the nodes to exclude.
-      - It is a failure if all of several nodes failed, as the nodes are then hardly to blame.
+        others free that could replace them, and neither is one in which Ray only took too long to
+        start. RV(again) then says that it is to be started once more, without RV(excluded).
+      - It is a failure if all of several nodes failed otherwise, as the nodes are then hardly to
+        blame.
     type: bool
     default: false
   sbatch:
@@ -73,10 +75,14 @@ job:
   description: The Slurm job, as M(mnrun.train.slurm_job) returns it.
   type: dict
   returned: when a cluster was ever started
+again:
+  description: The cluster is to be started once more.
+  type: bool
+  returned: with O(relaunch), when that may help
 excluded:
-  description: Nodes that the next job has to exclude, for C(sbatch --exclude).
+  description: Nodes that the next job has to exclude, for C(sbatch --exclude); empty for none.
   type: str
-  returned: with O(relaunch), when the job ended because of single nodes and others are free
+  returned: with RV(again)
   sample: osk-gpu95
 digest:
   description: Changes when the job's state or its reason does.
@@ -176,7 +182,7 @@ from ..module_utils.ray.cluster import (
     wait_for_head,
     why_ended,
 )
-from ..module_utils.ray.relaunch import find_spare
+from ..module_utils.ray.relaunch import find_spare, was_slow
 from ..module_utils.record.ledger import Ledger
 from ..module_utils.slurm.backend import SlurmBackend, SlurmJob
 from ..module_utils.slurm.client import SlurmClient
@@ -199,9 +205,9 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
     answer = as_result(cluster, clock.now())
     answer["msg"] = line(answer)
     if given["wait"] and answer["head"] is None:
-        spare = _spare(given, cluster, clock)
-        if spare:
-            return {**answer, **spare}
+        again = _again(given, cluster, clock)
+        if again:
+            return {**answer, **again}
         refuse_ended(cluster)
         if not given["since"]:
             raise Refused(
@@ -211,19 +217,20 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _spare(given: dict[str, Any], cluster: Cluster, clock: Clock) -> dict[str, Any]:
-    """The answer about a cluster that can be started again without some nodes."""
+def _again(given: dict[str, Any], cluster: Cluster, clock: Clock) -> dict[str, Any]:
+    """The answer about a cluster that can be started again; empty if that would not help."""
     if not given["relaunch"] or not cluster.attempt.settled:
         return {}
     already = str(given["sbatch"].get("exclude") or "")
     found = find_spare(cluster, SlurmClient(run, clock), clock.now(), already)
-    if found is None:
+    if found:
+        excluded = found.excluded
+        how = f"Other nodes are free, so it is started once more without {', '.join(found.faulty)}."
+    elif was_slow(cluster):
+        excluded, how = already, "It only took too long to start, so it is started once more."
+    else:
         return {}
-    msg = (
-        f"{why_ended(cluster)}\nOther nodes are free, so it is started once more without "
-        f"{', '.join(found.faulty)}."
-    )
-    return {"excluded": found.excluded, "msg": msg}
+    return {"again": True, "excluded": excluded, "msg": f"{why_ended(cluster)}\n{how}"}
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""A Ray cluster that did not come up because of single nodes: whether others can take their place.
+"""A Ray cluster that did not come up because of single nodes, or was slow: whether others can take
+their place, or another start may do.
 
 Slurm itself is asked, with the same script and those nodes left out: only it knows of limits,
 reservations and what the other nodes are doing.
@@ -6,14 +7,13 @@ reservations and what the other nodes are doing.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..base.files import read_text
+from ..base.files import parse_json, read_text
 from ..slurm.client import SlurmClient
 from .cluster import Cluster
 
@@ -46,18 +46,28 @@ def find_spare(
     return Spare(faulty, excluded)
 
 
+def was_slow(cluster: Cluster) -> bool:
+    """Whether it ended only because Ray took too long to start: the same nodes may do next time."""
+    return _report(cluster.folder, cluster.attempt.job_id).get("slow") is True
+
+
 def _faulty(folder: Path, job_id: str) -> list[str]:
     """The nodes that a job named when it ended before it was up. None if all failed alike: then the
     nodes are not to blame."""
-    text = read_text(folder / "faulty.json")
+    report = _report(folder, job_id)
     try:
-        report: Any = json.loads(text or "{}")
         nodes, of = list(report.get("nodes", [])), list(report.get("of", []))
-    except (ValueError, TypeError, AttributeError):
+    except TypeError:
         return []
-    if report.get("job_id") != job_id or (len(nodes) == len(of) and len(of) > 1):
+    if len(nodes) == len(of) and len(of) > 1:
         return []
     return [str(node) for node in nodes]
+
+
+def _report(folder: Path, job_id: str) -> dict[str, Any]:
+    """What a job reported when it ended before it was up; empty if that was another one."""
+    found = parse_json(read_text(folder / "faulty.json") or "")
+    return found if isinstance(found, dict) and found.get("job_id") == job_id else {}
 
 
 def _epoch(local: str) -> float:

@@ -77,7 +77,7 @@ def serve(plan: Plan, nodes: list[str], settings: Settings, record: Path) -> str
             facts = pass_gate(cluster, plan, nodes, settings)
         except ClusterError as error:
             # Whoever starts the next one can leave these nodes out.
-            faulty = {"job_id": plan.job_id, "nodes": error.nodes, "of": nodes}
+            faulty = {"job_id": plan.job_id, "nodes": error.nodes, "of": nodes, "slow": error.slow}
             publish(record / "faulty.json", faulty)
             raise
         if isinstance(facts, str):
@@ -218,6 +218,7 @@ def make_plan(record: Path, settings: Settings, network: Interface, ports: tuple
         network=network.name,
         torch_check=settings.torch_check,
         metrics=settings.metrics,
+        ready_timeout=settings.ready_timeout,
         private=private,
     )
 

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _TAIL = 131072  # bytes at the end of a log that are looked at
+# The raylet's dumps of its state, and the frames of C++ and what stands above them.
+_NOISE = re.compile(
+    r"\[state-dump\]|\(\+0x[0-9a-f]+\) ?\[0x[0-9a-f]+\]|\[0x[0-9a-f]{8,}\]|@ +0x[0-9a-f]{8,}"
+    r"|\*\*\* StackTrace|^\s*(?:PC: )?@"
+)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -57,12 +63,32 @@ def withdraw(path: Path, job_id: str) -> None:
 def last_lines(path: Path, count: int) -> list[str]:
     """The last lines of a log of Ray; none when there is no such file.
 
-    Left out are empty lines and the raylet's state dumps: hundreds of lines which hide the cause.
+    Left out is what hides the cause: empty lines, the raylet's state dumps (hundreds of lines), and
+    stack frames.
     """
+    return _telling(_lines(path))[-count:]
+
+
+def first_lines(path: Path, count: int) -> list[str]:
+    """The first lines of a short file of errors, where the cause stands; as `last_lines`."""
+    return _telling(_lines(path))[:count]
+
+
+def _lines(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            return file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return []
-    return [line for line in lines if line.strip() and "[state-dump]" not in line][-count:]
+
+
+def _telling(lines: list[str]) -> list[str]:
+    kept, traced = [], False
+    for line in lines:
+        if traced and line[:1] == " ":
+            continue  # a frame of Python's; what was raised follows without a blank
+        traced = line.startswith("Traceback (most recent call last)")
+        if line.strip() and not traced and not _NOISE.search(line):
+            kept.append(line)
+    return kept

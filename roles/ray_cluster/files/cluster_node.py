@@ -3,7 +3,8 @@
 srun runs it once on each node, with the cluster's plan (JSON, nothing secret) as its argument. The
 end of its standard input is the word to stop: cluster.py holds the other end, so that it comes also
 when cluster.py dies. On its standard output it says `NODE checked` when it finds nothing wrong with
-its GPUs, and `NODE failed WHY` when something is permanently wrong.
+its GPUs, `NODE failed WHY` when something is permanently wrong, and `NODE slow WHY` when Ray took
+too long to start.
 Standard library only, Python 3.8 or later.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from cluster_files import last_lines
+from cluster_files import first_lines, last_lines
 from cluster_interface import choose
 from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
@@ -34,11 +36,23 @@ _NOT_FOR_RAY = {
     "ROCR_VISIBLE_DEVICES",
 }
 
+# Ray's own limits for parts of its start, most of them 30 s, and what each counts in (1: seconds).
+# How long the start may take is ray_cluster_ready_timeout's to say, so they come a little later.
+_LATER = 30  # seconds
+_LIMITS = {
+    "RAY_raylet_start_wait_time_s": 1,
+    "RAY_agent_register_timeout_ms": 1000,
+    "RAY_gcs_server_port_wait_time_s": 1,
+    "RAY_py_gcs_connect_timeout_s": 1,
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": 1,
+}
+
 # Seconds that Ray and a driver get to leave by themselves. Ray alone would take 30.
 _GRACE = 1.5
 
-# Lines of each of Ray's files of errors that are kept when Ray ends by itself.
+# Lines of each of Ray's files of errors that are kept when Ray ends by itself: the first ones tell.
 _QUOTED = 5
+_LATE = re.compile(r"timed? ?out|deadline exceeded", re.IGNORECASE)  # how Ray says that it was slow
 
 # Seconds to wait for the word to stop after Ray ended by itself.
 _PATIENCE = 60.0
@@ -61,6 +75,7 @@ class Plan(NamedTuple):
     network: str = ""  # the one that the head is on
     torch_check: str = "auto"  # whether torch has to see the GPUs: auto (real ones), always, never
     metrics: bool = False  # whether Ray serves its metrics, to everybody who asks
+    ready_timeout: float = 300.0  # seconds in which Ray has to be up
     private: bool = True  # whether Ray has to ask for the token
 
     def log_file(self, node: str) -> Path:
@@ -115,7 +130,9 @@ def _worker_options(plan: Plan, env: Mapping[str, str]) -> dict[str, object]:
 
 def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     """The environment of Ray and of everything that it starts on this node."""
-    ours = {name: value for name, value in env.items() if name not in _NOT_FOR_RAY}
+    seconds = int(plan.ready_timeout) + _LATER
+    limits = {name: str(seconds * factor) for name, factor in _LIMITS.items()}
+    ours = {**limits, **{name: env[name] for name in env if name not in _NOT_FOR_RAY}}
     ours.update(
         # Both by name, on every node and for every driver: nothing depends on what this Ray's
         # defaults are (off before 2.61), nor on a token in the user's home.
@@ -153,6 +170,7 @@ class RayNode:
         self._name = name
         self._env = env
         self._answer = Path(plan.temp_dir) / "torch"
+        self.slow = False  # whether Ray ended because it took too long to start
 
     def run(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:
         """Run Ray until it has to stop, or until it ends by itself.
@@ -183,8 +201,7 @@ class RayNode:
         while not stop_asked(3600):
             ended = reap()
             if ray.pid in ended:
-                self._quote_errors()
-                return f"Ray ended by itself, exit code {ended[ray.pid]}"
+                return self._ended(ended[ray.pid])
             if check is not None and check.pid in ended:
                 fault = self._judged(ended[check.pid])
                 if fault:
@@ -192,11 +209,16 @@ class RayNode:
                 report("checked")
         return ""
 
-    def _quote_errors(self) -> None:
-        """Keep the ends of what Ray's processes wrote as errors: their folder goes."""
+    def _ended(self, code: int) -> str:
+        """Why Ray ended by itself; keeps the errors of its processes, as their folder goes."""
+        own = last_lines(self._plan.log_file(self._name), 1)
+        told = []
         for path in sorted(Path(self._plan.temp_dir).glob("ray/session_2*/logs/*.err")):
-            for line in last_lines(path, _QUOTED):
-                say(f"{path.name}: {line}")
+            told += [f"{path.name}: {line}" for line in first_lines(path, _QUOTED)]
+        for line in told:
+            say(line)
+        self.slow = any(_LATE.search(line) for line in own + told)
+        return f"Ray ended by itself, exit code {code}"
 
     def _start_check(self) -> subprocess.Popen[bytes] | None:
         if not wants_torch(self._plan):
@@ -233,6 +255,7 @@ def main() -> int:
         return closed or signal.SIGTERM in signals or signal.SIGINT in signals
 
     plan = Plan(**json.loads(sys.argv[1]))
+    word = "failed"
     node = os.environ["SLURMD_NODENAME"]
     with os.fdopen(os.dup(1), "w") as report:
         log = plan.log_file(node).open("ab", buffering=0)
@@ -243,14 +266,16 @@ def main() -> int:
             print(node, word, file=report, flush=True)
 
         try:
-            fault = RayNode(plan, node, os.environ).run(stop_asked, tell)
+            ray = RayNode(plan, node, os.environ)
+            fault = ray.run(stop_asked, tell)
+            word = "slow" if ray.slow else word
         except OSError as error:
             fault = f"Ray could not be started: {error}"
         say(fault or "stopped, as asked")
         if not fault:
             return 0
         # Not to end before cluster.py says so: srun would kill all other nodes at once.
-        tell(f"failed {fault}")
+        tell(f"{word} {fault}")
         deadline = time.monotonic() + _PATIENCE
         while not stop_asked(deadline - time.monotonic()):
             if time.monotonic() > deadline:

@@ -24,7 +24,8 @@ _OTHER_COMMANDS = (
     "ray.util.state.state_cli",
 )
 _PAUSE = 0.05  # seconds between two looks
-_PATIENCE = 60.0  # seconds of such looks; then come Ray's own
+# Seconds of such looks; then come Ray's own.
+_PATIENCE = float(os.environ.get("RAY_raylet_start_wait_time_s", "60"))  # noqa: SIM112 - Ray's name
 
 
 class LeftOut(ModuleType):
@@ -40,6 +41,7 @@ class LeftOut(ModuleType):
 def hook(params: Any, head: bool) -> None:
     """Called by `ray start` before it starts anything: `params` is all that it was asked to do."""
     os.environ.pop("RAY_START_HOOK")  # for this one start only, not for what runs below it
+    _after("Node.start_ray_processes", await_raylet)  # no shortcut: Ray itself gives up after 30 s
     shortcuts = {
         **{f"no import of {name}": _is_left_out(name) for name in _OTHER_COMMANDS},
         "no client server": hasattr(params, "ray_client_server_port"),
@@ -94,6 +96,42 @@ def _before(shortcut: str, name: str, part: Callable[..., None]) -> bool:
 
     setattr(owner, inner, both)
     return True
+
+
+def _after(name: str, part: Callable[[Any], None]) -> None:
+    """Have `part` called with an object of Ray's module `node` after a method of it, if that is
+    there."""
+    outer, _, inner = name.rpartition(".")
+    try:
+        from ray._private import node
+
+        owner = getattr(node, outer)
+        function = getattr(owner, inner)
+    except (ImportError, AttributeError):
+        return
+
+    def both(self: Any, *args: Any, **options: Any) -> Any:
+        done = function(self, *args, **options)
+        try:
+            part(self)
+        except Exception as error:  # noqa: BLE001 - whatever it is, Ray's own wait follows
+            _say(f"its raylet is not waited for ({type(error).__name__}: {error})")
+        return done
+
+    setattr(owner, inner, both)
+
+
+def await_raylet(node: Any) -> None:
+    """Wait until the GCS knows this node's raylet, for as long as that lives."""
+    started = node.all_processes["raylet"][0].process
+    client, own = node.get_gcs_client(), node._node_id
+
+    def settled() -> bool:
+        if started.poll() is not None:
+            sys.exit(f"The raylet ended by itself, exit code {started.returncode}.")
+        return any(each.hex() == own for each in client.get_all_node_info(timeout=5))
+
+    _poll(settled)
 
 
 def _say(text: str) -> None:

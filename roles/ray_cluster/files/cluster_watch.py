@@ -54,6 +54,8 @@ def is_busy(jobs: list[dict[str, Any]]) -> bool:
 class ClusterWatch:
     """One Ray cluster whose step has just been started."""
 
+    _slow: frozenset[str] = frozenset()  # nodes whose Ray took too long to start
+
     def __init__(
         self, plan: Plan, nodes: list[str], step: Step, events: Events, dashboard: Dashboard
     ) -> None:
@@ -82,6 +84,7 @@ class ClusterWatch:
                     f"the Ray cluster is not whole after {seconds:.0f} s "
                     f"(ray_cluster_ready_timeout).\n{self._evidence(self._faults)}",
                     self._faults,
+                    slow=True,
                 )
             reason = self.wait(_POLL)
             if reason is not None:
@@ -146,7 +149,8 @@ class ClusterWatch:
     def refuse(self, faults: dict[str, str], how: str) -> None:
         """Raise ClusterError if there are any faults. `how`: what the cluster is, then."""
         if faults:
-            raise ClusterError(f"the Ray cluster {how}.\n{self._evidence(faults)}", faults)
+            text = f"the Ray cluster {how}.\n{self._evidence(faults)}"
+            raise ClusterError(text, faults, slow=self._slow.issuperset(faults))
 
     def end(self) -> None:
         """End Ray on all nodes, and wait for it."""
@@ -185,12 +189,14 @@ class ClusterWatch:
             raise self._ended()
         node, _, rest = line.strip().partition(" ")
         word, _, fault = rest.partition(" ")
-        if node not in self._nodes or word not in {"checked", "failed"}:
+        if node not in self._nodes or word not in {"checked", "failed", "slow"}:
             say(line.strip())  # a site's own greeting, for one
             return {}
         if word == "checked":
             self._checked.add(node)
             return {}
+        if word == "slow":
+            self._slow |= {node}
         return {node: fault}
 
     def _gather(self, faults: dict[str, str]) -> None:

@@ -11,7 +11,11 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
 from ansible_collections.mnrun.train.plugins.module_utils.ray.cluster import Cluster
-from ansible_collections.mnrun.train.plugins.module_utils.ray.relaunch import Spare, find_spare
+from ansible_collections.mnrun.train.plugins.module_utils.ray.relaunch import (
+    Spare,
+    find_spare,
+    was_slow,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Attempt,
     Phase,
@@ -20,6 +24,13 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.contract import
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 NOW = 1_800_000_000.0
+
+
+def ended(folder: Path) -> Cluster:
+    """The cluster of job 7, which is over."""
+    attempt = Attempt(1, "t", "ray-1", 1.0, phase=Phase.FAILED, job_id="7")
+    record = Record("ray", "slurm", "0" * 64, {}, attempts=[attempt])
+    return Cluster(record, attempt, True, "", folder, None)
 
 
 def ask(
@@ -39,10 +50,7 @@ def ask(
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(NOW + starts_in))
         return Result(0, "", f"sbatch: Job 8 to start at {at} using 8 processors on nodes c")
 
-    attempt = Attempt(1, "t", "ray-1", 1.0, phase=Phase.FAILED, job_id="7")
-    record = Record("ray", "slurm", "0" * 64, {}, attempts=[attempt])
-    cluster = Cluster(record, attempt, True, "", folder, None)
-    return find_spare(cluster, SlurmClient(run, Clock()), NOW, already), calls
+    return find_spare(ended(folder), SlurmClient(run, Clock()), NOW, already), calls
 
 
 def fault(nodes: list[str], of: list[str], job_id: str = "7") -> dict[str, Any]:
@@ -83,3 +91,19 @@ def test_without_nodes_at_fault_slurm_is_not_even_asked(tmp_path: Path, faulty: 
 @pytest.mark.parametrize("starts_in", [None, 3600.0])
 def test_no_new_start_where_none_are_free_now(tmp_path: Path, starts_in: float | None) -> None:
     assert ask(tmp_path, fault(["b"], ["a", "b"]), starts_in)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("report", "slow"),
+    [
+        ({**fault(["a", "b"], ["a", "b"]), "slow": True}, True),
+        ({**fault(["a"], ["a", "b"]), "slow": False}, False),
+        (fault(["a"], ["a", "b"]), False),  # of an mnrun before this one
+        ({**fault(["a"], ["a"], job_id="6"), "slow": True}, False),
+        ({**fault(["a"], ["a"]), "slow": "yes"}, False),
+        ([], False),
+    ],
+)
+def test_whether_it_only_took_too_long(tmp_path: Path, report: Any, slow: bool) -> None:
+    (tmp_path / "faulty.json").write_text(json.dumps(report))
+    assert was_slow(ended(tmp_path)) is slow

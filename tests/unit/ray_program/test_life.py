@@ -225,6 +225,17 @@ def test_a_node_that_is_lost_is_named_with_its_log(job: Job) -> None:
     assert "raylet.err: Check failed: no room" in job.said()  # its folder is gone
 
 
+def test_a_ray_that_takes_too_long_is_no_fault_of_its_nodes(job: Job) -> None:
+    (job.steer / "late").touch()
+    job.start()
+    assert job.end() == 1
+    assert "osk-gpu94: Ray ended by itself, exit code 1." in job.said()
+    assert "raylet.err: Timed out waiting for file" in job.said()
+    assert "(+0x" not in job.said()
+    faulty = json.loads((job.record / "faulty.json").read_text())
+    assert (faulty["nodes"], faulty["slow"]) == (["osk-gpu94"], True)
+
+
 def test_all_nodes_that_fail_are_named(job: Job) -> None:
     watch = job.record / "cluster_watch.py"  # it waits for those that are missing only
     watch.write_text(watch.read_text().replace("_GATHER = 4.0", f"_GATHER = {PATIENCE}"))
@@ -234,7 +245,7 @@ def test_all_nodes_that_fail_are_named(job: Job) -> None:
     for node in ("osk-gpu94", "localhost"):  # one of them finds that its folder is the other's
         assert re.search(rf"^{node}: Ray (ended by itself|could not be)", job.said(), re.MULTILINE)
     faulty = json.loads((job.record / "faulty.json").read_text())
-    assert faulty["job_id"] == "12"
+    assert (faulty["job_id"], faulty["slow"]) == ("12", False)
     assert sorted(faulty["nodes"]) == sorted(faulty["of"]) == ["localhost", "osk-gpu94"]
 
 

@@ -232,6 +232,14 @@ def test_ray_gets_the_tokens_path_and_no_other_cluster() -> None:
     assert not set(unwanted) & set(ours)
 
 
+def test_rays_own_limits_follow_ours_unless_the_user_has_set_one() -> None:
+    env = {"RAY_agent_register_timeout_ms": "5"}
+    ours = cluster_node.ray_environment(make_plan(ready_timeout=600.0), env)
+    assert ours["RAY_agent_register_timeout_ms"] == "5"
+    assert int(ours["RAY_raylet_start_wait_time_s"]) > 600
+    assert int(ours["RAY_gcs_server_port_wait_time_s"]) > 600
+
+
 # files
 
 
@@ -261,6 +269,35 @@ def test_the_end_of_a_log_without_what_hides_the_cause(tmp_path: Path) -> None:
     log.write_text(f"early\n{dump}raylet [exit code=1]\n\n{dump}killed\n")
     assert cluster_files.last_lines(log, 2) == ["raylet [exit code=1]", "killed"]
     assert cluster_files.last_lines(tmp_path / "none", 2) == []
+
+
+# As Ray 2.60 writes it: what tells, and then frames.
+RAYLET_ERR = """
+[2026-11-27 03:30:14,001 C 130 130] (raylet) node_manager.cc:221:  Check failed: status.ok() Timed \
+out waiting for file /tmp/mnrun-1/ray/session/runtime_env_agent_port
+*** StackTrace Information ***
+/env/ray/core/src/ray/raylet/raylet(+0xfc0d92) [0x56349aba6d92] boost::asio::io_context::run()
+/env/ray/core/src/ray/raylet/raylet(+0x23ccf4) [0x563499e22cf4] main
+/lib/x86_64-linux-gnu/libc.so.6(__libc_start_main+0x85) [0x7f3f61e45305] __libc_start_main
+"""
+NODE_LOG = """mnrun: ray start: 5 of 5 shortcuts taken
+Traceback (most recent call last):
+  File "/env/ray/scripts/scripts.py", line 1074, in start
+    node = ray._private.node.Node(
+           ^^^^^^^^^^^^^^^^^^^^^^^
+Exception: The current node timed out during startup.
+"""
+
+
+def test_the_first_line_of_errors_tells_and_frames_do_not(tmp_path: Path) -> None:
+    (tmp_path / "raylet.err").write_text(RAYLET_ERR)
+    (line,) = cluster_files.first_lines(tmp_path / "raylet.err", 5)
+    assert "Timed out waiting for file" in line
+    (tmp_path / "log").write_text(NODE_LOG)
+    assert cluster_files.last_lines(tmp_path / "log", 20) == [
+        "mnrun: ray start: 5 of 5 shortcuts taken",
+        "Exception: The current node timed out during startup.",
+    ]
 
 
 # processes

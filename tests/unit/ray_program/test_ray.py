@@ -191,3 +191,58 @@ def test_a_ray_without_a_step_starts_too(
 def test_a_ray_without_the_module_starts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert call(monkeypatch, head=True).ray_client_server_port is None
+
+
+class Raylet:
+    """A raylet that ends after so many looks, and a GCS that knows it after so many."""
+
+    def __init__(self, ends_after: int, known_after: int) -> None:
+        self.looks, self.ends_after, self.known_after = 0, ends_after, known_after
+        self.returncode = 1
+        self.process = self
+
+    def poll(self) -> int | None:
+        self.looks += 1
+        return self.returncode if self.looks > self.ends_after else None
+
+    def get_all_node_info(self, timeout: float) -> list[Any]:
+        assert timeout > 0
+        return [SimpleNamespace(hex=lambda: "mine")] if self.looks > self.known_after else []
+
+
+def with_raylet(ray: Any, raylet: Raylet) -> Any:
+    """A node whose processes have just been started."""
+
+    def start_ray_processes(self: Any) -> str:
+        self.all_processes = {"raylet": [raylet]}
+        return "started"
+
+    ray.Node.start_ray_processes = start_ray_processes
+    ray.Node.get_gcs_client = lambda _: raylet
+    ray.Node._node_id = "mine"
+    return ray.Node()
+
+
+def test_a_slow_raylet_is_waited_for(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    raylet = Raylet(ends_after=1000, known_after=3)
+    node = with_raylet(ray, raylet)
+    call(monkeypatch, head=True)
+    assert node.start_ray_processes() == "started"
+    assert raylet.looks == 4
+
+
+def test_a_raylet_that_ends_is_not_waited_for(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = with_raylet(ray, Raylet(ends_after=2, known_after=1000))
+    call(monkeypatch, head=False)
+    with pytest.raises(SystemExit, match=r"raylet ended by itself, exit code 1"):
+        node.start_ray_processes()
+
+
+def test_a_ray_whose_processes_have_other_names_waits_itself(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = with_raylet(ray, Raylet(0, 0))
+    monkeypatch.setattr(ray.Node, "_node_id", property(), raising=False)
+    call(monkeypatch, head=False)
+    assert node.start_ray_processes() == "started"
+    assert "its raylet is not waited for (AttributeError" in capsys.readouterr().out

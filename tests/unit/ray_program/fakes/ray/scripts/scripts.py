@@ -37,6 +37,10 @@ def main() -> None:
     logs = folder / "session_2026-01-01" / "logs"
     logs.mkdir(parents=True)
     (logs / "raylet.err").write_text("Check failed: no room\n")
+    if (STEER / "late").exists():
+        frame = "/env/ray/raylet(+0xfc0d92) [0x56349aba6d92] boost::asio::io_context::run()\n"
+        (logs / "raylet.err").write_text(f"Timed out waiting for file x\n{frame * 9}")
+        sys.exit("Exception: The current node timed out during startup.")
     daemon = f"import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(600)  # {STEER}"
     subprocess.run([sys.executable, "-c", daemon], check=True)
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text()
