@@ -34,7 +34,7 @@ EXAMPLES = r"""
     stage: convert-sft
     name: convert
     script: python -B "$MNRUN_RECORD/convert.py"
-    files: "{{ lookup('mnrun.train.programs', 'convert*.py', 'manifest.py') }}"
+    files: "{{ lookup('mnrun.train.programs', 'convert*.py', 'manifest.py', 'inside.py') }}"
 """
 
 RETURN = r"""

@@ -14,6 +14,7 @@ HOMES = (
     "roles/publish/files/*.py",
     "roles/fetch/files/*.py",
     # These run in jobs, and modules import them as well.
+    "plugins/module_utils/model/inside.py",
     "plugins/module_utils/model/manifest.py",
     "plugins/module_utils/trainer/keep.py",
     "plugins/module_utils/trainer/words.py",

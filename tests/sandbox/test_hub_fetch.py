@@ -184,6 +184,21 @@ def test_what_is_wrong_is_said_in_one_line(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("name", ["{outside}", "../precious", "a/../../precious"])
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_a_name_that_leads_out_of_the_folder_is_refused_and_nothing_is_touched(
+    hub: Hub, here: Here, plan: dict[str, Any], tmp_path: Path, name: str, kind: str
+) -> None:
+    outside = Path(plan["model"]["staging"]).parent / "precious"
+    outside.write_text("mine")
+    part = plan["model"] if kind == "model" else plan["data"]
+    hub.publish(part["repo"], {name.format(outside=outside): b"theirs"}, kind)
+    said = refused(here.run("fetch.py", {**plan, "data" if kind == "model" else "model": None}))
+    assert "is not a path within a folder. Nothing was transferred." in said
+    assert outside.read_text() == "mine"
+    assert not (tmp_path / "model").exists()
+
+
 def test_check_only_says_what_would_come(
     hub: Hub, here: Here, plan: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable
 
+from .inside import name_fault
 from .weights import INDEX, read_json, safetensors_fault, torch_fault
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -66,7 +67,10 @@ def _shard_faults(folder: Path, index: str, fault: Callable[[Path], str]) -> lis
     names = read.get("weight_map") if isinstance(read, dict) else None
     if not isinstance(names, dict) or not names:
         return [f"{folder / index} names no weights"]
-    files = sorted({Path(str(name)).name for name in names.values()})
+    strange = [fault for fault in map(name_fault, names.values()) if fault]
+    if strange:
+        return [f"{folder / index} cannot be used: {strange[0]}"]
+    files = sorted(set(names.values()))
     return list(filter(None, (fault(folder / name) for name in files)))
 
 

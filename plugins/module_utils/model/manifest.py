@@ -3,7 +3,7 @@
 `mnrun_manifest.json` is written last, atomically: a folder without a manifest that matches it is
 not a result. docs/convert.md lists the fields.
 
-Standard library only and no relative imports: jobs carry a copy of this file beside their program.
+Standard library only: jobs carry a copy of this file, and of inside.py, beside their program.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import os
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
+
+if __package__:
+    from .inside import name_fault
+else:  # in a job, which carries both files
+    from inside import name_fault
 
 NAME = "mnrun_manifest.json"
 VERSION = 1
@@ -110,9 +115,8 @@ def _is_manifest(data: Any) -> bool:
 
 def _is_entry(name: str, entry: Any) -> bool:
     """A name within the folder, with a size and a checksum."""
-    inside = not name.startswith("/") and ".." not in name.split("/")
     return (
-        inside
+        not name_fault(name)
         and isinstance(entry, dict)
         and isinstance(entry.get("size"), int)
         and isinstance(entry.get("sha256"), str)

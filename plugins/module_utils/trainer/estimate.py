@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..model.inside import inside
 from ..model.weights import INDEX, read_json
 
 BYTES = {"model": 4, "optimizer": 8, "hf_model": 4}  # for each weight
@@ -118,7 +119,7 @@ def weights(folder: Path) -> int:
     names = index.get("weight_map") if isinstance(index, dict) else None
     files = sorted(set(names.values())) if isinstance(names, dict) else ["model.safetensors"]
     try:
-        return sum(_in_file(folder / Path(str(name)).name) for name in files)
+        return sum(_in_file(inside(folder, name)) for name in files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
         return 0
 

@@ -30,6 +30,7 @@ from hub import (
     sha256,
     size_text,
 )
+from inside import inside
 
 Plan = dict[str, Any]
 
@@ -110,16 +111,25 @@ def bring(plan: Plan, part: Plan, kind: str, files: dict[str, Any]) -> list[str]
     options = {"revision": part["commit"], "repo_type": kind, "local_dir": staging}
     meter = Meter([files[name].size for name in names])
     for name in names:
-        if not same(staging / name, files[name]):
-            (staging / name).unlink(missing_ok=True)
+        path = within(staging, name)
+        if not same(path, files[name]):
+            path.unlink(missing_ok=True)
             with meter.watching(partial(arriving, staging)):
                 patiently(partial(api.hf_hub_download, part["repo"], name, **options))
-        if not same(staging / name, files[name]):
-            (staging / name).unlink(missing_ok=True)
+        if not same(path, files[name]):
+            path.unlink(missing_ok=True)
             raise HubError(f"{name} of {part['repo']} arrived damaged. Run this again.")
         meter.file(files[name].size, name)
     shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's notes for resuming
     return names
+
+
+def within(folder: Path, name: str) -> Path:
+    """A file of the Hub in `folder`, even if a link is in its way. Raises HubError."""
+    try:
+        return inside(folder, name)
+    except ValueError as error:
+        raise HubError(f"{folder} cannot be written to: {error}") from error
 
 
 def arriving(staging: Path) -> int:
@@ -148,7 +158,7 @@ def install_model(staging: Path, target: Path) -> None:
     found = [path for path in staging.rglob("*") if path.is_file()] if staging.is_dir() else []
     # Weights first: until the small files are there, the folder does not look like a model.
     for path in sorted(found, key=lambda path: -path.stat().st_size):
-        place = target / path.relative_to(staging)
+        place = within(target, path.relative_to(staging).as_posix())
         place.parent.mkdir(parents=True, exist_ok=True)
         path.replace(place)
     shutil.rmtree(staging, ignore_errors=True)

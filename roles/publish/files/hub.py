@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from inside import name_fault
+
 MARK = "mnrun-result: "
 """What stands before the result, in the last line of the output."""
 
@@ -271,11 +273,18 @@ def sha256(path: Path) -> str:
 
 
 def listing(api: Any, repo: str, revision: str, kind: str = "model") -> dict[str, Any]:
-    """The files of a repository by path, with their sizes and hashes."""
+    """The files of a repository by path, with their sizes and hashes.
+
+    Raises HubError if one has a name that would lead out of the folder that it is put into.
+    """
     found = patiently(
         lambda: list(api.list_repo_tree(repo, recursive=True, revision=revision, repo_type=kind))
     )
-    return {file.path: file for file in found if hasattr(file, "blob_id")}
+    files = {file.path: file for file in found if hasattr(file, "blob_id")}
+    faults = [fault for fault in map(name_fault, files) if fault]
+    if faults:
+        raise HubError(f"{repo} on the Hub cannot be used: {faults[0]}. Nothing was transferred.")
+    return files
 
 
 def size_text(count: float) -> str:

@@ -31,6 +31,7 @@ from hub import (
     run_plan,
     say,
 )
+from inside import inside
 
 CARD = "README.md"
 MAIN = "main"
@@ -226,8 +227,9 @@ def to_folder(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
     """Bring a folder to the state that the manifest describes; the manifest comes last."""
     target = Path(plan["target"])
     earlier = (manifest.read(target) or {"files": {}})["files"]
-    sending = [name for name, file in files.items() if not same_file(file, target / name)]
-    gone = [name for name in sorted(earlier) if name not in files and (target / name).is_file()]
+    paths = places(target, [*files, *earlier])
+    sending = [name for name, file in files.items() if not same_file(file, paths[name])]
+    gone = [name for name in sorted(earlier) if name not in files and paths[name].is_file()]
     result = {
         "to": "folder",
         "where": str(target),
@@ -245,14 +247,22 @@ def to_folder(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
     last = [name for name in (manifest.NAME,) if name not in sending]
     meter = Meter([files[name].size for name in [*sending, *last]])
     for name in [*sending, *last]:
-        copy(files[name], target / name)
+        copy(files[name], paths[name])
         meter.file(files[name].size, name)
     for name in gone:
-        (target / name).unlink()
-    wrong = [name for name, file in files.items() if not same_file(file, target / name)]
+        paths[name].unlink()
+    wrong = [name for name, file in files.items() if not same_file(file, paths[name])]
     if wrong:
         raise HubError(f"{target} does not hold what was written: {', '.join(wrong[:5])} differ")
     return result
+
+
+def places(target: Path, names: list[str]) -> dict[str, Path]:
+    """Where each file is in the target; none of them is outside. Raises HubError."""
+    try:
+        return {name: inside(target, name) for name in names}
+    except ValueError as error:
+        raise HubError(f"{target} cannot be written to: {error}") from error
 
 
 def same_file(file: File, path: Path) -> bool:

@@ -138,6 +138,7 @@ def test_progress_is_told_as_mnrun_reads_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "roles" / "publish" / "files"))
+    monkeypatch.syspath_prepend(str(ROOT / "plugins" / "module_utils" / "model"))
     hub = importlib.import_module("hub")
     monkeypatch.setattr(hub, "PACE", 0.01)
     meter = hub.Meter([1_000_000, 2_500_000_000])

@@ -187,3 +187,16 @@ def test_large_files_count_by_blocks_to_their_very_end(
     for changed in (b"x" + data[1:], data[:-1] + b"x", data + b"x"):
         path.write_bytes(changed)
         assert identity.file_identity(path) != before
+
+
+@pytest.mark.parametrize("name", ["../model-1.safetensors", "/model-1.safetensors", "", 7])
+def test_an_index_names_files_of_its_own_folder_only(model: Path, name: object) -> None:
+    sharded(model, INDEX, "model-1.safetensors")
+    (model / INDEX).write_text(json.dumps({"weight_map": {"w": name}}))
+    (fault,) = model_faults(model)
+    assert fault.startswith(f"{model / INDEX} ")
+    (model / INDEX).write_text(
+        json.dumps({"weight_map": {"w": "model-1.safetensors", "v": "../x"}})
+    )
+    (fault,) = model_faults(model)
+    assert "'../x' is not a path within a folder" in fault

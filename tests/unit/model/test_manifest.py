@@ -51,6 +51,8 @@ def test_no_manifest_is_no_result(model: Path) -> None:
         {"step": "160"},
         {"files": {"../outside": {"size": 1, "sha256": "00"}}},
         {"files": {"/outside": {"size": 1, "sha256": "00"}}},
+        {"files": {"a//b": {"size": 1, "sha256": "00"}}},
+        {"files": {"": {"size": 1, "sha256": "00"}}},
         {"files": {"config.json": {"size": 2}}},
         {"training": None},
     ],
