@@ -99,6 +99,7 @@ class FakeSlurm:
             "sacct": self._sacct,
             "scancel": self._scancel,
             "sinfo": self._sinfo,
+            "sacctmgr": lambda _: Result(1, "", "You are not running a supported accounting"),
         }
         if command == ["sbatch", "--help"]:
             return Result(0, "      --container-image=[USER@]IMAGE  of a plugin\n", "")

@@ -13,15 +13,21 @@ from ..base.process import Runner
 from ..model.folder import model_faults
 from ..model.identity import file_identity, folder_identity
 from ..slurm.capacity import Partition, survey
-from ..slurm.client import SlurmClient
+from ..slurm.client import Denied, SlurmClient
 from ..slurm.directives import sbatch_options
-from ..slurm.judge import judge
+from ..slurm.judge import Findings
+from ..slurm.refusal import by_limits, by_sbatch
 from ..trainer.content import content_faults
 from ..trainer.data import Checked, check_file
 from ..trainer.estimate import keep_faults, kept, kept_by, too_few_kept, weights
 from ..trainer.options import reads
 from ..trainer.reads import Field, Reads
 from .summary import summary
+
+_NO_ANSWER = (
+    "Slurm does not respond, so it is unknown whether the jobs could run ({}); try again when"
+    " `sinfo` works"
+)
 
 
 @dataclass
@@ -142,8 +148,12 @@ def _check_slurm(requests: list[dict[str, Any]], client: SlurmClient, report: Re
     faults: list[tuple[str, str]] = []
     read = [(request["stage"], _options(request, client, faults)) for request in requests]
     asked = [(stage, options) for stage, options in read if options is not None]
-    partitions = _partitions(client, report) if asked else {}
-    found = [(stage, judge(options, partitions)) for stage, options in asked if partitions]
+    partitions = _partitions(client, report) if asked else None
+    found = [
+        (stage, _verdict(options, client, partitions, report))
+        for stage, options in asked
+        if partitions is not None
+    ]
     faults += [(text, stage) for stage, each in found for text in each.faults]
     report.faults += _by_stages(faults)
     report.warnings += _by_stages(
@@ -163,18 +173,38 @@ def _options(
         return None
 
 
-def _partitions(client: SlurmClient, report: Report) -> dict[str, Partition]:
-    """What the cluster has; nothing if that cannot be known, which is a fault."""
+def _verdict(
+    options: dict[str, str], client: SlurmClient, partitions: dict[str, Partition], report: Report
+) -> Findings:
+    """By what the cluster shows, and then by sbatch itself, which knows of accounts."""
+    found = by_limits(options, client, partitions) if partitions else Findings([], [])
+    if found.faults:
+        return found
+    try:
+        said = by_sbatch(options, client)
+    except Unknown as error:
+        if not partitions:
+            report.faults.append(_NO_ANSWER.format(error))
+        return found
+    except Invalid as error:  # there is no sbatch
+        return Findings([error.message], [])
+    return Findings(said.faults, [*found.warnings, *said.warnings], found.limit)
+
+
+def _partitions(client: SlurmClient, report: Report) -> dict[str, Partition] | None:
+    """What the cluster has, empty if users may not see it; None if there was no answer, which is
+    a fault."""
     try:
         return survey(client)
-    except Unknown as error:
-        report.faults.append(
-            f"Slurm does not respond, so it is unknown whether the jobs could run ({error});"
-            " try again when `sinfo` works"
+    except Denied as error:
+        report.warnings.append(
+            f"Slurm does not show its partitions and nodes to you ({error}), so `sbatch"
+            " --test-only` alone judges the requests: one that could never run may wait for ever"
         )
-    except Invalid as error:
-        report.faults.append(error.message)
-    return {}
+        return {}
+    except Unknown as error:
+        report.faults.append(_NO_ANSWER.format(error))
+    return None
 
 
 def _by_stages(texts: list[tuple[str, str]]) -> list[str]:

@@ -14,7 +14,7 @@ from ..record.job_report import read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
 from ..record.recorder import with_end_recorder
 from ..record.witness import other_slurm, still_writing, unseen
-from .client import SUBMIT_LIMIT, Answer, SlurmClient
+from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost
 from .directives import with_directives
 from .live import live_jobs
 from .mark import mark
@@ -25,18 +25,6 @@ from .refusal import explain, never_starts
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
 _RESERVED = ("record.json", "request.json", "script.sh", "start-", "end-")
 # Words of an sbatch that lost its connection: the job may have been accepted nevertheless.
-_LOST = (
-    "timed out",
-    "unable to contact",
-    "connection refused",
-    "connection reset",
-    "connection failure",
-    "zero bytes",
-    "transport endpoint",
-    "unexpected message",
-    "standby mode",
-    "temporarily unable",
-)
 
 
 @dataclass(frozen=True)
@@ -197,8 +185,7 @@ class SlurmBackend:
 
     def _judge(self, result: Result, unclear: type[MnrunError]) -> None:
         """Raise what a failed sbatch means: a refusal, or `unclear` if it lost its connection."""
-        output = f"{result.err}\n{result.out}".lower()
-        if result.code is None or result.code < 0 or any(words in output for words in _LOST):
+        if lost(result):
             raise unclear(f"sbatch did not end cleanly: {_summary(result)}")
         if result.code != 0:
             raise Rejected(explain(result.err or result.out, self._job.sbatch, self._client))

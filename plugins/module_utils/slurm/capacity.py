@@ -6,8 +6,7 @@ import math
 import re
 from typing import NamedTuple
 
-from ..base.errors import Unknown
-from .client import SlurmClient
+from .client import Denied, SlurmClient
 from .times import slurm_time
 
 _NODE_FORMAT = "%N|%R|%c|%m|%G|%T"
@@ -38,7 +37,8 @@ class Partition(NamedTuple):
 
 
 def survey(client: SlurmClient) -> dict[str, Partition]:
-    """Ask Slurm for its partitions, by their names. Raises Unknown."""
+    """Ask Slurm for its partitions, by their names. Raises Unknown, or Denied if users may not see
+    them."""
     shown = client.ask(["scontrol", "-a", "show", "partition", "-o"])
     listed = client.ask(["sinfo", "-a", "-h", "-N", "-o", _NODE_FORMAT])
     nodes: dict[str, list[SlurmNode]] = {}
@@ -51,7 +51,7 @@ def survey(client: SlurmClient) -> dict[str, Partition]:
     rows = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
     partitions = [_partition(row, nodes) for row in rows if "PartitionName" in row]
     if not partitions or not nodes:
-        raise Unknown("scontrol shows no partition" if nodes else "sinfo shows no node")
+        raise Denied("scontrol shows no partition" if nodes else "sinfo shows no node")
     return {partition.name: partition for partition in partitions}
 
 

@@ -28,6 +28,26 @@ SUBMIT_LIMIT = 180.0  # sbatch retries by itself for 120 s; ended earlier, it le
 _FRESH = 1.0  # seconds in which one answer of squeue serves several questions
 
 
+# What Slurm's commands print when the connection was lost.
+_LOST = (
+    "timed out",
+    "unable to contact",
+    "connection refused",
+    "connection reset",
+    "connection failure",
+    "zero bytes",
+    "transport endpoint",
+    "unexpected message",
+    "standby mode",
+    "temporarily unable",
+)
+
+
+class Denied(Unknown):
+    """A command answered, but not with what was asked: users may not see that here, there is no
+    such command, or the site has replaced it by one of its own."""
+
+
 class Answer(NamedTuple):
     """Rows, perhaps none; or None for rows, and why there was no answer."""
 
@@ -114,7 +134,10 @@ class SlurmClient:
 
     def info(self, output: str) -> list[list[str]] | None:
         """Lines of `sinfo -o`, cells split at `|`; None if there was no answer."""
-        result = self._query(["sinfo", "-h", "-a", "-o", output])
+        try:
+            result = self._query(["sinfo", "-h", "-a", "-o", output])
+        except Missing:
+            return None
         if result.code != 0 or not result.out.strip():
             return None
         width = output.count("|") + 1
@@ -122,10 +145,13 @@ class SlurmClient:
         return [row for row in rows if len(row) == width]
 
     def ask(self, command: list[str]) -> str:
-        """What a command of Slurm that changes nothing prints. Raises Unknown."""
-        result = self._query(command)
+        """What a command of Slurm that changes nothing prints. Raises Unknown, or Denied."""
+        try:
+            result = self._query(command)
+        except Missing as error:
+            raise Denied(f"there is no {command[0]}") from error
         if result.code != 0:
-            raise Unknown(_why(command[0], result))
+            raise (Unknown if lost(result) else Denied)(_why(command[0], result))
         return result.out
 
     def help(self) -> str:
@@ -134,6 +160,12 @@ class SlurmClient:
 
     def _query(self, command: list[str]) -> Result:
         return self._run(command, QUERY_LIMIT, "")
+
+
+def lost(result: Result) -> bool:
+    """Whether a command that failed lost its connection or was ended, so that nothing is known."""
+    output = f"{result.err}\n{result.out}".lower()
+    return result.code is None or result.code < 0 or any(words in output for words in _LOST)
 
 
 def _is_id(text: str) -> bool:

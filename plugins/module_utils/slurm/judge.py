@@ -11,7 +11,8 @@ from .nodelist import names_in
 from .times import explained, in_words, slurm_time
 
 _UNITS = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024, "": 1}
-_OUT = re.compile(r"down|drain|fail|maint|unknown|power|reboot|inval|blocked|perfctrs")
+_OUT_OF_ALL = re.compile(r"down|drain|fail|unknown|power|reboot|inval|blocked|perfctrs")
+_OUT = re.compile(rf"{_OUT_OF_ALL.pattern}|maint")
 
 
 class Findings(NamedTuple):
@@ -28,7 +29,15 @@ def judge(options: Mapping[str, str], partitions: Mapping[str, Partition]) -> Fi
     if faults:
         return Findings(faults, [])
     request = _Request(options, chosen, partitions)
-    return Findings(list(request.faults()), list(request.warnings()), request.limit())
+    found = Findings(list(request.faults()), list(request.warnings()), request.limit())
+    lifting = [name for name in ("qos", "reservation") if options.get(name)]
+    return excused(found, f"the {lifting[0]} {options[lifting[0]]}") if lifting else found
+
+
+def excused(found: Findings, by: str) -> Findings:
+    """The same, with warnings in place of faults: the limits may not apply to this job."""
+    doubts = [f"{fault}, unless {by} allows it" for fault in found.faults]
+    return found._replace(faults=[], warnings=[*doubts, *found.warnings])
 
 
 def _chosen(
@@ -142,7 +151,9 @@ class _Request:
         """What makes the job wait."""
         if all(partition.state == "DOWN" for partition in self._partitions):
             yield f"partition {self._name} is down: the job will wait until it is up"
-        out = [node for node in self._nodes.values() if _OUT.search(node.state)]
+        # What a reservation keeps for its users is out for all others.
+        out_of_use = _OUT if not self._given.get("reservation") else _OUT_OF_ALL
+        out = [node for node in self._nodes.values() if out_of_use.search(node.state)]
         named = [f"{node.name} is {node.state}" for node in out if node.name in self._listed]
         if named:
             yield f"{', '.join(named)}: the job will wait for it"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from typing import Callable, Mapping, NamedTuple
 
 from ..base.errors import Unknown
-from .capacity import survey
-from .client import SlurmClient
-from .judge import judge
+from .capacity import Partition, survey
+from .client import SlurmClient, lost
+from .directives import with_directives
+from .judge import Findings, excused, judge
+
+# Of nodes that are busy, down or reserved now: sbatch itself would take the job.
+_LATER = re.compile(r"are busy|is busy|node not available|not available now", re.IGNORECASE)
+# Of a command of the site's own that stands in the place of sbatch.
+_NOT_THAT = re.compile(r"(?i)(unrecognized|unknown|invalid) (option|argument).*test-only")
 
 
 class _Case(NamedTuple):
@@ -51,7 +59,7 @@ def never_starts(options: Mapping[str, str], client: SlurmClient) -> str:
     Many sites' sbatch accepts such a request, and the job waits for ever.
     """
     try:
-        faults = judge(options, survey(client)).faults
+        faults = by_limits(options, client, survey(client)).faults
     except Unknown:
         return ""
     if not faults:
@@ -60,6 +68,39 @@ def never_starts(options: Mapping[str, str], client: SlurmClient) -> str:
         f"The job could not start, so nothing was submitted: {'; '.join(faults)}."
         f" {_partitions(client)}"
     )
+
+
+def by_limits(
+    options: Mapping[str, str], client: SlurmClient, partitions: Mapping[str, Partition]
+) -> Findings:
+    """The request against the partitions; a QOS of the user's own may lift what they allow."""
+    found = judge(options, partitions)
+    if found.faults and partitions and _a_qos_lifts_limits(client):
+        known = all(name in partitions for name in options.get("partition", "").split(",") if name)
+        return excused(found, "your QOS") if known else found
+    return found
+
+
+def _a_qos_lifts_limits(client: SlurmClient) -> bool:
+    try:
+        shown = client.ask(["sacctmgr", "-n", "-P", "show", "qos", "format=Flags"])
+    except Unknown:
+        return False
+    return "partition" in shown.lower()
+
+
+def by_sbatch(options: Mapping[str, str], client: SlurmClient) -> Findings:
+    """What `sbatch --test-only` says to a job of these options. Raises Unknown if it is not known,
+    as where the connection was lost."""
+    result = client.sbatch(["--test-only"], with_directives("#!/bin/bash\ntrue\n", options))
+    if result.code == 0:
+        return Findings([], [])
+    complaint = result.err or result.out
+    if lost(result) or _NOT_THAT.search(complaint):
+        raise Unknown(f"sbatch --test-only: {_core(complaint)}")
+    if _LATER.search(complaint):
+        return Findings([], [f"the job will wait: {_core(complaint)}"])
+    return Findings([explain(complaint, options, client)], [])
 
 
 def _partitions(client: SlurmClient) -> str:
@@ -89,8 +130,31 @@ def _equipment(client: SlurmClient) -> str:
     return f"The nodes have: {'; '.join(kinds)}."
 
 
-def _nothing(_client: SlurmClient) -> str:
-    return ""
+def _features(client: SlurmClient) -> str:
+    found = {name for (cell,) in client.info("%f") or () for name in cell.split(",")}
+    there = ", ".join(sorted(found - {"(null)"}))
+    return f"The nodes have the features {there}." if there else "The nodes have no features."
+
+
+def _accounts(client: SlurmClient) -> str:
+    """What the user may charge: the accounting knows it, and no manual page does."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    form = "format=Account,Partition,QOS"
+    try:
+        shown = client.ask(["sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", form])
+    except Unknown:
+        return "`sacctmgr show assoc user=$USER` lists your accounts."
+    rows = [line.split("|") for line in shown.splitlines() if line.count("|") == 2]
+    if not rows:
+        return f"The accounting knows no account of {user}; ask the site for one."
+    kinds = (
+        account
+        + (f" in partition {partition}" if partition else "")
+        + (f" (QOS {qos})" if qos else "")
+        for account, partition, qos in rows
+    )
+    there = "; ".join(dict.fromkeys(kinds))
+    return f"Your accounts: {there}. Set one: mnrun_sbatch: {{account: NAME}}."
 
 
 _CASES = (
@@ -115,6 +179,7 @@ _CASES = (
         ),
         _equipment,
     ),
-    _Case(r"invalid account", ("account", "partition"), _nothing),
-    _Case(r"invalid qos", ("qos",), _nothing),
+    _Case(r"feature", ("constraint",), _features),
+    _Case(r"account|charge", ("account", "partition"), _accounts),
+    _Case(r"invalid qos|QOS", ("qos",), _accounts),
 )

@@ -203,7 +203,7 @@ def test_no_answer_is_taken_for_the_state_of_a_job(
 @HOSTILE
 @given(RESULTS, RESULTS)
 def test_what_slurm_says_of_its_partitions_breaks_nothing(sinfo: Result, scontrol: Result) -> None:
-    client = slurm(sinfo=sinfo, scontrol=scontrol)
+    client = slurm(sinfo=sinfo, scontrol=scontrol, sacctmgr=sinfo)
     options = {"nodes": "2", "time": "10", "partition": "gpu"}
     wrong = never_starts(options, client)
     assert wrong == "" or "so nothing was submitted" in wrong
@@ -217,7 +217,8 @@ def test_what_slurm_says_of_its_partitions_breaks_nothing(sinfo: Result, scontro
 
 def test_broken_lines_of_sinfo_are_passed_over() -> None:
     broken = f"{BANNER}{NODES}cut|gpu|sixty\n"
-    client = slurm(sinfo=Result(0, broken, ""), scontrol=Result(0, BANNER + PARTITIONS, ""))
+    shown, none = Result(0, BANNER + PARTITIONS, ""), Result(1, "", "no accounting")
+    client = slurm(sinfo=Result(0, broken, ""), scontrol=shown, sacctmgr=none)
     assert [node.name for node in survey(client)["gpu"].nodes] == ["osk-gpu94", "osk-gpu95"]
     assert "partition gpu allows 2" in never_starts({"nodes": "3"}, client)
 

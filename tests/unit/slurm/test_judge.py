@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Missing, Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result, Runner
 from ansible_collections.mnrun.train.plugins.module_utils.preflight import check as preflight
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.capacity import Partition, survey
@@ -40,11 +40,17 @@ GOOD = {"partition": "gpu", "nodes": "2", "nodelist": "osk-gpu[94-95]", "gpus-pe
 def fake(command: list[str], seconds: float, stdin: str) -> Result:
     """Slurm at the process boundary; what it does not know raises."""
     assert seconds > 0
+    if command == ["sbatch", "--test-only"]:
+        return Result(0, "", "sbatch: Job 7 to start at 2026-11-27T03:45:37")
     assert stdin == ""
+    if command[:5] == ["sacctmgr", "-n", "-P", "show", "qos"]:
+        return Result(0, "\nDenyOnLimit\n", "")
     if command == ["scontrol", "-a", "show", "partition", "-o"]:
         return Result(0, PARTITIONS, "")
     if command == ["sbatch", "--help"]:
         return Result(0, "  -A, --account=name  charge job to specified account\n", "")
+    if command[:4] == ["sinfo", "-h", "-a", "-o"]:
+        return Result(0, "", "")
     assert command == ["sinfo", "-a", "-h", "-N", "-o", "%N|%R|%c|%m|%G|%T"]
     return Result(0, NODES, "")
 
@@ -151,7 +157,6 @@ def test_a_limit_is_told_as_what_it_comes_to(options: dict[str, str], said: str)
     [
         Result(1, "", "slurm_load_partitions: Unable to contact slurm controller"),
         Result(None, "", ""),
-        Result(0, "", ""),
     ],
 )
 def test_no_answer_is_no_verdict(answer: Result) -> None:
@@ -165,6 +170,109 @@ def test_no_answer_is_no_verdict(answer: Result) -> None:
     assert len(report.faults) == 1
     assert "unknown" in report.faults[0]
     assert "sinfo" in report.faults[0]
+
+
+DENIED = Result(1, "", "slurm_load_node: Access/permission denied")
+
+
+def site(*changed: tuple[str, Result | None]) -> Runner:
+    """The fake with other answers for commands that start so; None: this host has no such one."""
+
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        for start, answer in changed:
+            if " ".join(command).startswith(start):
+                if answer is None:
+                    raise Missing(f"There is no {command[0]} on login1.")
+                return answer
+        return fake(command, seconds, stdin)
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["sinfo", "scontrol -a show partition"])
+@pytest.mark.parametrize(
+    "answer",
+    [DENIED, None, Result(0, "", ""), Result(0, "use `site-nodes` instead\n", "")],
+    ids=["denied", "removed", "empty", "wrapped"],
+)
+def test_a_cluster_that_does_not_show_its_nodes_is_judged_by_sbatch(
+    command: str, answer: Result | None
+) -> None:
+    given = params(slurm=[{"stage": "sft", "options": {**GOOD, "nodes": 9}}])
+    report = preflight.check(given, site((command, answer)))
+    assert report.faults == []
+    (warning,) = report.warnings
+    assert "does not show its partitions and nodes" in warning
+    refused = Result(1, "", "allocation failure: Requested node configuration is not available")
+    report = preflight.check(given, site((command, answer), ("sbatch --test-only", refused)))
+    (fault,) = report.faults
+    assert "Requested node configuration is not available" in fault
+    silent = Result(1, "", "sbatch: error: Unable to contact slurm controller")
+    report = preflight.check(given, site((command, answer), ("sbatch --test-only", silent)))
+    assert "Slurm does not respond" in report.faults[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("allocation failure: Invalid feature specification", "--constraint=a100"),
+        ("sbatch: error: Invalid generic resource (gres) specification", "generic resource"),
+        ("allocation failure: Requested reservation is invalid", "reservation is invalid"),
+        ("sbatch: error: You must specify an account", "Your accounts: blue; red in partition gpu"),
+    ],
+)
+def test_what_only_sbatch_knows_is_a_fault(said: str, words: str) -> None:
+    given = params(slurm=[{"stage": "sft", "options": {**GOOD, "constraint": "a100"}}])
+    known = site(
+        ("sbatch --test-only", Result(1, "", said)),
+        ("sacctmgr -n -P show assoc", Result(0, "blue||\nred|gpu|\n", "")),
+        ("sinfo -h -a -o", Result(0, "(null)\nh100,ib\n", "")),
+    )
+    (fault,) = preflight.check(given, known).faults
+    assert words in fault
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["allocation failure: Requested nodes are busy", "sbatch: unrecognized option '--test-only'"],
+)
+def test_what_is_busy_now_or_a_wrapper_does_not_know_is_no_fault(said: str) -> None:
+    given = params(slurm=[{"stage": "sft", "options": GOOD}])
+    report = preflight.check(given, site(("sbatch --test-only", Result(1, "", said))))
+    assert report.faults == []
+
+
+@pytest.mark.parametrize("lifted_by", ["qos", "reservation"])
+@pytest.mark.parametrize("limit", [{"time": "8-0"}, {"nodes": "9"}, {"gpus-per-node": "9"}])
+def test_what_a_qos_or_a_reservation_may_allow_is_a_warning(
+    lifted_by: str, limit: dict[str, str]
+) -> None:
+    found = judged({**limit, lifted_by: "long"})
+    assert found.faults == []
+    assert f"unless the {lifted_by} long allows it" in found.warnings[0]
+
+
+def test_a_qos_that_users_have_by_default_may_allow_it_too() -> None:
+    given = params(slurm=[{"stage": "sft", "options": {"partition": "gpu", "time": "8-0"}}])
+    flags = Result(0, "\nPartitionTimeLimit\n", "")
+    report = preflight.check(given, site(("sacctmgr -n -P show qos", flags)))
+    assert report.faults == []
+    assert "unless your QOS allows it" in report.warnings[0]
+    for denied in (DENIED, None):
+        report = preflight.check(given, site(("sacctmgr", denied)))
+        assert "but partition gpu allows 7 days" in report.faults[0]
+    nowhere = params(slurm=[{"stage": "sft", "options": {"partition": "nope"}}])
+    assert preflight.check(nowhere, site(("sacctmgr -n -P show qos", flags))).faults
+
+
+def test_nodes_that_a_reservation_keeps_are_not_out_for_its_users() -> None:
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        done = fake(command, seconds, stdin)
+        return Result(done.code, done.out.replace("down*", "maint"), "")
+
+    assert judge({"nodelist": "osk-gpu97"}, surveyed(run)).warnings
+    mine = {"nodelist": "osk-gpu97", "reservation": "course"}
+    assert judge(mine, surveyed(run)).warnings == []
 
 
 def test_a_cluster_without_a_default_partition_wants_a_name() -> None:
