@@ -149,8 +149,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.base.files import expand, make_directory, read_text, write_atomic
+from ..module_utils.base.files import expand, make_directory, write_atomic
 from ..module_utils.base.module_exit import with_edge
+from ..module_utils.base.presence import read_text
 from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
 from ..module_utils.trainer.words import PACKAGES

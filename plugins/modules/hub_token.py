@@ -47,8 +47,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.base.files import expand, make_directory, read_text
+from ..module_utils.base.files import expand, make_directory
 from ..module_utils.base.module_exit import with_edge
+from ..module_utils.base.presence import read_text
 from ..module_utils.environment.trial import store_secret
 
 SPEC = {

@@ -164,7 +164,6 @@ from ..module_utils.record.log_pattern import log_pattern
 from ..module_utils.record.ray_head import HEAD_OPTIONS
 from ..module_utils.slurm.backend import job_files
 from ..module_utils.stage.module import STAGE_OPTIONS, make_request, run_stage
-from ..module_utils.trainer.words import STEP_LINE_FOR_GREP
 
 OPTIONS = {
     **STAGE_OPTIONS,
@@ -188,7 +187,6 @@ def main() -> None:
             raise Invalid("Without `head` this submits nothing: use check mode, or `attempt`.")
         request = make_request(given, "ray", given["stage"])
         job = RayJob(
-            step_line=STEP_LINE_FOR_GREP,
             script=given["script"] or "",
             files=job_files(given["files"]),
             output=log_pattern(given["output"], request.run_dir),

@@ -216,7 +216,6 @@ from ..module_utils.slurm.backend import SlurmBackend, SlurmJob, job_files
 from ..module_utils.slurm.client import SlurmClient
 from ..module_utils.slurm.directives import check_body, sbatch_options
 from ..module_utils.stage.module import STAGE_OPTIONS, make_request, run_stage
-from ..module_utils.trainer.words import STEP_LINE_FOR_GREP
 
 OPTIONS = {
     **STAGE_OPTIONS,
@@ -252,7 +251,6 @@ def main() -> None:
         request = make_request(given, "slurm", job_name(given), given["service"])
         client = SlurmClient(run, Clock())
         job = SlurmJob(
-            step_line=STEP_LINE_FOR_GREP,
             run_dir=request.run_dir,
             stage=request.stage,
             script=check_body(given["script"] or "") if given["state"] == "present" else "",

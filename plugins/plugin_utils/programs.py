@@ -14,9 +14,14 @@ HOMES = (
     "roles/publish/files/*.py",
     "roles/fetch/files/*.py",
     # These run in jobs, and modules import them as well.
+    "plugins/module_utils/base/presence.py",
+    "plugins/module_utils/model/folder.py",
     "plugins/module_utils/model/inside.py",
     "plugins/module_utils/model/manifest.py",
+    "plugins/module_utils/model/weights.py",
     "plugins/module_utils/trainer/keep.py",
+    "plugins/module_utils/trainer/log_reader.py",
+    "plugins/module_utils/trainer/whole.py",
     "plugins/module_utils/trainer/words.py",
 )
 """Files of the collection that a job may carry, as patterns. No two have the same name."""

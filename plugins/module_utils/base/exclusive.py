@@ -12,7 +12,8 @@ import secrets
 import shutil
 from pathlib import Path
 
-from .files import read_text, sync_directory, write_atomic
+from .files import sync_directory, write_atomic
+from .presence import read_text
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)

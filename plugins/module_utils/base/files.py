@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Invalid
+from .presence import is_dir
 
 
 def expand(path: str) -> Path:
@@ -30,7 +31,7 @@ def expand(path: str) -> Path:
 
 def make_directory(path: Path) -> bool:
     """Create `path` and its parents. True if it did not exist."""
-    if path.is_dir():
+    if is_dir(path):
         return False
     path.mkdir(parents=True, exist_ok=True)
     return True
@@ -81,14 +82,6 @@ def explain(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}. Nothing further was done.{what_to_do}"
 
 
-def read_text(path: Path) -> str | None:
-    """The text of a file; None if it does not exist."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
 def changed_at(path: Path) -> int:
     """When a file was last written, in nanoseconds since the epoch; 0 if it does not exist."""
     try:
@@ -110,11 +103,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is not a finite number")
     return number
-
-
-def names(folder: Path) -> list[str]:
-    """The names in a folder, sorted; none if there is no such folder."""
-    try:
-        return sorted(path.name for path in folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -1,6 +1,9 @@
 """Is a file of weights complete? Answered from its structure, without reading the weights.
 
-Each function returns what is wrong, naming the file, or an empty text.
+Each function returns what is wrong, naming the file, or an empty text; it raises OSError if the
+file cannot be read, which says nothing about it.
+
+Standard library only: jobs carry a copy of this file and of presence.py.
 """
 
 from __future__ import annotations
@@ -9,32 +12,64 @@ import json
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+if __package__:
+    from ..base.presence import is_file, read_text, seen
+else:  # in a job, which carries both files
+    from presence import is_file, read_text, seen  # type: ignore[import-not-found, no-redef]
 
 INDEX = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_LARGEST = 1 << 62  # bytes; no file is larger
 
 
 def torch_fault(path: Path) -> str:
     """A file of torch.save is a zip archive, whose directory is at the end: a truncated file has
     none."""
-    if not path.is_file():
+    if not is_file(path):
         return f"{path} is missing"
-    return "" if zipfile.is_zipfile(path) else f"{path} is truncated or damaged"
+    return "" if seen(lambda: _is_archive(path)) else f"{path} is truncated or damaged"
 
 
 def safetensors_fault(path: Path) -> str:
     """The header contains the offset of each tensor, and thus the size of the file."""
-    if not path.is_file():
+    if not is_file(path):
         return f"{path} is missing"
     size = path.stat().st_size
     try:
-        expected = _expected_size(path, size)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error):
+        expected = seen(lambda: _expected_size(path, size))
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError,
+            struct.error):  # fmt: skip
         return f"{path} is damaged: it does not start with a safetensors header"
     if expected != size:
         return f"{path} is damaged: it has {size} bytes; according to its header, {expected}"
     return ""
+
+
+class _Noted:
+    """A file that remembers why it could not be read: zipfile takes that for damage."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+        self.error: OSError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as stream:
+        noted = _Noted(stream)
+        whole = zipfile.is_zipfile(noted)
+    if noted.error:
+        raise noted.error
+    return whole
 
 
 def _expected_size(path: Path, size: int) -> int:
@@ -44,12 +79,14 @@ def _expected_size(path: Path, size: int) -> int:
             raise ValueError("the header is longer than the file")
         header = json.loads(stream.read(length))
     ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    return 8 + int(length) + int(max(ends, default=0))
+    if not all(type(end) is int and 0 <= end < _LARGEST for end in ends):
+        raise ValueError("an offset is not a number of bytes")
+    return 8 + int(length) + max(ends, default=0)
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; None if it is missing or damaged."""
+    """The content of a JSON file; None if it is missing or damaged. Raises OSError."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(read_text(path) or "")
+    except (ValueError, RecursionError):
         return None

@@ -41,7 +41,6 @@ class RayJob:
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # of the driver's log, made by log_pattern; empty: beside the script
     head_job: str = ""  # Slurm job id of the head that is talked to
-    step_line: str = ""  # see recorder.py
 
 
 class RayRecords:
@@ -65,9 +64,7 @@ class RayRecords:
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
         """The driver's script and the files beside it."""
         text = f"#!/bin/bash\n{self._job.script}"
-        script = with_end_recorder(
-            text, folder, attempt, shlex.quote(attempt.name), self._job.step_line
-        )
+        script = with_end_recorder(text, folder, attempt, shlex.quote(attempt.name))
         return {**self._job.files, "script.sh": script}
 
     def check(self, folder: Path, attempt: Attempt) -> None:

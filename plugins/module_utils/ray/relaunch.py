@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..base.files import parse_json, read_text
+from ..base.files import parse_json
+from ..base.presence import read_text
 from ..slurm.client import SlurmClient
 from .cluster import Cluster
 

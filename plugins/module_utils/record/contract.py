@@ -55,7 +55,6 @@ class Observation:
     nodes: str = ""
     stdout: str = ""
     stderr: str = ""
-    step: int | None = None  # the last one that was trained, if the job itself reported it
     detail: str = ""  # for UNKNOWN: why it is not known
     advice: str = ""  # for UNKNOWN that does not pass by waiting: what to do about it
 

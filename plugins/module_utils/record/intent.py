@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from ..base.errors import Damaged
 from ..base.exclusive import create, read, remove
-from ..base.files import make_directory, names, parse_json
+from ..base.files import make_directory, parse_json
+from ..base.presence import names
 from .contract import Attempt, Record
 
 _NAME = re.compile(r"([0-9]{6})\.json(\.d)?")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.exclusive import create, read
-from ..base.files import names, parse_json
+from ..base.files import parse_json
+from ..base.presence import names
 from .contract import Attempt, JobRef, Observation, Phase, is_job_id
 
 _START = re.compile(r"start-([0-9]{1,6})\.json(\.d)?")
@@ -117,7 +118,6 @@ def read_end(folder: Path, attempt: Attempt) -> Observation | None:
         exit_code=code,
         start=_seconds(data.get("start")),
         end=_seconds(data.get("end")),
-        step=data["last_step"] if isinstance(data.get("last_step"), int) else None,
     )
 
 

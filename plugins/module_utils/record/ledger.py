@@ -17,9 +17,10 @@ from typing import Any, Iterator
 
 from ..base.clock import Clock
 from ..base.errors import Damaged
-from ..base.files import make_directory, names, parse_json, read_text, sync_directory, write_atomic
+from ..base.files import make_directory, parse_json, sync_directory, write_atomic
 from ..base.fingerprint import fingerprint
 from ..base.lock import stage_lock
+from ..base.presence import names, read_text
 from .contract import Attempt, Phase, Record
 from .intent import Intent, newest
 from .job_report import claims

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ..base.errors import Invalid
-from ..base.files import parse_json, read_text
+from ..base.files import parse_json
+from ..base.presence import read_text
 
 HEAD_FILE = "head.json"
 

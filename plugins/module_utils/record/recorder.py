@@ -73,16 +73,8 @@ if [ -z "${{MNRUN_RECORDER:-}}" ]; then
     wait "$mnrun_child"
     mnrun_code=$?
   done
-  # The last step that was trained, by the end of the log, which is this script's own output.
-  mnrun_step=
-  mnrun_step_line={step_line}
-  if [ -n "$mnrun_step_line" ] && [ -f "/proc/$$/fd/1" ]; then
-    mnrun_step=$(tail -c 262144 "/proc/$$/fd/1" 2> /dev/null \\
-      | grep -ao "$mnrun_step_line" | tail -n 1 | tr -dc 0-9)
-  fi
-  printf '%s, "end": %s, "exit_code": %s, "last_step": %s}}\\n' "$(mnrun_json)" "$(date +%s)" \\
-    "$mnrun_code" "${{mnrun_step:-null}}" > "$mnrun_part" \\
-    && mv -f "$mnrun_part" "$MNRUN_RECORD/end-$MNRUN_ATTEMPT.json"
+  printf '%s, "end": %s, "exit_code": %s}}\\n' "$(mnrun_json)" "$(date +%s)" "$mnrun_code" \\
+    > "$mnrun_part" && mv -f "$mnrun_part" "$MNRUN_RECORD/end-$MNRUN_ATTEMPT.json"
   exit "$mnrun_code"
 fi
 unset MNRUN_RECORDER
@@ -97,12 +89,9 @@ def with_end_recorder(
     folder: Path,
     attempt: Attempt,
     job_id: str = '"$SLURM_JOB_ID"',
-    step_line: str = "",
 ) -> str:
     """The script `text` with the recorder inserted. `job_id` is shell code for the job's own id.
-    `step_line`: grep's pattern for the line of a step in the job's log, with no digits but the
-    step's number; empty for a job that makes none. Raises Invalid if `text` is not a bash script.
-    """
+    Raises Invalid if `text` is not a bash script."""
     head, body = split_head(text)
     recorder = _RECORDER.format(
         begin=_BEGIN,
@@ -111,7 +100,6 @@ def with_end_recorder(
         number=attempt.number,
         token=shlex.quote(attempt.token),
         job_id=job_id,
-        step_line=shlex.quote(step_line),
     )
     return f"{head}{recorder}{body}" if body.endswith("\n") else f"{head}{recorder}{body}\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..base.files import names
+from ..base.presence import names
 from ..model import manifest
 from ..record.contract import ManifestRule
 from ..trainer.checkpoint import Checkpoint, Survey

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..base.files import make_directory, names, sync_directory, write_atomic
+from ..base.files import make_directory, sync_directory, write_atomic
 from ..base.fingerprint import fingerprint
+from ..base.presence import names
 from ..model.weights import read_json
 from ..record.contract import CheckpointRule, Record
 

@@ -76,7 +76,7 @@ def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
     """Enter the end of the newest attempt into `record`, and the result if it is complete."""
     attempt = record.attempts[-1].seen(observation)
     attempt.last_step = newest_step(rule, record)
-    attempt.reached = observation.step or read_progress(attempt.log_paths).step
+    attempt.reached = read_progress(attempt.log_paths).step
     record.attempts[-1] = attempt
     if attempt.phase is not Phase.SUCCEEDED:
         return

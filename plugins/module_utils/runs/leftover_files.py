@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..base.clock import Clock
 from ..base.errors import Damaged
-from ..base.files import names
+from ..base.presence import names
 from ..record.contract import GONE, Attempt, Observation, Phase, Record
 from ..record.ledger import Ledger, stages
 from ..record.ray_head import HEAD_FILE, read_head

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ..base.clock import Clock
 from ..base.errors import Invalid, Refused, Unknown
-from ..base.files import names
 from ..base.fingerprint import differences
+from ..base.presence import names
 from ..base.safe_name import DEFAULT_RUN, check_name
 from ..record.contract import Record
 from ..record.ledger import Ledger, stages

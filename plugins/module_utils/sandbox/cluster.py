@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base.clock import Clock
-from ..base.files import read_text
+from ..base.presence import read_text
 from ..sandbox import fabric, files, jobs, services
 from .errors import SandboxError
 from .layout import CONTROLLER, Node, Options

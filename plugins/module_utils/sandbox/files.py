@@ -8,7 +8,8 @@ import secrets
 import shutil
 from pathlib import Path
 
-from ..base.files import read_text, write_atomic
+from ..base.files import write_atomic
+from ..base.presence import read_text
 from ..sandbox import render
 from .layout import Options
 from .process import run

@@ -38,7 +38,6 @@ class SlurmJob:
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # made by log_pattern
     error: str = ""
-    step_line: str = ""  # see recorder.py
 
 
 class SlurmBackend:
@@ -58,7 +57,7 @@ class SlurmBackend:
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
         """The batch script and the files beside it."""
         text = with_directives(self._job.script, self._job.sbatch)
-        script = with_end_recorder(text, folder, attempt, step_line=self._job.step_line)
+        script = with_end_recorder(text, folder, attempt)
         return {**self._job.files, "script.sh": script}
 
     def check(self, folder: Path, attempt: Attempt) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from ..base.files import read_text
 from ..base.fingerprint import canonical, fingerprint
+from ..base.presence import read_text
 from ..record.contract import Attempt, Backend, Record, Request
 from ..record.ledger import Ledger
 from ..record.recorder import without_recorder

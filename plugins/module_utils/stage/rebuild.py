@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from ..base.clock import Clock
 from ..base.errors import Damaged
-from ..base.files import parse_json, read_text, write_atomic
+from ..base.files import parse_json, write_atomic
 from ..base.fingerprint import fingerprint
+from ..base.presence import read_text
 from ..record.contract import GONE, Attempt, Backend, Phase, Record, Request
 from ..record.job_report import claims, read_end
 from ..record.ledger import Ledger

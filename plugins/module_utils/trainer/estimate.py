@@ -93,9 +93,9 @@ def keep_faults(stage: str, keep: dict[str, Any], found: Saves) -> list[str]:
 
 def kept_by(keep: dict[str, Any], found: Saves, rows: int, batch: int) -> int:
     """The same as `kept`, with the stage's variable for what to keep. There is one more for a
-    while: nothing is deleted before a newer one is complete."""
+    while: nothing is deleted before a newer one is complete. Two complete ones always stay."""
     every = int(keep.get("every") or 0)
-    wanted = int(keep.get("newest", NEWEST)) + bool(keep.get("best")) + 1
+    wanted = max(2, int(keep.get("newest", NEWEST))) + bool(keep.get("best")) + 1
     if every and found.every > 0:
         both = every * found.every // math.gcd(every, found.every)
         wanted += steps(found, rows, batch) // both

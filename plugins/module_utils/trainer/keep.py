@@ -6,16 +6,19 @@ verl itself knows only the newest ones, so it keeps all, and this program runs b
 job, on the node whose log is the training's. So whatever happens here, nothing that is to stay is
 lost; there may be too many for a while. The last check is at the training's end (SIGTERM).
 
-A checkpoint goes only once a newer one is finished, by the trainer's own word, and, where the best
-one is to stay, once its validation result is in the log. Folders are renamed before they
-are deleted: what is half gone never looks like a checkpoint.
+What is complete is seen on disk, file by file; the trainer's tracker only says what is not being
+written any more. A checkpoint goes only if two complete ones stay, and, where the best one is to
+stay, once its validation result is in the log. Only folders with the exact name of a step are
+touched, never a link. They are renamed before they are deleted: what is half gone never looks like
+a checkpoint.
 
-Standard library only: jobs carry a copy of this file and of words.py.
+Standard library only: jobs carry a copy of this file and of those that it imports.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -23,25 +26,33 @@ import signal
 import sys
 import threading
 import types
+from functools import partial
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence
 
 if __package__:
-    from .words import METRICS, TRACKER, metric, step_folder, step_line, step_of
-else:  # in a job, which carries both files
+    from ..base.presence import names, read_text
+    from .log_reader import Reader
+    from .whole import step_faults
+    from .words import METRICS, TRACKER, step_folder, step_of, tracked_step
+else:  # in a job, which carries these files
+    from log_reader import Reader  # type: ignore[import-not-found, no-redef]
+    from presence import names, read_text  # type: ignore[import-not-found, no-redef]
+    from whole import step_faults  # type: ignore[import-not-found, no-redef]
     from words import (  # type: ignore[import-not-found, no-redef]
         METRICS,
         TRACKER,
-        metric,
         step_folder,
-        step_line,
         step_of,
+        tracked_step,
     )
 
 PACE = 10.0  # seconds between two looks
 MARKER = ".mnrun.json"  # whose checkpoints these are
 JUDGED = ".mnrun-validated.json"  # what the validations came to, for the attempts to come
 GOING = ".mnrun-deleting."
+_GOING = re.compile(re.escape(GOING) + r"(global_step_[0-9]{1,12})(?:-[0-9]{1,3})?")
+_FEWEST = 2  # complete checkpoints that stay in any case
 _BLOCK = 1 << 20  # bytes
 
 Judged = Dict[int, Optional[float]]  # None: it was not validated
@@ -56,34 +67,41 @@ class Rule(NamedTuple):
     metric: str = ""
 
 
-def surplus(rule: Rule, steps: List[int], finished: int, judged: Judged) -> List[int]:  # noqa: UP006
-    """Those of `steps` that go. What is not finished yet, or not judged yet, stays."""
+def surplus(
+    rule: Rule,
+    steps: Sequence[int],
+    finished: int,
+    judged: Judged,
+    whole: Sequence[int] | None = None,
+) -> list[int]:
+    """Those of `steps` that go. Only those that are `whole` (None: all) count, or go at all: what
+    else is there is not known to be a checkpoint. Two stay in any case."""
     done = sorted(step for step in steps if step <= finished)
-    stay: Set[int] = set(done[-max(1, rule.newest) :])  # noqa: UP006 - Python 3.8
+    sound = [step for step in done if whole is None or step in whole]
+    stay = set(sound[-max(1, rule.newest) :])
     if rule.every:
-        stay.update(step for step in done if step % rule.every == 0)
+        stay.update(step for step in sound if step % rule.every == 0)
     if rule.best:
-        stay.update(step for step in done if step not in judged)
-        stay.update(best_of(rule, done, judged))
-    return [step for step in done if step not in stay]
+        stay.update(step for step in sound if step not in judged)
+        stay.update(best_of(rule, sound, judged))
+    others = [step for step in sound if step not in stay]
+    return others[: max(0, len(sound) - _FEWEST)]
 
 
-def best_of(rule: Rule, steps: List[int], judged: Judged) -> List[int]:  # noqa: UP006 - Python 3.8
+def best_of(rule: Rule, steps: Iterable[int], judged: Judged) -> list[int]:
     """The best of `steps` that were validated; the newest of several; none if none was."""
     sign = -1 if METRICS[rule.metric].lower else 1
-    scored = [(sign * value, step) for step, value in judged.items() if value is not None]
-    among = [pair for pair in scored if pair[1] in steps]
-    return [max(among)[1]] if among else []
+    values = [(judged.get(step), step) for step in steps]
+    scored = [(sign * value, step) for value, step in values if value is not None]
+    return [max(scored)[1]] if scored else []
 
 
 class Log:
     """The training's log, read on from where the last look ended."""
 
-    def __init__(self, path: str, metric_name: str) -> None:
-        self.first: Optional[int] = None  # noqa: UP045 - Python 3.8
-        self.last = -1
-        self.values: Dict[int, float] = {}  # noqa: UP006 - Python 3.8
-        self._path, self._offset, self._metric = path, 0, metric_name
+    def __init__(self, path: str, metric: str) -> None:
+        self._path, self._offset, self._metric = path, 0, metric
+        self._reader = Reader()
 
     def read(self) -> None:
         """Take in the whole lines that are new."""
@@ -91,75 +109,141 @@ class Log:
             stream.seek(self._offset)
             while True:
                 block = stream.read(_BLOCK)
-                whole = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+                whole = block.rfind(b"\n") + 1
                 if not whole and len(block) == _BLOCK:
                     whole = _BLOCK  # a line without an end is not one of the trainer
                 if not whole:
                     return
-                self._take(block[:whole])
+                for line in block[:whole].decode("utf-8", "replace").split("\n"):
+                    self._reader.take(line)
                 self._offset += whole
                 stream.seek(self._offset)
 
-    def _take(self, block: bytes) -> None:
-        for line in re.split(r"[\r\n]", block.decode("utf-8", "replace")):
-            found = step_line(line)
-            if not found:
-                continue
-            step, value = found[0], metric(self._metric, found[1])
-            if value is not None:
-                self.values[step] = value
-            self.first = step if self.first is None else self.first
-            self.last = max(self.last, step)
-
-    def judge(self, steps: List[int], over: bool) -> Judged:  # noqa: UP006 - Python 3.8
+    def judge(self, steps: Iterable[int], over: bool) -> Judged:
         """What is definitely known of `steps`: a validation comes before the next step's line."""
-        first = self.last + 1 if self.first is None else self.first
-        known = [step for step in steps if first <= step < self.last + over]
-        return {step: self.values.get(step) for step in known}
+        if over:
+            self._reader.close()
+        series = self._reader.steps()
+        # A jump at the end is not believed before another line bears it out.
+        if len(series) > 1 and series[-1].number > series[-2].number + 1:
+            series.pop()
+        if not series:
+            return {}
+        first, last = series[0].number, series[-1].number
+        known: Judged = {step: None for step in steps if first <= step < last + over}
+        for line in series:
+            if line.number in known and self._metric in line.values:
+                known[line.number] = line.values[self._metric]
+        return known
 
 
 class Keeper:
-    """The folder of a training's checkpoints, and what is known of them."""
+    """The folder of a training's checkpoints, and what is known of them. `parts` and `hf`: what
+    makes one complete, see whole.py."""
 
-    def __init__(self, path: Path, rule: Rule, log: str) -> None:
+    def __init__(
+        self, path: Path, rule: Rule, log: str, parts: Sequence[str] = (), hf: bool = False
+    ) -> None:
         self._path, self._rule, self._log = path, rule, Log(log, rule.metric)
-        self._owner = _text(path / MARKER)
-        self._judged: Judged = _judged(path)
+        self._parts, self._hf = parts, hf
+        self._judged: Judged | None = None
+        self._facts: tuple[Any, ...] = ()  # of the last look
+        self.troubles: list[str] = []  # what it could not see or delete
+        self._owner: str | None = None  # not known yet
+        self._try(lambda: setattr(self, "_owner", self._marker()))
 
-    def look(self, over: bool = False) -> List[int]:  # noqa: UP006 - Python 3.8
-        """Delete what is not to stay; return those steps."""
-        if _text(self._path / MARKER) != self._owner:
+    def look(self, over: bool = False) -> list[int]:
+        """Delete what is not to stay; return those steps. Raises OSError if the folder cannot be
+        read."""
+        self.troubles = []
+        steps = sorted(step for step in map(step_of, self._folders()) if step is not None)
+        if not self._is_ours():
             return []  # another spec's folder by now: nothing here is ours
-        names = [folder.name for folder in self._path.iterdir()]
-        steps = [step for step in map(step_of, names) if step is not None]
-        if self._rule.best:
-            self._log.read()
-            self._remember(steps, over)
-        tracked = _text(self._path / TRACKER).strip()
-        finished = int(tracked) if tracked.isdigit() else -1
-        going = surplus(self._rule, steps, finished, self._judged)
-        for step in going:
-            name = step_folder(step)
-            (self._path / name).rename(self._path / f"{GOING}{name}")
-        for folder in self._path.glob(f"{GOING}*"):
-            shutil.rmtree(str(folder))
-        if going or over:
-            left = sorted(set(steps) - set(going))
-            best = best_of(self._rule, left, self._judged) if self._rule.best else []
-            names_left = ", ".join(f"{step}{' (best)' if step in best else ''}" for step in left)
-            # The trainer's own line may not be at its end yet.
-            gone = f"; deleted: {', '.join(map(str, going))}" if going else ""
-            say(f"\nmnrun: checkpoints that stay: {names_left}{gone}")
-        return going
+        judged = self._judge(steps, over) if self._rule.best else {}
+        finished = tracked_step(read_text(self._path / TRACKER)) or -1
+        whole = self._whole(steps) if over or self._is_news(steps, finished, judged) else []
+        going = surplus(self._rule, steps, finished, judged, whole)
+        gone = [step for step in going if self._put_away(step)]
+        self._delete()
+        if gone or over:
+            left = [step for step in steps if step not in gone]
+            best = best_of(self._rule, whole, judged) if self._rule.best else []
+            _report(left, best, gone)
+        return gone
 
-    def _remember(self, steps: List[int], over: bool) -> None:  # noqa: UP006 - Python 3.8
-        known = {**self._judged, **self._log.judge(steps, over)}
-        known = {step: value for step, value in known.items() if step in steps}
-        if known != self._judged:
-            part = self._path / f"{JUDGED}.part"
-            part.write_text(json.dumps(known), encoding="utf-8")
-            part.replace(self._path / JUDGED)
-        self._judged = known
+    def _folders(self) -> list[str]:
+        """The names of the folders there. A link is none of ours, wherever it leads to."""
+        with os.scandir(self._path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def _marker(self) -> str:
+        return read_text(self._path / MARKER) or ""
+
+    def _is_ours(self) -> bool:
+        marker = self._marker()
+        self._owner = marker if self._owner is None else self._owner
+        return bool(marker) and marker == self._owner
+
+    def _is_news(self, *facts: Any) -> bool:
+        """Whether something may go by these facts, and would not have gone before: else the file
+        system is spared the look at every file."""
+        before, self._facts = self._facts, facts
+        return bool(surplus(self._rule, *facts)) and facts != before
+
+    def _whole(self, steps: list[int]) -> list[int]:
+        """Those of `steps` that are complete; what cannot be told of some is noted."""
+        faults: dict[int, list[str]] = {}
+        for step in steps:
+            self._try(partial(self._judge_files, step, faults))
+        if self.troubles:
+            self._facts = ()
+        return [step for step in steps if faults.get(step) == []]
+
+    def _judge_files(self, step: int, faults: dict[int, list[str]]) -> None:
+        faults[step] = step_faults(self._path / step_folder(step), self._parts, self._hf)
+
+    def _put_away(self, step: int) -> bool:
+        name, taken = step_folder(step), names(self._path)
+        target = f"{GOING}{name}"
+        if target in taken:  # left over, and cannot be deleted
+            target = next(free for n in range(2, 1000) if (free := f"{target}-{n}") not in taken)
+        return self._try(lambda: (self._path / name).rename(self._path / target))
+
+    def _delete(self) -> None:
+        """Delete what was put away, now or by a program that did not get to it."""
+        for name in filter(_GOING.fullmatch, self._folders()):
+            self._try(partial(shutil.rmtree, str(self._path / name)))
+
+    def _try(self, act: Callable[[], object]) -> bool:
+        try:
+            act()
+        except OSError as error:
+            self.troubles.append(str(error))
+            return False
+        return True
+
+    def _judge(self, steps: list[int], over: bool) -> Judged:
+        """The validations of `steps`: the first value that was found for each."""
+        known = _judged(self._path) if self._judged is None else self._judged
+        self._log.read()
+        values = {step: value for step, value in known.items() if value is not None}
+        found = {**known, **self._log.judge(steps, over), **values}
+        self._judged = {step: value for step, value in found.items() if step in steps}
+        if self._judged != known:
+            self._try(self._note)
+        return self._judged
+
+    def _note(self) -> None:
+        part = self._path / f"{JUDGED}.part"
+        part.write_text(json.dumps(self._judged), encoding="utf-8")
+        part.replace(self._path / JUDGED)
+
+
+def _report(left: list[int], best: list[int], gone: list[int]) -> None:
+    stay = ", ".join(f"{step}{' (best)' if step in best else ''}" for step in left)
+    deleted = f"; deleted: {', '.join(map(str, gone))}" if gone else ""
+    # The trainer's own line may not be at its end yet.
+    say(f"\nmnrun: checkpoints that stay: {stay}{deleted}")
 
 
 def say(text: str) -> None:
@@ -167,46 +251,57 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
 def _judged(path: Path) -> Judged:
+    """What was noted before: finite numbers for steps, whatever else there is."""
     try:
-        known = json.loads(_text(path / JUDGED))
-        return {int(step): None if value is None else float(value) for step, value in known.items()}
-    except (ValueError, TypeError, AttributeError):
+        known = json.loads(read_text(path / JUDGED) or "")
+        items = list(known.items())
+    except (ValueError, AttributeError, RecursionError):
         return {}
+    return {
+        int(step): value
+        for step, value in items
+        if re.fullmatch(r"[0-9]{1,12}", step) and (value is None or _is_finite(value))
+    }
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < math.inf
 
 
 def main() -> int:
     """Look again and again until the training has ended, or is gone."""
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    path = Path(plan.pop("path"))
+    path, parts, hf = Path(plan.pop("path")), plan.pop("parts", []), plan.pop("hf", False)
     numbers = {name: int(plan[name]) for name in ("newest", "every") if name in plan}
-    keeper = Keeper(path, Rule(**{**plan, **numbers}), f"/proc/{os.getpid()}/fd/1")
+    rule = Rule(**{**plan, **numbers})
+    keeper = Keeper(path, rule, f"/proc/{os.getpid()}/fd/1", parts, bool(hf))
     parent, over = os.getppid(), threading.Event()
 
-    def end(_number: int, _frame: Optional[types.FrameType]) -> None:  # noqa: UP045 - Python 3.8
+    def end(_number: int, _frame: types.FrameType | None) -> None:
         over.set()
 
     signal.signal(signal.SIGTERM, end)
-    troubled = ""
+    told = ""
     while os.getppid() == parent:
         last = over.is_set()
-        try:
-            keeper.look(over=last)
-        except OSError as error:
-            if str(error) != troubled:
-                say(f"\nmnrun: checkpoints could not be deleted, so more stay: {error}")
-            troubled = str(error)
+        trouble = _look(keeper, last)
+        if trouble and trouble != told:
+            say(f"\nmnrun: checkpoints could not be deleted, so more stay: {trouble}")
+        told = trouble
         if last:
             return 0
         over.wait(PACE)
     return 1
+
+
+def _look(keeper: Keeper, last: bool) -> str:
+    """Look once; returns what went wrong."""
+    try:
+        keeper.look(over=last)
+    except OSError as error:
+        return str(error)
+    return "; ".join(keeper.troubles[:3])
 
 
 if __name__ == "__main__":

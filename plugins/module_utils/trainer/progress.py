@@ -1,27 +1,22 @@
-"""The progress of a training, read from the lines that verl prints to the console.
+"""The progress of a job, read from its logs: steps of a training, or parts of a job of ours.
 
-A line for each step (words.py), `Total training steps: 160` once (PPO), and bars. Only whole lines
-count: the last one of a running job may be half-written.
+The trainer's lines are log_reader.py's. Only whole lines count: the last one of a running job may
+be half-written.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple
 
-from ..base.logfile import clean_lines, head, tail
-from .words import METRICS, NUMBER, metric, step_line
+from ..base.logfile import CHUNK, head, size_of, tail
+from .log_reader import LONGEST, NUMBER, Reader, Step
 
-_TOTAL = re.compile(r"\bTotal training steps: (\d{1,9})(?=\D)")
-# SFT's own sum, which `trainer.total_training_steps` can cut short without a word.
-_ALL_EPOCHS = re.compile(r"\btotal number of steps (\d{1,9})(?=\D)")
-# SFT's bar counts within an epoch, PPO's over all of them.
-_EPOCH_BAR = re.compile(r"Epoch \d+/(\d{1,6}):[^\r\n]*?\| *\d+/(\d{1,9}) \[")
-_TRAINING_BAR = re.compile(r"Training Progress:[^\r\n]*?\| *\d+/(\d{1,9}) \[")
 # A job of ours that does not train, such as a conversion: `mnrun: [2/5] compare the tensors`.
-_PART = re.compile(r"^mnrun: \[(\d{1,3})/(\d{1,3})\] (.{1,80})$", re.MULTILINE)
-_SCORE = re.compile(rf"^mnrun: (\w{{1,40}}_score)=({NUMBER})$", re.MULTILINE)
+_PART = re.compile(r"mnrun: \[([0-9]{1,3})/([0-9]{1,3})\] (.{1,80})")
+_SCORE = re.compile(rf"mnrun: (\w{{1,40}}_score)=({NUMBER})", re.ASCII)
 
 
 class Progress(NamedTuple):
@@ -41,23 +36,8 @@ class Progress(NamedTuple):
 
 
 def parse(text: str) -> Progress:
-    """All that is in a part of a log; what is not in it is None."""
-    step: int | None = None
-    metrics: dict[str, float] = {}
-    for number, values in _steps(text):
-        step = number
-        for name, value in values.items():
-            metrics.setdefault(f"first_{name}", value)
-            metrics[name] = value
-    whole = text[: text.rfind("\n") + 1]
-    parts = _PART.findall(whole)
-    if parts:
-        metrics = {name: float(value) for name, value in _SCORE.findall(whole)}
-        return Progress(int(parts[-1][0]), int(parts[-1][1]), metrics, True, doing=parts[-1][2])
-    stated = [int(total) for total in _TOTAL.findall(text)]
-    total = stated[-1] if stated else _estimated(text)
-    sums = [int(total) for total in _ALL_EPOCHS.findall(text)]
-    return Progress(step, total, metrics, bool(stated), sums[-1] if sums else None)
+    """All that a log shows; what is not in it is None."""
+    return _progress([text])
 
 
 def last_step_option(options: Mapping[str, Any]) -> int | None:
@@ -67,40 +47,67 @@ def last_step_option(options: Mapping[str, Any]) -> int | None:
 
 
 def read_progress(paths: list[Path]) -> Progress:
-    """The progress that a job's logs show, reading only their first and last parts."""
-    merged = Progress()
-    for path in dict.fromkeys(paths):
-        merged = _later(_later(merged, parse(head(path))), parse(tail(path)))
-    return merged
+    """The progress that a job's logs show, reading only their first and last parts. Raises OSError
+    if one exists and cannot be read."""
+    return _progress(part for path in dict.fromkeys(paths) for part in _parts(path))
 
 
-def _later(first: Progress, second: Progress) -> Progress:
-    """Two parts of one log, the second one later."""
-    begun = {k: v for k, v in first.metrics.items() if k.startswith("first_")}
-    better = second.total is not None and (second.total_stated or not first.total_stated)
-    return Progress(
-        step=first.step if second.step is None else second.step,
-        total=second.total if better else first.total,
-        metrics={**first.metrics, **second.metrics, **begun},
-        total_stated=first.total_stated or second.total_stated,
-        all_epochs=first.all_epochs if second.all_epochs is None else second.all_epochs,
-        doing=second.doing or first.doing,
-    )
+def _parts(path: Path) -> list[str]:
+    return [head(path), tail(path)] if size_of(path) > CHUNK else [head(path)]
 
 
-def _steps(text: str) -> Iterator[tuple[int, dict[str, float]]]:
-    """Each step's number and values. A line without any metric is not a step."""
-    whole = text[: text.rfind("\n") + 1]
-    for line in clean_lines(whole):
-        found = step_line(line)
-        if found and any("/" in name for name in found[1]):
-            known = ((name, metric(name, found[1])) for name in METRICS)
-            yield found[0], {name: value for name, value in known if value is not None}
+def _progress(texts: Iterable[str]) -> Progress:
+    reader, ours = Reader(), _OurJob()
+    for text in texts:
+        for line in text.split("\n")[:-1]:
+            ours.take(line)
+        _feed(reader, text)
+    steps = reader.steps()
+    if ours.doing and not steps and reader.total is None:
+        return Progress(ours.part, ours.parts, ours.scores, True, doing=ours.doing)
+    number = steps[-1].number if steps else None
+    stated = reader.stated is not None
+    return Progress(number, reader.total, _metrics(steps), stated, reader.all_epochs)
 
 
-def _estimated(text: str) -> int | None:
-    totals = _ALL_EPOCHS.findall(text) or _TRAINING_BAR.findall(text)
-    if totals:
-        return int(totals[-1])
-    epochs = _EPOCH_BAR.findall(text)
-    return int(epochs[-1][0]) * int(epochs[-1][1]) if epochs else None
+def _feed(reader: Reader, text: str) -> None:
+    end = text.rfind("\n") + 1
+    for line in text[:end].split("\n"):
+        reader.take(line)
+    reader.close()
+    for piece in text[end:].rsplit("\r", 2)[-2:]:
+        reader.look_at_bar(piece)
+
+
+def _metrics(steps: list[Step]) -> dict[str, float]:
+    """The first and the last value of each metric; the first of several for one step."""
+    metrics: dict[str, float] = {}
+    at: dict[str, int] = {}
+    for step in steps:
+        for name, value in step.values.items():
+            metrics.setdefault(f"first_{name}", value)
+            if at.get(name) != step.number:
+                metrics[name], at[name] = value, step.number
+    return metrics
+
+
+class _OurJob:
+    """What a job of ours prints of itself: its parts in order, and what they came to."""
+
+    def __init__(self) -> None:
+        self.part = self.parts = 0
+        self.doing = ""
+        self.scores: dict[str, float] = {}
+
+    def take(self, line: str) -> None:
+        """Take in a whole line."""
+        part = _PART.fullmatch(line[:LONGEST])
+        score = None if part else _SCORE.fullmatch(line[:LONGEST])
+        if part:
+            self._begin(int(part.group(1)), int(part.group(2)), part.group(3))
+        elif score and math.isfinite(float(score.group(2))):
+            self.scores.setdefault(score.group(1), float(score.group(2)))
+
+    def _begin(self, part: int, parts: int, doing: str) -> None:
+        if self.part <= part <= parts and parts == (self.parts or parts):
+            self.part, self.parts, self.doing = part, parts, doing

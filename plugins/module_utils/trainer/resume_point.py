@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..base.files import names, write_atomic
+from ..base.files import write_atomic
+from ..base.presence import names
 from ..record.contract import CheckpointRule
 from .checkpoint import steps, survey, tracked
 from .words import TRACKER, step_folder

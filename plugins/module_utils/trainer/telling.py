@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base.logfile import clean_lines, tail
+from .log_reader import after_last_step, own_lines
 from .raised import Raised, chains
-from .words import step_line
 
 TAIL = 10  # lines that a failure shows
 WIDTH = 200  # characters of each
@@ -56,7 +56,7 @@ def find_telling(paths: list[Path]) -> Telling | None:
 
     The error log comes first in `paths`. None if all logs are empty or missing.
     """
-    logs = [(path, clean_lines(tail(path))) for path in dict.fromkeys(paths)]
+    logs = [(path, own_lines(clean_lines(tail(path)))) for path in dict.fromkeys(paths)]
     logs = [(path, lines) for path, lines in logs if lines]
     found = [(path, lines, chain) for path, lines in logs for chain in [_root(lines)] if chain]
     for path, lines, chain in sorted(found, key=lambda one: _is_echo(one[2])):
@@ -70,19 +70,15 @@ def behind_last_step(paths: list[Path]) -> list[str]:
     """All lines of the logs' ends that come after the last step that was trained."""
     found: list[str] = []
     for path in dict.fromkeys(paths):
-        lines = clean_lines(tail(path))
-        found += lines[_after_last_step(lines) :]
+        lines = own_lines(clean_lines(tail(path)))
+        found += lines[after_last_step(lines) :]
     return found
-
-
-def _after_last_step(lines: list[str]) -> int:
-    return max((n for n, line in enumerate(lines) if step_line(line)), default=-1) + 1
 
 
 def _telling(path: Path, lines: list[str], chain: list[Raised]) -> Telling:
     told = [one for one in chain if not _ECHO.search(one.text)] or chain
     root = _source_of(told)
-    begin = _after_last_step(lines)
+    begin = after_last_step(lines)
     shown = [lines[begin + number][:WIDTH] for number in root.lines[-TAIL:]]
     texts = dict.fromkeys(_prefixed(one) for one in told)
     node = _reported_host(lines[begin:]) or root.origin
@@ -105,7 +101,7 @@ def _source_of(chain: list[Raised]) -> Raised:
 def _root(lines: list[str]) -> list[Raised]:
     """The chain of the exception that is the cause. After the last step that was trained, it is the
     first one that neither wraps another one nor reacts to it."""
-    found = chains(lines[_after_last_step(lines) :])
+    found = chains(lines[after_last_step(lines) :])
     story = next((c[0].at for c in found for one in c if _WHOLE_STORY.search(one.text)), 0)
     telling = [chain for chain in found if not _is_echo(chain)]
     raised = [chain for chain in telling if any(one.raised for one in chain)]

@@ -29,9 +29,6 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.recorder import
     with_end_recorder,
     without_recorder,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import (
-    STEP_LINE_FOR_GREP as STEP,
-)
 
 from tests.helpers.job_scripts import attempt, finish, start
 
@@ -49,9 +46,7 @@ srun train
 
 
 def test_the_whole_script_is_as_approved() -> None:
-    script = with_end_recorder(
-        OWN, Path("/home/user/it's here/.mnrun/sft/0123456789ab"), attempt(), step_line=STEP
-    )
+    script = with_end_recorder(OWN, Path("/home/user/it's here/.mnrun/sft/0123456789ab"), attempt())
     assert script == GOLDEN.read_text()
 
 
@@ -261,25 +256,3 @@ def test_an_end_record_that_is_not_whole_or_not_ours_says_nothing(
 ) -> None:
     (tmp_path / "end-3.json").write_text(text)
     assert read_end(tmp_path, attempt()) is None
-
-
-@pytest.mark.parametrize(
-    ("body", "step"),
-    [
-        ("echo 'a bar step:7 - train/loss:1'; echo step:12 - train/loss:0.5; echo bye", 12),
-        ("echo nothing of a step: 3", None),
-        ("head -c 400000 /dev/zero; echo step:4 - train/loss:0.5", 4),
-    ],
-)
-def test_the_end_says_the_last_step_of_the_log(tmp_path: Path, body: str, step: int | None) -> None:
-    path = tmp_path / "script.sh"
-    path.write_text(
-        with_end_recorder(f"#!/bin/bash\n{body}\n", tmp_path, attempt(), step_line=STEP)
-    )
-    with (tmp_path / "log").open("wb") as log:
-        environment = {**os.environ, "SLURM_JOB_ID": "12"}
-        subprocess.run(["bash", path], env=environment, stdout=log, timeout=20, check=True)
-    assert end(tmp_path)["last_step"] == step
-    seen = read_end(tmp_path, attempt())
-    assert seen is not None
-    assert seen.step == step

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.trainer import keep
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.keep import Keeper, Rule, surplus
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.whole import step_faults
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
+from ansible_collections.mnrun.train.plugins.plugin_utils.programs import programs
+
+from tests.helpers.checkpoints import write_hf, write_step
 
 BEST = Rule(newest=1, best=True, metric="val_loss")
 STEPS = [10, 20, 30, 40, 50]
@@ -28,7 +38,8 @@ STEPS = [10, 20, 30, 40, 50]
         (BEST, {10: 3.0, 20: 1.0, 30: 1.0, 40: 2.0}, [10, 20, 40]),  # the newer one of two
         (BEST._replace(metric="val_reward"), {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}, [20, 30, 40]),
         (BEST, {10: 3.0, 20: None, 40: 2.0}, [10, 20]),  # 30 is not judged, 20 not validated
-        (BEST, {10: None, 20: None, 30: None, 40: None}, STEPS[:4]),
+        (BEST, {10: None, 20: None, 30: None, 40: None}, STEPS[:3]),  # two stay in any case
+        (Rule(newest=1), {}, STEPS[:3]),
         (BEST, {}, []),
     ],
 )
@@ -37,18 +48,36 @@ def test_what_goes(rule: Rule, judged: keep.Judged, going: list[int]) -> None:
 
 
 def test_what_is_being_written_stays_and_counts_for_nothing() -> None:
-    assert surplus(Rule(newest=1), STEPS, 40, {}) == [10, 20, 30]
+    assert surplus(Rule(newest=1), STEPS, 40, {}) == [10, 20]
     assert surplus(Rule(newest=1), STEPS, -1, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps", "whole", "going"),
+    [
+        (Rule(newest=1), [20, 40], [20], []),
+        (Rule(newest=2), [20, 40, 60], [20], []),
+        (Rule(newest=2), [20, 40, 60], [], []),
+        (Rule(newest=2), [20, 40, 60, 80], [20, 60, 80], [20]),  # 40 is none to be sure
+        (Rule(newest=2), [20, 40, 60, 80], [20, 40, 60], [20]),  # 80 may be written again
+        (Rule(newest=3), [20, 40, 60, 80], [20, 40, 80], []),
+        (BEST, [20, 40, 60], [20, 60], []),
+        (BEST, [20, 40, 60, 80], [20, 60, 80], [20]),
+    ],
+)
+def test_only_what_is_complete_counts(
+    rule: Rule, steps: list[int], whole: list[int], going: list[int]
+) -> None:
+    judged: keep.Judged = {**dict.fromkeys(steps, 1.0), 40: 0.1}
+    assert surplus(rule, steps, 1000, judged, whole) == going
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "checkpoints"
     for step in STEPS:
-        (path / f"global_step_{step}" / "actor").mkdir(parents=True)
-        (path / f"global_step_{step}" / "actor" / "model.pt").write_text("weights")
+        write_step(path, step)
     (path / keep.MARKER).write_text('{"fingerprint": "a"}')
-    (path / TRACKER).write_text("50")
     return path
 
 
@@ -56,6 +85,16 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
+# The files that the roles give to a job which keeps.
+CARRIED = set(
+    re.findall(r"'(\w+\.py)'", (Path(__file__).parents[3] / "roles/sft/vars/main.yml").read_text())
+)
+RUN = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+sys.argv = sys.argv[1:]
+runpy.run_path(f"{sys.argv[0]}/keep.py", run_name="__main__")
+"""
 SFT = (
     "\rEpoch 1/1:  1%|| 9/160 [00:03<07:59]step:10 - train/loss:6.4 - train/lr(1e-3):0.1\n"
     "step:10 - val/loss:0.7\n"
@@ -76,8 +115,8 @@ def test_the_best_one_is_known_from_the_log(folder: Path) -> None:
     with log.open("a") as stream:
         stream.write("\nstep:50 - val/loss:0.1\n")
     assert keeper.look() == [40]
-    assert keeper.look(over=True) == [20]  # the newest one is the best one
-    assert left(folder) == ["global_step_50", TRACKER]
+    assert keeper.look(over=True) == []  # the newest one is the best one, and two stay
+    assert left(folder) == ["global_step_20", "global_step_50", TRACKER]
 
 
 def test_of_several_data_sets_the_mean_counts(folder: Path) -> None:
@@ -132,15 +171,20 @@ def test_what_was_cut_off_while_deleting_goes_too(folder: Path) -> None:
 
 
 def start(folder: Path, log: Path, rule: Rule) -> subprocess.Popen[bytes]:
-    plan = folder.parent / "keep.json"
+    """As a job does: with copies of the programs, and nothing else of the collection."""
+    job = folder.parent / "job"
+    job.mkdir()
+    for name in sorted(CARRIED):
+        (job / name).write_text(programs()[name].read_text())
+    plan = job / "keep.json"
     plan.write_text(json.dumps({"path": str(folder), **rule._asdict()}))
     with log.open("ab") as stream:
-        return subprocess.Popen([sys.executable, keep.__file__, str(plan)], stdout=stream)
+        return subprocess.Popen([sys.executable, "-I", "-c", RUN, job, plan], stdout=stream)
 
 
 def test_it_runs_beside_the_training_and_looks_once_more_at_its_end(folder: Path) -> None:
     log = folder.parent / "log"
-    log.write_text(SFT + "step:50 - val/loss:0.9\n")
+    log.write_text(SFT + "step:50 - train/loss:1.0\nstep:50 - val/loss:0.9\n")
     process = start(folder, log, BEST)
     deadline = time.monotonic() + 20
     while (folder / "global_step_30").exists() and time.monotonic() < deadline:
@@ -164,3 +208,174 @@ def test_a_folder_that_cannot_be_read_is_said_and_harms_nothing(folder: Path) ->
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
+
+
+def cut_off(step: Path) -> None:
+    bad = step / "optim_world_size_2_rank_1.pt"
+    bad.write_bytes(bad.read_bytes()[:-30])
+
+
+@pytest.mark.parametrize("newest", [1, 2])
+@pytest.mark.parametrize("tracker", ["40", "60", "1000"])
+def test_the_trackers_claim_alone_deletes_nothing(
+    tmp_path: Path, newest: int, tracker: str
+) -> None:
+    for step in (20, 40, 60):
+        write_step(tmp_path, step)
+    for step in (40, 60):
+        cut_off(tmp_path / f"global_step_{step}")
+    (tmp_path / keep.MARKER).write_text("{}")
+    (tmp_path / TRACKER).write_text(tracker)
+    keeper = Keeper(tmp_path, Rule(newest=newest), "/dev/null")
+    assert (keeper.look(), keeper.look(over=True)) == ([], [])
+
+
+def test_without_its_hugging_face_format_a_step_does_not_count(folder: Path) -> None:
+    for step in (10, 20, 30):
+        write_hf(folder / f"global_step_{step}" / "huggingface")
+    assert Keeper(folder, Rule(newest=2), "/dev/null", hf=True).look() == [10]
+
+
+def test_each_part_of_a_step_counts(tmp_path: Path) -> None:
+    parts = ("actor", "critic")
+    for step in (1, 2, 3, 4):
+        write_step(tmp_path, step, parts)
+    cut_off(tmp_path / "global_step_4" / "critic")
+    (tmp_path / keep.MARKER).write_text("{}")
+    assert Keeper(tmp_path, Rule(newest=2), "/dev/null", parts).look() == [1]
+
+
+def test_what_cannot_be_seen_is_not_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(step: Path, *rest: Any) -> list[str]:
+        if step.name in ("global_step_20", "global_step_50"):
+            raise OSError(errno.EIO, "Input/output error", str(step))
+        return step_faults(step, *rest)
+
+    monkeypatch.setattr(keep, "step_faults", failing)
+    keeper = Keeper(folder, Rule(newest=2), "/dev/null")
+    assert keeper.look() == [10]
+    assert "Input/output error" in keeper.troubles[0]
+
+
+# text that is not the trainer's
+
+SAMPLES = (
+    "[response] First step:99999 - add them\n",
+    "step:99999 - add them\n",
+    "step:99999 - train/loss:0.0\n",
+    '(prompt) "step:40 - val/loss:0.0"\n',
+    "[prompt] x\nstep:40 - val/loss:0.0\n[response] y\n[score] 1.0\n",
+    "a\rstep:40 - val/loss:0.0\n",
+    "a\u2028step:40 - val/loss:0.0\n",
+    "step:40 - val/loss:1e999\n",
+    "step:40 - val/loss:-inf\n",
+    "step:\u0664\u0660 - val/loss:0.0\n",
+    "step:40 - val/loss:0.0 is what I found\n",
+    "(TaskRunner pid=1) (TaskRunner pid=2) step:40 - val/loss:0.0\n",
+    "step:40 - val/loss:0.0\n" * 3,  # first of all, at the trainer's own place
+)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 4, 5])
+def test_sample_text_decides_nothing(folder: Path, sample: str, at: int) -> None:
+    log = folder.parent / "log"
+    lines = ["total number of steps 160\n"]
+    for step, value in ((10, 0.7), (20, 0.25), (30, 0.5), (40, 0.6), (41, 0)):
+        lines += [f"step:{step} - train/loss:{step}.5\nstep:{step} - val/loss:{value}\n"]
+    log.write_text("".join([*lines[: at + 1], sample, *lines[at + 1 :]]))
+    assert Keeper(folder, BEST, str(log)).look() == [10, 30, 40]
+
+
+def test_the_first_value_of_a_step_counts(folder: Path) -> None:
+    log = folder.parent / "log"
+    log.write_text(f"{SFT}step:40 - val/loss:0.0\nstep:41 - train/loss:1.0\n")
+    Keeper(folder, BEST, str(log)).look()
+    log.write_text("step:20 - val/loss:9.0\nstep:21 - train/loss:1.0\n")
+    assert Keeper(folder, BEST, str(log)).look() == []
+    assert left(folder) == ["global_step_20", "global_step_50", TRACKER]
+
+
+@pytest.mark.parametrize(
+    "noted", ['{"40": NaN}', '{"40": -Infinity}', '{"40": 1e-999, "x": 1}', '{"40": true}']
+)
+def test_only_finite_numbers_are_believed_from_the_note(folder: Path, noted: str) -> None:
+    (folder / keep.JUDGED).write_text(noted.replace("1e-999", "-1e999"))
+    log = folder.parent / "log"
+    log.write_text(f"{SFT}step:41 - train/loss:1.0\n")
+    assert Keeper(folder, BEST, str(log)).look() == [10, 30, 40]
+
+
+# stray things
+
+STRAY = (
+    "global_step_0010",
+    "global_step_060",
+    "global_step_\u0661\u0660",
+    "global_step_",
+    "global_step_9 ",
+    "global_step_5x",
+    ".mnrun-deleting.",
+    ".mnrun-deleting.mine",
+    ".mnrun-deleting.global_step_10",
+    ".mnrun-deleting.global_step_20-2",
+    "passed_over.global_step_10",
+    "latest",
+    "model_world_size_9999999_rank_0.pt",
+)
+
+
+def litter(folder: Path, choose: random.Random) -> None:
+    """Something that nobody expects, of any kind, unless there is something of that name."""
+    name = choose.choice((*STRAY, f"global_step_{choose.choice((15, 25, 60, 70))}"))
+    path = folder / name
+    if os.path.lexists(path):
+        return
+    kind = choose.choice(("file", "folder", "full", "link", "dangling", "circle"))
+    if kind == "file":
+        path.write_bytes(b"x")
+    elif kind in ("folder", "full"):
+        path.mkdir()
+        if kind == "full":
+            (path / "note").write_text("mine")
+    else:
+        elsewhere = folder.parent / "elsewhere"
+        (elsewhere / "kept").mkdir(parents=True, exist_ok=True)
+        path.symlink_to({"link": elsewhere, "dangling": folder / "none", "circle": path}[kind])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stray_things_stop_nothing_and_no_complete_checkpoint_is_lost(
+    folder: Path, seed: int
+) -> None:
+    choose = random.Random(seed)  # noqa: S311 - the same litter each time
+    for _ in range(100):
+        litter(choose.choice((folder, folder, folder / "global_step_20")), choose)
+    keeper = Keeper(folder, Rule(newest=2), "/dev/null")
+    assert keeper.look() == [10, 20, 30]
+    assert keeper.troubles == []
+    assert keeper.look(over=True) == []
+    for step in (40, 50):
+        assert not step_faults(folder / f"global_step_{step}", (), False)
+    elsewhere = folder.parent / "elsewhere"
+    assert not elsewhere.exists() or (elsewhere / "kept").is_dir()
+
+
+def test_one_that_cannot_be_deleted_does_not_stop_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.rmtree
+
+    def failing(path: str) -> None:
+        if path.endswith("global_step_10"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", failing)
+    keeper = Keeper(folder, Rule(newest=2), "/dev/null")
+    assert keeper.look() == [10, 20, 30]
+    assert "Permission denied" in keeper.troubles[0]
+    assert left(folder) == ["global_step_40", "global_step_50", TRACKER]
+    write_step(folder, 10)
+    (folder / TRACKER).write_text("50")
+    assert keeper.look() == [10]
