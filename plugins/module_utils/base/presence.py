@@ -37,8 +37,8 @@ def not_there(error: OSError) -> bool:
 
 
 def seen(read: Callable[[], _Read]) -> _Read | None:
-    """What `read` returns of a file; None if there is no such file. Raises OSError if that cannot
-    be told."""
+    """What `read` returns of a file; None if there is no such file. Raises OSError if that is
+    unknown."""
     try:
         return steadily(read)
     except OSError as error:

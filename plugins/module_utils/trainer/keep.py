@@ -172,7 +172,7 @@ class Keeper:
         return gone
 
     def _folders(self) -> list[str]:
-        """The names of the folders there. A link is none of ours, wherever it leads to."""
+        """The names of the folders there. A link is not ours, wherever it leads to."""
         with os.scandir(self._path) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
@@ -191,7 +191,7 @@ class Keeper:
         return bool(surplus(self._rule, *facts)) and facts != before
 
     def _whole(self, steps: list[int]) -> list[int]:
-        """Those of `steps` that are complete; what cannot be told of some is noted."""
+        """Those of `steps` that are complete; troubles with the others are noted."""
         faults: dict[int, list[str]] = {}
         for step in steps:
             self._try(partial(self._judge_files, step, faults))
@@ -282,13 +282,13 @@ def main() -> int:
         over.set()
 
     signal.signal(signal.SIGTERM, end)
-    told = ""
+    reported = ""
     while os.getppid() == parent:
         last = over.is_set()
         trouble = _look(keeper, last)
-        if trouble and trouble != told:
+        if trouble and trouble != reported:
             say(f"\nmnrun: checkpoints could not be deleted, so more stay: {trouble}")
-        told = trouble
+        reported = trouble
         if last:
             return 0
         over.wait(PACE)

@@ -75,7 +75,7 @@ class Reader:
         self.all_epochs: int | None = None  # the steps of all epochs, in SFT's
         self._by_bar: int | None = None
         self._found: list[Step] = []
-        self._before: list[int] = []  # of each of `_found`, where its series goes on
+        self._before: list[int] = []  # of each of `_found`, the one before it in its series
         # Of each length, the series that ends lowest: its last place, and the index in `_found`.
         self._lasts: list[tuple[int, bool]] = []
         self._ends: list[int] = []

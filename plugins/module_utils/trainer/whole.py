@@ -29,10 +29,10 @@ _MOST_FAULTS = 20  # of one folder
 
 def step_faults(step: Path, parts: Sequence[str], hf: bool) -> list[str]:
     """What is wrong with a step's folder. `parts`: its sub-folders that hold shards; without any,
-    it does so itself. `hf`: its Hugging Face format counts too. Raises OSError if it cannot be
-    told.
+    it does so itself. `hf`: its Hugging Face format counts too. Raises OSError if that is
+    unknown.
 
-    Damage is looked at twice: a file system that just recovered shows some that is none.
+    Damage is looked at twice: a file system that just recovered shows damage that is not there.
     """
     return _faults(step, parts, hf) and _faults(step, parts, hf)
 
