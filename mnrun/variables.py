@@ -10,7 +10,11 @@ from typing import Any
 
 from mnrun.errors import UsageError
 
-_SECRET = re.compile("key|token|password|secret", re.IGNORECASE)
+# More than is one: a hint may lack a value, but not show a secret.
+_SECRET = re.compile(r"key|token|pass|pwd|secret|credential|auth|cookie|_pat\b", re.IGNORECASE)
+_FORM = re.compile(
+    r"://[^/@\s]*@|:[^/@\s]+@|\b(?:hf|gh[pousr]|github_pat)_\w{9}|\b(?:sk|glpat|nvapi|xox.)-\w{9}"
+)
 _HIDDEN = "…"
 
 
@@ -64,7 +68,7 @@ def absolute(value: str) -> str:
 
 def without_secrets(value: str) -> str:
     """Return a value of -e without anything secret: hints end up in logs and screenshots."""
-    if value.startswith("@") or not _SECRET.search(value):
+    if value.startswith("@") or not (_SECRET.search(value) or _FORM.search(value)):
         return value
     try:
         words = [] if value.startswith(("{", "[")) else shlex.split(value)
@@ -76,4 +80,5 @@ def without_secrets(value: str) -> str:
 def _without_secret(word: str) -> str:
     name, equals, value = word.partition("=")
     # Only the value is quoted, as ansible requires.
-    return f"{name}{equals}{_HIDDEN if _SECRET.search(name) else shlex.quote(value)}"
+    secret = _SECRET.search(name) or _FORM.search(value)
+    return f"{name}{equals}{_HIDDEN if secret else shlex.quote(value)}"

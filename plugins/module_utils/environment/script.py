@@ -7,11 +7,11 @@ import shlex
 from typing import Any, NamedTuple
 
 from ..base.errors import Invalid
+from .secret import secret_fault
 from .shell import HEAD, TAIL
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[^\s-]\S*")
-_SECRET = re.compile(r"(?i)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY)$")
 _LIMIT = re.compile(r"\d+|unlimited|hard")
 # Letters of bash's ulimit that a site may want to raise.
 LIMITS = "cdefilmnqrstuvx"
@@ -91,6 +91,17 @@ def _faults(settings: Settings) -> list[str]:
     return faults
 
 
+def _instead(name: str) -> str:
+    """Where a secret belongs, by the name of its variable."""
+    if name.upper().startswith("WANDB"):
+        return "Name a file of mode 600 that holds the key: environment_wandb_key_file."
+    if name.upper().startswith(("HF_", "HUGGING")):
+        return "Name a file of mode 600 that holds the token: mnrun_hub_token_file."
+    if name.upper().endswith("PROXY"):
+        return "Name a proxy that needs no password, for example one of yours that forwards to it."
+    return "Keep it in a file of mode 600, and have your program read that."
+
+
 _EXAMPLE = "/etc/profile.d/modules.sh"
 
 
@@ -99,9 +110,9 @@ def _variable_faults(item: tuple[str, Any]) -> list[str]:
     where = f"environment_variables: {name}"
     if not _NAME.fullmatch(name):
         return [f"{where} is not a variable name; use letters, digits and _."]
-    if _SECRET.search(name):
-        instead = "keep it in a file of mode 600 (for W&B: environment_wandb_key_file)."
-        return [f"{where} would be readable in the script; {instead}"]
+    secret = secret_fault(name, value)
+    if secret:
+        return [f"{where} {secret}, and others could read it in the script. {_instead(name)}"]
     if isinstance(value, (dict, list)) or value is None:
         return [f"{where} needs a text or a number, not {value!r}."]
     if not str(value).isprintable():

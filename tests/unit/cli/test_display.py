@@ -380,6 +380,8 @@ def test_the_way_back_holds_all_that_was_typed_but_no_secret() -> None:
         '{"my_token": "0123"}',
         "[HF_PASSWORD: 0123",
         "secret='0123",
+        "proxy=http://me:word@proxy:3128 mnrun_model=/data/monkey",
+        "note=" + "hf_" + "A1b2" * 8,
     ]
     rows, _ = close(code=99, signal=2, inventory="osk", extra_vars=given)
     again = rows[3].removesuffix("   re-attach").strip()
@@ -391,6 +393,8 @@ def test_the_way_back_holds_all_that_was_typed_but_no_secret() -> None:
         *("-e", "…"),
         *("-e", "…"),
         *("-e", "…"),
+        *("-e", "proxy=… mnrun_model=/data/monkey"),
+        *("-e", "note=…"),
     ]
     assert rows[2] == again.replace("sft", "status", 1).join(("  ", "   show them"))
 

@@ -232,7 +232,7 @@ def test_wandb_modes_without_a_network_look_at_no_key(tmp_path: Path, mode: str)
 def test_all_faults_of_the_settings_at_once() -> None:
     bad = EMPTY._replace(
         modules=["two words", "-x"],
-        variables={"1A": "x", "HF_TOKEN": "x", "B": "a\nb", "C": ["x"], "TOKENIZERS": 1},
+        variables={"1A": "x", "HF_TOKEN": "hf", "B": "a\nb", "C": ["x"], "TOKENIZERS": 1},
         limits={"zz": 1, "v": "much"},
     )
     with pytest.raises(Invalid) as caught:
