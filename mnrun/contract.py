@@ -1,9 +1,10 @@
 """What a playbook delivers to the command line. Nothing else of a run is interpreted.
 
-Two results of tasks, and lines that Ansible displays (docs/architecture.md shows examples):
+Results of tasks, and lines that Ansible displays (docs/architecture.md shows examples):
 
 - `summary`: a list of lines, printed last. The newest one counts.
 - `mnrun_status`: a list of stages, printed as a table.
+- `cause`, and the `phase` of `job`: a stage's attempt failed, or still runs, after its task.
 - `[STAGE] TEXT`: a line about a stage, which stays on the screen.
 - `[STAGE] … TEXT`: progress of a stage, which the stage's next line replaces on a terminal.
 
@@ -69,6 +70,32 @@ class StageLine(NamedTuple):
     text: str
     passing: bool
     """The stage's next line takes its place."""
+
+
+class Unfinished(NamedTuple):
+    """A task that did what it should, though the work of its stage is not done."""
+
+    failed: bool
+    """The attempt has ended; False: its job waits or runs."""
+    text: str
+
+
+_LIVE = ("queued", "running", "ending")
+
+
+def unfinished(result: Mapping[str, Any]) -> Unfinished | None:
+    """Tell from a task's result that a stage's attempt failed, or still runs; None if neither."""
+    found = [_unfinished(item) for item in result.get("results") or [result]]
+    return next((one for one in found if one), None)
+
+
+def _unfinished(result: Mapping[str, Any]) -> Unfinished | None:
+    job, cause = result.get("job") or {}, result.get("cause")
+    if cause:
+        return Unfinished(True, str(cause.get("title") or "it failed"))
+    if job.get("phase") in _LIVE:
+        return Unfinished(False, f"job {job.get('id') or job.get('name')} {job.get('state')}")
+    return Unfinished(False, "it is not known how it ended") if result.get("lost") else None
 
 
 def stage_line(line: str) -> StageLine | None:

@@ -134,13 +134,21 @@ class Display:
         self._warn(result.get("warnings") or ())
         self._end_line()
         if changed or self._style.verbosity:
-            mark = self._terminal.style("✓", "green") if changed else "•"
-            self._task_line(mark, data)
+            self._done_line(data, result, changed)
         if data.get("resolved_action") == "ansible.builtin.debug" and "msg" in result:
             self._lines(report.text(result["msg"]))
         if self._style.diff:
             for line in report.differences(result):
                 self._terminal.line(f"    {self._coloured(line)}")
+
+    def _done_line(self, data: Mapping[str, Any], result: report.Result, changed: bool) -> None:
+        """A task is over; what it began need not be."""
+        left = contract.unfinished(result)
+        if left:
+            mark = self._terminal.style("✗", "yellow") if left.failed else "•"
+            self._task_line(mark, data, f": {left.text}")
+        else:
+            self._task_line(self._terminal.style("✓", "green") if changed else "•", data)
 
     def _coloured(self, line: str) -> str:
         colour = {"+": "green", "-": "red"}.get(line[:1])
@@ -151,9 +159,9 @@ class Display:
         stages = contract.status(result)
         self.outcome.stages = self.outcome.stages if stages is None else stages
 
-    def _task_line(self, mark: str, data: Mapping[str, Any]) -> None:
+    def _task_line(self, mark: str, data: Mapping[str, Any], note: str = "") -> None:
         host = f"  ({data['host']})" if self._style.verbosity else ""
-        self._terminal.line(f"  {mark} {data['task']}{host}")
+        self._terminal.line(f"  {mark} {data['task']}{note}{host}")
 
     def _skipped(self, event: Event) -> None:
         if self._style.verbosity:

@@ -9,7 +9,7 @@ from typing import Sequence
 # colour or erase; strings that set titles, links or the clipboard, ended or not; single escapes.
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[PX^_\]]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
+    r"|(?:\x1b[PX^_\]]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]"
 )
 # Other control characters but the tab, and those that turn the direction of what follows.
@@ -21,6 +21,11 @@ _CONTROL = re.compile(
 def printable(text: str) -> str:
     """One line of text that comes from a job, a file or a program, safe to show on a terminal."""
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
+
+
+def printable_lines(text: str) -> str:
+    """The same of a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def sentence(text: str) -> str:

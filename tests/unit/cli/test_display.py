@@ -115,6 +115,25 @@ def test_on_a_terminal_the_stages_line_is_rewritten_and_its_last_state_stays() -
     assert rows == ["▸ SFT", "  [sft] job 12 RUNNING · step 2/2", "  ✓ Train"]
 
 
+@pytest.mark.parametrize(
+    ("res", "row"),
+    [
+        ({"cause": {"title": "a node failed"}}, "  ✗ Train: a node failed"),
+        ({"job": {"id": "12", "phase": "queued", "state": "PENDING"}},
+         "  • Train: job 12 PENDING"),
+        ({"job": {"id": "12", "phase": "running", "state": "RUNNING"}},
+         "  • Train: job 12 RUNNING"),
+        ({"lost": True}, "  • Train: it is not known how it ended"),
+        ({"results": [{"job": {"phase": "succeeded"}}, {"cause": {"title": "killed"}}]},
+         "  ✗ Train: killed"),
+        ({"job": {"id": "12", "phase": "succeeded"}}, "  ✓ Train"),
+        ({}, "  ✓ Train"),
+    ],
+)  # fmt: skip
+def test_only_finished_work_is_ticked(res: dict[str, Any], row: str) -> None:
+    assert show(result("ok", changed=True, **res))[0] == [row]
+
+
 def test_each_stage_keeps_its_line() -> None:
     rows, _ = show(said("[ray] … up\r\n[sft] … a"), said("[sft] … b"), tty=True)
     assert rows == ["  [ray] up", "  [sft] b"]
