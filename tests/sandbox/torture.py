@@ -110,9 +110,9 @@ class Torture:
         assert answers or not said or "Killed" in said, said
         return answers[0] if answers else None
 
-    def race(self, nodes: Sequence[str], each: int) -> list[dict[str, Any]]:
+    def race(self, nodes: Sequence[str], each: int, unlocked: bool = False) -> list[dict[str, Any]]:
         """Call `slurm_job` with the same arguments, `each` times at once on each node; the
-        answers."""
+        answers. `unlocked`: their lock does not exclude."""
         folder = f"{self.inside}/race-{time.time_ns()}"
         self.sandbox.run(f"mkdir {folder}")
         script = "#!/bin/bash\necho begin >> works\nsleep 2\n"
@@ -120,7 +120,7 @@ class Torture:
                      "sbatch": {"ntasks": 1, "time": 5},
                      "spec": {"lr": 0.1}, "wait": True}  # fmt: skip
         given = {"module": "slurm_job", "arguments": arguments, "quiet": None, "point": "",
-                 "passed": "/dev/null"}  # fmt: skip
+                 "unlocked": unlocked, "passed": "/dev/null"}  # fmt: skip
         call = f"/usr/bin/python3 {self.inside}/lib/call.py {shlex.quote(json.dumps(given))}"
         line = f"for n in $(seq {each}); do {call} & done; wait"
         with ThreadPoolExecutor() as pool:

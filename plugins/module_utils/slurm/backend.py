@@ -146,6 +146,8 @@ class SlurmBackend:
             return Observation(
                 Phase.UNKNOWN, detail=f"Slurm calls the job {odd.state or 'nothing'}"
             )
+        if any(row.job_id == attempt.job_id for row in shown.rows):
+            return _GONE  # its id is another job's now
         doubt = unseen(folder, attempt, self._client.name) or still_writing(
             folder, attempt, self._client.clock.now()
         )

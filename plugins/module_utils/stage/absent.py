@@ -15,6 +15,7 @@ from .rebuild import mend
 from .scope import Only
 from .snapshot import Facts, Look, gather
 from .stop import BY_US, StopRule, stop_job
+from .strays import refuse_strays
 
 
 def absent(
@@ -29,6 +30,8 @@ def absent(
     notes = [] if check else _mended(stage)
     records = [record for record in stage.ledger.records() if record.open_attempt]
     ours = [record for record in records if only.fits(record)]
+    if not ours and not check:
+        refuse_strays(stage)
     if not ours:
         return Outcome(Action.NOTHING, _left_alone(records), notes=notes)
     if check:

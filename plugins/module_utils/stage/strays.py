@@ -13,6 +13,8 @@ from ..record.contract import Attempt, Record, Stray
 from ..record.job_report import given_up
 from .context import Stage
 
+_LATER = "Nothing was submitted and nothing cancelled; run this again when that works."
+
 
 def take_in(stage: Stage, record: Record) -> bool:
     """Enter into `record`, as an intent, the live job that works on its options without being in
@@ -28,6 +30,13 @@ def take_in(stage: Stage, record: Record) -> bool:
     return bool(strays)
 
 
+def refuse_strays(stage: Stage) -> None:
+    """Raise Refused if there is a stray job, Unknown if the scheduler does not list the jobs."""
+    strays = _strays(stage)
+    if strays:
+        raise Refused(_refusal(stage, strays))
+
+
 def _strays(stage: Stage) -> list[Stray]:
     attempts = [
         (record, attempt) for record in stage.ledger.records() for attempt in record.attempts
@@ -36,8 +45,7 @@ def _strays(stage: Stage) -> list[Stray]:
     try:
         found = stage.backend.live_jobs(stage.request.name)
     except Unknown as error:
-        why = "Nothing was submitted; run this again when the scheduler responds."
-        raise Unknown(f"{error.message} {why}") from error
+        raise Unknown(f"{error.message} {_LATER}") from error
     return [stray for stray in found if _is_stray(stage, stray, known.get(stray.token))]
 
 
@@ -81,6 +89,6 @@ def _refusal(stage: Stage, strays: list[Stray]) -> str:
     ids = " ".join(one.job.job_id for one in strays)
     return (
         f"Live jobs name this run and its stage {stage.request.stage}, but its record does not "
-        f"have them as live (was it removed?): {titles}. Nothing was submitted, as two jobs must "
-        f"not write to one folder. Wait for them, or end them ({how} {ids}), and run this again."
+        f"have them as live (was it removed?): {titles}. Nothing was submitted or cancelled. Wait "
+        f"for them, or end them ({how} {ids}), and run this again."
     )
