@@ -101,6 +101,7 @@ def test_eight_controllers_without_a_lock_again_and_again(torture: Torture) -> N
 def one_job(torture: Torture, unlocked: bool = False) -> None:
     answers = torture.race(["login", "osk-gpu94"], each=4, unlocked=unlocked)
     assert len(answers) == 8
+    assert [answer["msg"] for answer in answers if answer.get("failed")] == []
     assert len({answer["job"]["id"] for answer in answers}) == 1
     assert all(answer["job"]["state"] == "COMPLETED" for answer in answers)
     actions = sorted(answer["action"] for answer in answers)
