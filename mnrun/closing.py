@@ -142,9 +142,17 @@ def _interrupted(ending: Ending) -> Iterator[str]:
 
 
 def as_typed(words: Sequence[str], options: argparse.Namespace) -> str:
-    """Return a command (name and own options) as a user would type it for the same site and run."""
-    shared = ["-i", options.inventory] if options.inventory else []
+    """Return a command (name and own options) as a user would type it for the same site and run,
+    in any folder."""
+    shared = ["-i", _from_anywhere(options.inventory)] if options.inventory else []
     for value in options.extra_vars:
         named = value == f"mnrun_run_name={options.run}"
-        shared += ["--run", options.run] if named else ["-e", without_secrets(value)]
+        shown = f"@{_from_anywhere(value[1:])}" if value.startswith("@") else value
+        shared += ["--run", options.run] if named else ["-e", without_secrets(shown)]
     return shlex.join(["mnrun", *words, *shared])
+
+
+def _from_anywhere(named: str) -> str:
+    """Return a path of this folder as one that works in others too; short in the checkout."""
+    relative = not named.startswith(("/", "~")) and Path(named).exists()
+    return str(Path(named).absolute()) if relative and not Path("galaxy.yml").exists() else named

@@ -6,10 +6,10 @@ import time
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 
 from ..module_utils.base.text import printable
 from . import stage_line
+from .answer import AnswerAction
 from .srun_step import AllocationOverError
 
 LONGEST_SILENCE = 600.0
@@ -18,7 +18,7 @@ LONGEST_SILENCE = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 
 
-class PatientAction(ActionBase):
+class PatientAction(AnswerAction):
     """An action plugin whose module calls survive a lost connection."""
 
     silence: ClassVar[float] = LONGEST_SILENCE

@@ -36,7 +36,7 @@ def create(path: Path, text: str) -> bool:
 
 
 def read(path: Path) -> str | None:
-    """The text of a file that `create`, or a job, made; None if nobody has."""
+    """The text of a file that `create`, or a job, made; None if there is none."""
     text = read_text(path)
     return read_text(_folder(path) / _INSIDE) if text is None else text
 

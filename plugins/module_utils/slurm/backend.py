@@ -14,7 +14,7 @@ from ..record.job_report import read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
 from ..record.recorder import with_end_recorder
 from ..record.witness import other_slurm, still_writing, unseen
-from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost
+from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost, own_words
 from .directives import with_directives
 from .live import live_jobs
 from .mark import mark
@@ -189,7 +189,7 @@ class SlurmBackend:
         if lost(result):
             raise unclear(f"sbatch did not end cleanly: {_summary(result)}")
         if result.code != 0:
-            raise Rejected(explain(result.err or result.out, self._job.sbatch, self._client))
+            raise Rejected(explain(own_words("sbatch", result), self._job.sbatch, self._client))
 
     def _is_mine(self, row: Row, attempt: Attempt, since: float) -> bool:
         """The accounting may lack comments; then the name, the time and the folder must do."""
@@ -271,5 +271,5 @@ _GONE = Observation(
 def _summary(result: Result) -> str:
     if result.code is None:
         return f"it did not end within {SUBMIT_LIMIT:.0f} s"
-    words = " ".join(f"{result.err} {result.out}".split())[:300]
+    words = " ".join(own_words("sbatch", result).split())[:300]
     return f"{words or 'no output'} (exit code {result.code})"

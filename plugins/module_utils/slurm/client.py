@@ -184,8 +184,16 @@ def _on(cluster: str) -> list[str]:
     return [f"--clusters={cluster}"] if cluster else []
 
 
+def own_words(tool: str, result: Result) -> str:
+    """What a tool of Slurm itself wrote; without it, all that there is: a site may have put a
+    program of its own in the tool's place, and print banners around either."""
+    lines = [line.strip() for line in f"{result.err}\n{result.out}".splitlines()]
+    own = [line for line in lines if re.match(rf"{tool}: |slurm_\w+( error)?: ", line)]
+    return "\n".join(own) or result.err.strip() or result.out
+
+
 def _why(tool: str, result: Result) -> str:
     if result.code is None:
         return f"{tool} did not answer within {QUERY_LIMIT:.0f} s"
-    words = " ".join((result.err or result.out).split())[:300]
+    words = " ".join(own_words(tool, result).split())[:300]
     return f"{tool}: {words or 'an unusable answer'} (exit code {result.code})"

@@ -9,7 +9,7 @@ from typing import Callable, Mapping, NamedTuple
 
 from ..base.errors import Unknown
 from .capacity import Partition, survey
-from .client import SlurmClient, lost
+from .client import SlurmClient, lost, own_words
 from .directives import with_directives
 from .judge import Findings, excused, judge
 
@@ -95,7 +95,7 @@ def by_sbatch(options: Mapping[str, str], client: SlurmClient) -> Findings:
     result = client.sbatch(["--test-only"], with_directives("#!/bin/bash\ntrue\n", options))
     if result.code == 0:
         return Findings([], [])
-    complaint = result.err or result.out
+    complaint = own_words("sbatch", result)
     if lost(result) or _NOT_THAT.search(complaint):
         raise Unknown(f"sbatch --test-only: {_core(complaint)}")
     if _LATER.search(complaint):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple
 
 from ..base.clock import Clock, Deadline
-from .client import SlurmClient
+from .client import SlurmClient, own_words
 from .nodelist import names_in
 from .nodes import is_lost
 from .parse import parse_submitted
@@ -50,7 +50,9 @@ def hold_node(client: SlurmClient, options: Mapping[str, str], clock: Clock) -> 
     )  # fmt: skip
     job = parse_submitted(done.out) if done.code == 0 else None
     if job is None:
-        return Visit(why=" ".join((done.err or done.out).split())[:300] or "sbatch did not answer")
+        return Visit(
+            why=" ".join(own_words("sbatch", done).split())[:300] or "sbatch did not answer"
+        )
     deadline = Deadline(clock, _PATIENCE)
     while not deadline.over():
         rows = client.show(job.job_id).rows or []

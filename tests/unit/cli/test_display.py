@@ -418,6 +418,18 @@ def test_the_way_back_holds_all_that_was_typed_but_no_secret() -> None:
     assert rows[2] == again.replace("sft", "status", 1).join(("  ", "   show them"))
 
 
+def test_the_way_back_works_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my-site").mkdir()
+    (tmp_path / "vars.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {"inventory": "my-site", "extra_vars": ["@vars.yml"]}
+    rows, _ = close(code=99, signal=2, **given)
+    assert f"  mnrun status -i {tmp_path}/my-site -e @{tmp_path}/vars.yml   show them" in rows
+    (tmp_path / "galaxy.yml").touch()
+    rows, _ = close(code=99, signal=2, **given)
+    assert "  mnrun status -i my-site -e @vars.yml   show them" in rows
+
+
 def test_the_way_back_names_the_stage_that_was_typed() -> None:
     rows, _ = close(code=99, signal=2, command="publish", words=["publish", "sft"])
     assert "  mnrun publish sft   re-attach" in rows

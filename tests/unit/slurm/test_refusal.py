@@ -96,3 +96,30 @@ def test_where_slurm_does_not_answer_sbatch_judges(
     job = SlurmJob(Path("/run"), "sft", SCRIPT, {"nodes": "9"})
     SlurmBackend(SlurmClient(run, clock), job).check(tmp_path, an_attempt(""))
     assert slurm.calls[-1][:2] == ["sbatch", "--test-only"]
+
+
+BANNER = "*** Welcome to this site ***\nMaintenance on Monday: jobs may wait\n"
+REFUSED = (
+    "sbatch: error: invalid partition specified: YOU\nsbatch: error: Batch job submission failed"
+)
+
+
+@pytest.mark.parametrize("result", [
+    Result(1, BANNER, f"{BANNER}{REFUSED}\n{BANNER}"), Result(1, f"{BANNER}{REFUSED}", BANNER),
+])  # fmt: skip
+def test_a_banner_is_no_part_of_a_refusal(
+    backend: SlurmBackend, slurm: FakeSlurm, tmp_path: Path, result: Result
+) -> None:
+    slurm.refusals = [result]
+    with pytest.raises(Rejected) as caught:
+        backend.submit(tmp_path, an_attempt(""))
+    assert "nothing was submitted: invalid partition specified: YOU" in caught.value.message
+    assert "Monday" not in caught.value.message
+
+
+def test_what_a_wrapper_of_the_site_says_is_shown_as_it_is(
+    backend: SlurmBackend, slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    slurm.refusals = [Result(1, "", "submit-wrapper: your project has no hours left")]
+    with pytest.raises(Rejected, match="your project has no hours left"):
+        backend.submit(tmp_path, an_attempt(""))
