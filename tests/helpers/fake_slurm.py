@@ -99,7 +99,7 @@ class FakeSlurm:
             "sacct": self._sacct,
             "scancel": self._scancel,
             "sinfo": self._sinfo,
-            "sacctmgr": lambda _: Result(1, "", "You are not running a supported accounting"),
+            "sacctmgr": self._sacctmgr,
         }
         if command == ["sbatch", "--help"]:
             return Result(0, "      --container-image=[USER@]IMAGE  of a plugin\n", "")
@@ -147,6 +147,10 @@ class FakeSlurm:
         ]
         head = bar.join(["JOBID", "STATE", "REASON", "START_TIME", "NODELIST", "NAME", "COMMENT"])
         return Result(0, self.banner + "\n".join([head, *rows]) + "\n", "")
+
+    def _sacctmgr(self, arguments: list[str]) -> Result:
+        assert arguments[:3] == ["-n", "-P", "show"], arguments
+        return Result(1, "", "You are not running a supported accounting storage plugin")
 
     def _scontrol(self, arguments: list[str]) -> Result:
         if arguments == ["-a", "show", "partition", "-o"]:
