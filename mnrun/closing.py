@@ -15,6 +15,7 @@ from mnrun.commands import Command
 from mnrun.display import PlayOutcome
 from mnrun.report import duration, stage_table
 from mnrun.shell import sandbox_dir
+from mnrun.sites import INVENTORY_VARIABLE
 from mnrun.terminal import Terminal
 from mnrun.variables import without_secrets
 
@@ -54,11 +55,20 @@ def _done(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
     if outcome.summary:
         yield ""
         yield from outcome.summary
+        yield from _which_site(ending, outcome.summary)
     if not ending.command.reads:
         yield ""
         yield _recap(
             "Dry run, nothing changed" if ending.options.check else "Done", ending, outcome
         )
+
+
+def _which_site(ending: Ending, summary: Sequence[str]) -> Iterator[str]:
+    """Where nothing was found: -i may have been forgotten, and another site has it."""
+    asked = ending.options.inventory or os.environ.get(INVENTORY_VARIABLE)
+    empty = summary[0].startswith(("No ", "There is no ", "Nothing of "))
+    if empty and not asked and ending.command.site is None:
+        yield f"The site is {ending.inventory}; to look at another one: -i SITE"
 
 
 def _failed(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:

@@ -58,11 +58,28 @@ def inventory(chosen: str | None, root: Path, environ: Mapping[str, str] = os.en
     return _resolve(f"inventory/{DEFAULT_SITE}", root, "the default inventory")
 
 
+def _refuse_several(path: Path, source: str) -> None:
+    """Raise UsageError for a folder of sites: Ansible would mix their hosts and variables."""
+    if not path.is_dir() or _has_hosts(path):
+        return
+    inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and _has_hosts(entry)]
+    if len(inside) > 1:
+        listing = "\n".join(f"  {entry}" for entry in inside)
+        raise UsageError(
+            f"{path} (from {source}) holds {len(inside)} sites. Name one of them:\n{listing}"
+        )
+
+
+def _has_hosts(folder: Path) -> bool:
+    return any((folder / f"hosts{suffix}").is_file() for suffix in ("", ".yml", ".yaml", ".ini"))
+
+
 def _resolve(named: str, root: Path, source: str) -> str:
     if "," in named:  # a list of hosts, in ansible's own form
         return named
     path = Path(named).expanduser()
     if path.exists():
+        _refuse_several(path, source)
         return str(path.absolute())
     sites = known_sites(root)
     name = named.rstrip("/").removeprefix("./").removeprefix("inventory/")

@@ -29,6 +29,19 @@ def refuse_unreadable(values: Sequence[str]) -> None:
             _refuse_unless_mapping(value)
         elif "=" not in value:
             raise UsageError(f"-e {value}: write NAME=VALUE, JSON or YAML in {{ }}, or @FILE.")
+        else:
+            _refuse_open_quote(value)
+
+
+def _refuse_open_quote(value: str) -> None:
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        why = str(error).lower()
+        as_json = '-e \'{"NAME": "VALUE"}\''
+        raise UsageError(
+            f"-e {without_secrets(value)}: {why}. For a value with a quote in it:  {as_json}"
+        ) from error
 
 
 def _refuse_unless_mapping(value: str) -> None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
+    mappings_in,
     placeholders,
     text_faults,
     texts,
@@ -24,6 +26,8 @@ _SITE = "mnrun"
 # Roles that have another name now; the options kept theirs behind the role's.
 _RENAMED_ROLES = {"data_check": "preflight"}
 # A value that depends on the result of a task cannot be checked before it.
+_OF_WANDB = ("environment_wandb_entity", "environment_wandb_project")
+_TRAINERS_OWN = ("options", "overrides")  # the later counts
 _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
 
 
@@ -60,7 +64,7 @@ class ActionModule(ActionBase):
             if role not in specs:
                 raise AnsibleError(f"validate: {role} is not a role; there are {', '.join(specs)}.")
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
-        faults = [*self._unknown(given, specs), *self._bad(given, wanted)]
+        faults = [*self._twice(), *self._unknown(given, specs), *self._bad(given, wanted)]
         result["changed"] = False
         if faults:
             result.update(failed=True, msg=_message(faults))
@@ -82,6 +86,16 @@ class ActionModule(ActionBase):
             options |= entry.get("options") or {}
         return options
 
+    def _twice(self) -> Iterator[str]:
+        """Mappings that more than one -e gives: Ansible drops all but the last without a word."""
+        count: dict[str, int] = {}
+        for text in context.CLIARGS.get("extra_vars") or ():
+            for name in mappings_in(text, self._loader.load, self._loader.load_from_file):
+                count[name] = count.get(name, 0) + 1
+        for name in sorted(name for name, times in count.items() if times > 1):
+            times = f"given {count[name]} times with -e"
+            yield f"{name}: {times}, of which only the last counts; put all into one"
+
     def _unknown(
         self, given: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[str]:
@@ -93,6 +107,10 @@ class ActionModule(ActionBase):
             if renamed:
                 yield f"{name}{_at(given[name])}: is now called {renamed}; rename it"
             role = _owner(name, specs)
+            if not role and not name.startswith("ansible_"):
+                meant = _mistyped(name, known)
+                if meant:
+                    yield f"{name}{_at(given[name])}: not an option; did you mean {meant}?"
             if role and not name.endswith("_result"):
                 likely = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
                 hint = f"did you mean {likely[0]}?" if likely else f"remove it. {_help(role)}"
@@ -107,13 +125,14 @@ class ActionModule(ActionBase):
         known = {**defaults, **given}
         templar = self._templar.copy_with_new_env(available_variables=known)
         reported = _Reported()
+        unused = {name for name in _OF_WANDB if not _logs_to_wandb(known, templar)}
 
         def late(name: str) -> tuple[bool, bool]:
             # A fault is reported where the value was written, not where it is used.
             compound = wanted[name].get("type") in ("dict", "list")
             return compound, any("{{" in text for text in texts(known.get(name)))
 
-        for name in sorted(wanted, key=late):
+        for name in sorted(set(wanted) - unused, key=late):
             yield from self._option(name, wanted[name], known, templar, reported)
 
     def _option(
@@ -161,6 +180,33 @@ def _placeholder_faults(
             yield f"{start} {_mend(name)}"
 
 
+def _mistyped(name: str, known: set[str]) -> str:
+    """The option that a variable of nearly the same name was meant to be, even its prefix; empty
+    for a variable of the user's own."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
+    return next(iter(difflib.get_close_matches(plain, sorted(known), n=1, cutoff=0.9)), "")
+
+
+def _logs_to_wandb(known: Mapping[str, Any], templar: Any) -> bool:
+    """Whether a trainer logs to W&B, as it does unless its options name other loggers."""
+    loggers: list[Any] = []
+    try:
+        if templar.template(known.get("environment_wandb_mode")) == "disabled":
+            return False
+        for stage in ("sft", "ppo"):
+            given = [templar.template(known.get(f"{stage}_{part}")) for part in _TRAINERS_OWN]
+            options = {
+                key: item
+                for part in given
+                if isinstance(part, Mapping)
+                for key, item in part.items()
+            }
+            loggers.append(options.get("trainer.logger", "wandb"))
+    except AnsibleError:  # what is wrong with it is reported where it is checked
+        return True
+    return any("wandb" in logger for logger in loggers if isinstance(logger, (str, list, tuple)))
+
+
 def _owner(name: str, roles: Mapping[str, Any]) -> str:
     owners = [role for role in [*roles, _SITE] if name.startswith(f"{role}_")]
     return max(owners, key=len, default="")
@@ -186,7 +232,9 @@ def _about(spec: Mapping[str, Any]) -> str:
     text = description if isinstance(description, str) else description[0]
     first = re.sub(r"\b[A-Z]\((.*?)\)", r"\1", text)
     first = re.split(r"[.;:] |\.$", first)[0]
-    return f" ({first[:1].lower()}{first[1:]})" if first else ""
+    if not first[1:2].isupper():  # GPUs, SFT
+        first = f"{first[:1].lower()}{first[1:]}"
+    return f" ({first})" if first else ""
 
 
 def _why(problem: str) -> str:

@@ -39,7 +39,12 @@ _value:
   elements: str
 """
 
-_KEPT = "Checkpoints are kept; the same command as before resumes from them."
+# Whether there is a checkpoint is not known here, so none is promised.
+_RESUMES = (
+    "The same command as before resumes from the last complete checkpoint, or starts again if"
+    " there is none."
+)
+_AGAIN = "The same command as before starts it again."
 
 
 def cancel_summary(results: Sequence[Mapping[str, Any]], stage: str = "") -> list[str]:
@@ -50,7 +55,7 @@ def cancel_summary(results: Sequence[Mapping[str, Any]], stage: str = "") -> lis
     return [
         *(f"{one['stage']}: {one['msg']} It ended as {one['job']['state']}." for one in ended),
         "",
-        _KEPT,
+        _RESUMES if any(one["stage"] in ("sft", "ppo") for one in ended) else _AGAIN,
     ]
 
 

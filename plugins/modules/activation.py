@@ -92,6 +92,10 @@ options:
         type: str
         choices: [auto, online, offline, disabled]
         default: auto
+      used:
+        description: Whether a trainer logs to W&B. If not, nothing is reported of it.
+        type: bool
+        default: true
   verify:
     description: Test the script before it is installed.
     type: bool
@@ -156,6 +160,8 @@ from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
 from ..module_utils.trainer.words import PACKAGES
 
+_OFFLINE = "W&B logs this run offline"
+
 
 def spec() -> dict[str, Any]:
     modes = ["auto", "online", "offline", "disabled"]
@@ -178,6 +184,7 @@ def spec() -> dict[str, Any]:
                 "key_file": {"type": "path", "default": "", "no_log": False},
                 "key": {"type": "str", "default": "", "no_log": True},
                 "mode": {"type": "str", "default": "auto", "choices": modes},
+                "used": {"type": "bool", "default": True},
             },
         },
         "verify": {"type": "bool", "default": True},
@@ -225,6 +232,7 @@ def make_script(module: AnsibleModule) -> dict[str, Any]:
     path, prefix, key = expand(params["path"]), params["conda_prefix"], params["wandb"]["key"]
     text = render(settings(params))
     verified = tried(text, params, module.tmpdir)
+    notices = [line for line in verified.notices if params["wandb"]["used"] or _OFFLINE not in line]
     before = read_text(path)
     new_key = bool(key) and read_text(kept_key(path)) != key
     if not module.check_mode:
@@ -243,8 +251,8 @@ def make_script(module: AnsibleModule) -> dict[str, Any]:
         "python": str(Path(prefix, "bin", "python")) if prefix else "",
         "versions": verified.versions,
         "wandb_mode": verified.wandb_mode,
-        "notices": verified.notices,
-        "warnings": list(verified.notices),
+        "notices": notices,
+        "warnings": list(notices),
         "diff": {**diff, **header} if before != text else {},
     }
 

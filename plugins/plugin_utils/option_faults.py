@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from ansible.errors import AnsibleError
 
 from ..module_utils.base.safe_name import DEFAULT_RUN
 
@@ -45,6 +47,23 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(item)
 
 
+def mappings_in(
+    given: str, load: Callable[[str], Any], load_file: Callable[[str], Any]
+) -> list[str]:
+    """The variables with a mapping for a value that one -e gives, as JSON, YAML or @FILE."""
+    if not given.startswith(("{", "@")):
+        return []
+    try:
+        read = load_file(given[1:]) if given.startswith("@") else load(given)
+    except (AnsibleError, OSError):
+        return []
+    return (
+        [name for name, value in read.items() if isinstance(value, Mapping)]
+        if isinstance(read, Mapping)
+        else []
+    )
+
+
 def placeholders(value: Any, spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each remaining placeholder, with the whole text that contains it."""
     ours = spec.get("type") != "dict"
@@ -75,6 +94,8 @@ def _text_fault(name: str, text: str, spec: Mapping[str, Any]) -> str:
     if name in _ON_THE_CLUSTER and text and not text.startswith(("/", "~")):
         return f"{text!r} must start with / or ~/"
     is_path = "path" in (spec.get("type"), spec.get("elements")) or _PATH_NAME.search(name)
+    if name.endswith("_files") and re.search(r"[*?\[]", text):
+        return f"{text!r} is a pattern, and patterns are not expanded: name each file"
     unsafe = _UNSAFE_IN_PATH.search(text) if is_path else None
     if unsafe:
         return (

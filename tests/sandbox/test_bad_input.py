@@ -84,6 +84,7 @@ def folder(sandbox: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = {"folder": str(path), "tables": TABLES, "cases": []}
     assert in_environment(sandbox, PROGRAM, given) == []
     (path / "cut.parquet").write_bytes((path / "good.parquet").read_bytes()[:-20])
+    (path / "rows.jsonl").write_text('{"question": "one?"}\n')
     (path / "pointer.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
     return path
 
@@ -145,6 +146,11 @@ def test_each_fault_of_the_data_is_named(sandbox: Cluster, folder: Path) -> None
         ),
         (case(folder / "pointer.parquet", "sft", SFT), ["Git LFS"]),
         (case(folder / "none.parquet", "sft", SFT), ["no data file", "good.parquet"]),
+        (case(folder, "sft", SFT), ["is a folder: name the files in it", "good.parquet"]),
+        (
+            case(folder / "rows.jsonl", "sft", SFT),
+            ["is not parquet", "pandas.read_json", "lines=True).to_parquet("],
+        ),
         (case(folder / "messages.parquet", "sft", SFT), ["has no extra_info.question", "messages"]),
         (
             case(folder / "good.parquet", "sft", [*SFT, "data.response_dict_keys=[reply]"]),

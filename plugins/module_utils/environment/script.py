@@ -38,7 +38,8 @@ def render(settings: Settings) -> str:
     if faults:
         raise Invalid("\n".join(faults))
     body = "".join(f"  {line}\n" for line in _steps(settings))
-    return f"{HEAD}\n__mnrun_activate() {{\n  local IFS=$' \\t\\n'\n{body}}}\n{TAIL}"
+    begin, end = "local IFS=$' \\t\\n' __mnrun_bad=0", 'return "$__mnrun_bad"'
+    return f"{HEAD}\n__mnrun_activate() {{\n  {begin}\n{body}  {end}\n}}\n{TAIL}"
 
 
 def _steps(settings: Settings) -> list[str]:
@@ -46,21 +47,23 @@ def _steps(settings: Settings) -> list[str]:
     if settings.modules:
         steps.append(f"__mnrun_release_conda {_word(settings.conda_hook)}")
         names = " ".join(_word(name) for name in settings.modules)
-        steps.append(f"__mnrun_modules {_word(settings.modules_init)} {names} || return 1")
+        steps.append(f"__mnrun_modules {_word(settings.modules_init)} {names} || __mnrun_bad=1")
     if settings.conda_hook:
-        steps.append(f"__mnrun_conda_hook {_word(settings.conda_hook)} || return 1")
+        steps.append(f"__mnrun_conda_hook {_word(settings.conda_hook)} || __mnrun_bad=1")
     if settings.conda_prefix:
-        steps.append(f"__mnrun_prefix {_word(settings.conda_prefix)} || return 1")
+        steps.append(f"__mnrun_prefix {_word(settings.conda_prefix)} || __mnrun_bad=1")
     steps += [f"export {name}={_word(value)}" for name, value in settings.variables.items()]
     steps += [f"__mnrun_limit {key} {_word(value)}" for key, value in settings.limits.items()]
     return steps + _wandb(settings)
 
 
 def _wandb(settings: Settings) -> list[str]:
+    if settings.wandb_mode == "disabled":  # its names may be of another site
+        return ["export WANDB_MODE=disabled"]
     names = (("WANDB_ENTITY", settings.wandb_entity), ("WANDB_PROJECT", settings.wandb_project))
     steps = [f"export {name}={_word(value)}" for name, value in names if value]
     files = "".join(f" {_word(path)}" for path in settings.wandb_key_files)
-    return [*steps, f"__mnrun_wandb {settings.wandb_mode}{files} || return 1"]
+    return [*steps, f"__mnrun_wandb {settings.wandb_mode}{files} || __mnrun_bad=1"]
 
 
 def _word(value: Any) -> str:

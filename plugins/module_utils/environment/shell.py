@@ -1,8 +1,9 @@
 """The parts of the activation script that are the same for every site, in bash.
 
 Its rules: it sets no shell option permanently, survives `set -euo pipefail`, changes nothing when
-sourced again, and ends with `return 1` and one line `mnrun: …` on stderr if something is wrong. A
-line `mnrun: note: …` is not an error.
+sourced again, and ends with `return 1` and one line `mnrun: …` on stderr for each fault. A line
+`mnrun: note: …` is not an error. What depends on another part is not judged if that one has failed
+(`__mnrun_bad`).
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ __mnrun_is_loaded() {
 }
 
 __mnrun_modules() {
-  local name
+  local name code=0
   __mnrun_define_module "$1" || return 1
   __mnrun_reset > /dev/null 2>&1
   shift
@@ -83,8 +84,9 @@ __mnrun_modules() {
       __mnrun_say "there is no module $name: correct environment_modules." \
         "$(__mnrun_available "$name")"
     fi
-    return 1
+    code=1
   done
+  return "$code"
 }
 
 # An environment that is already active would end up after the modules on PATH.
@@ -113,6 +115,7 @@ __mnrun_prefix() {
       "$(__mnrun_nearest "$1")"
     return 1
   fi
+  [ "$__mnrun_bad" = 0 ] || return 0
   if declare -F conda > /dev/null; then
     conda activate "$1" >&2
   elif [ -r "$1/bin/activate" ]; then
@@ -178,7 +181,7 @@ __mnrun_wandb() {
         "file of mode 600 and name that in environment_wandb_key_file"
       return 1
     fi
-    __mnrun_wandb_offline "no key (looked for: $*)"
+    __mnrun_wandb_offline "no key (looked for: $*), nor environment_wandb_mode: offline"
   elif [ "$mode" = auto ] && [ -n "${SLURM_JOB_ID:-}" ] && ! __mnrun_wandb_answers; then
     __mnrun_wandb_offline "${WANDB_BASE_URL:-https://api.wandb.ai} does not answer on $(uname -n)"
   else

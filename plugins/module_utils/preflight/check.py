@@ -10,6 +10,7 @@ from ..base.clock import Clock
 from ..base.errors import Invalid, Unknown
 from ..base.files import expand
 from ..base.process import Runner
+from ..model.cache import cache_fault
 from ..model.folder import model_faults
 from ..model.identity import file_identity, folder_identity
 from ..slurm.capacity import Partition, survey
@@ -91,7 +92,8 @@ def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
 def _check_models(models: list[str], report: Report) -> None:
     for model in models:
         if model:
-            report.faults += model_faults(expand(model))
+            cached = cache_fault(expand(model))
+            report.faults += [cached] if cached else model_faults(expand(model))
 
 
 def _check_data(

@@ -15,6 +15,11 @@ from ..model.folder import is_pointer, nearest
 from .reads import CHAT, TEXT, Field
 
 _BATCH = 8192  # rows
+# Other forms of tables, and how pandas reads them.
+_OTHER_FORMS = {
+    ".jsonl": "read_json({}, lines=True)", ".ndjson": "read_json({}, lines=True)",
+    ".json": "read_json({})", ".csv": "read_csv({})", ".tsv": "read_table({})",
+}  # fmt: skip
 _RAW_GSM8K = {"question", "answer"}
 
 
@@ -30,8 +35,12 @@ def check_file(path: Path, fields: list[Field]) -> Checked:
 
     Raises Invalid if this Python cannot read parquet at all.
     """
+    if path.is_dir():
+        return Checked(0, [f"{path} is a folder: {_files_in(path)}"])
     if not path.is_file():
         return Checked(0, [f"there is no data file {path}; {nearest(path)}"])
+    if path.suffix.lower() in _OTHER_FORMS:
+        return Checked(0, [f"{path} is not parquet, which the trainer reads; {_conversion(path)}"])
     if is_pointer(path):
         return Checked(0, [f"{path} only points to a file in Git LFS; run `git lfs pull` there"])
     try:
@@ -45,6 +54,19 @@ def check_file(path: Path, fields: list[Field]) -> Checked:
     except (pa.ArrowException, OSError) as error:
         text = str(error).splitlines()[0]
         return Checked(0, [f"{path} is not an intact parquet file ({text}); copy or create it"])
+
+
+def _files_in(folder: Path) -> str:
+    found = sorted(str(path) for path in folder.rglob("*.parquet"))
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    return f"name the files in it: {', '.join(found[:8])}{more}" if found else "it holds no parquet"
+
+
+def _conversion(path: Path) -> str:
+    reader = _OTHER_FORMS[path.suffix.lower()]
+    target = path.with_suffix(".parquet")
+    program = f"import pandas; pandas.{reader.format(repr(str(path)))}.to_parquet({str(target)!r})"
+    return f'convert it: {sys.executable} -c "{program}"'
 
 
 def is_raw_gsm8k(path: Path) -> bool:

@@ -183,6 +183,7 @@ def test_a_wrong_command_line_says_what_is_wrong(words: list[str], answer: str) 
     ("value", "answer"),
     [
         ("mnrun_nodes", "-e mnrun_nodes: write NAME=VALUE"),
+        ("sft_dir=/it's", "-e sft_dir=/it's: no closing quotation. For a value with a quote in it"),
         ('{"a": [1}', "it is neither JSON nor YAML"),
         ("[1, 2]", "variables are a mapping"),
         ("@/no/such.yml", "-e @/no/such.yml: there is no such file."),

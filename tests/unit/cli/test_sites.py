@@ -70,6 +70,16 @@ def test_a_path_here_comes_before_a_known_name(root: Path, here: Path) -> None:
     assert sites.inventory("sandbox", root, {}) == str(here / "sandbox")
 
 
+def test_a_folder_of_sites_is_no_site(root: Path, here: Path) -> None:
+    for name in ("a", "b"):
+        (here / "inventory" / name).mkdir(parents=True)
+        (here / "inventory" / name / "hosts.yml").touch()
+    with pytest.raises(UsageError, match=r"holds 2 sites(.|\n)*inventory/a\n.*inventory/b"):
+        sites.inventory("./inventory", root, {})
+    (here / "inventory" / "hosts").touch()
+    assert sites.inventory("./inventory", root, {}) == str(here / "inventory")
+
+
 def test_a_list_of_hosts_stays_what_it_is(root: Path, here: Path) -> None:
     assert sites.inventory("a,b", root, {}) == "a,b"
 

@@ -179,6 +179,35 @@ def test_a_fault_is_named_with_what_is_there_instead(
     assert all(word.replace("{tmp}", str(tmp_path)) in said[0] for word in words), said
 
 
+def test_all_parts_that_do_not_work_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "open").touch(0o640)
+    (tmp_path / "open").chmod(0o640)
+    bad = EMPTY._replace(
+        modules=["a", "b"], modules_init=f"{tmp_path}/init.sh", conda_hook=f"{tmp_path}/conda.sh",
+        conda_prefix=f"{tmp_path}/env", wandb_mode="auto", wandb_key_files=[f"{tmp_path}/open"],
+    )  # fmt: skip
+    done = bash(render(bad), before="set -eu", after="echo went on")
+    said = [line for line in done.stderr.splitlines() if line.startswith("mnrun: ")]
+    words = ["init.sh to define", "no conda hook", "no Python environment", "chmod 600"]
+    assert (done.returncode, done.stdout, len(said)) == (1, "", len(words)), done.stderr
+    assert all(word in line for word, line in zip(words, said, strict=True))
+
+
+def test_each_module_that_does_not_load_is_named(tmp_path: Path) -> None:
+    init = tmp_path / "init.sh"
+    init.write_text("module() { [ $1 = reset ]; }\n")
+    done = bash(render(EMPTY._replace(modules=["one", "two"], modules_init=str(init))))
+    assert [line.split(":")[1] for line in done.stderr.splitlines()] == [
+        " there is no module one", " there is no module two"]  # fmt: skip
+
+
+def test_the_names_of_wandb_are_not_needed_where_it_is_disabled() -> None:
+    off = EMPTY._replace(wandb_mode="disabled", wandb_entity="YOU_TEAM_ENTITY_NAME")
+    found = variables(bash(render(off)))
+    assert found["WANDB_MODE"] == "disabled"
+    assert "WANDB_ENTITY" not in found
+
+
 def test_a_limit_that_cannot_be_raised_is_a_note() -> None:
     done = bash(
         render(EMPTY._replace(limits={"n": "unlimited", "c": 0})),

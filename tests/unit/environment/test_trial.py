@@ -137,6 +137,9 @@ def test_what_the_script_says_is_a_warning_and_no_change(
     (notice,) = again["notices"]
     assert notice.startswith("W&B logs this run offline: no key")
     assert warnings == [notice, notice]
+    unused = module(capsys, **given, wandb={"used": False})
+    assert (unused["changed"], unused["notices"]) == (False, [])
+    assert warnings == [notice, notice]
 
 
 def test_the_module_installs_nothing_that_does_not_work(

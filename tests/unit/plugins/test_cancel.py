@@ -66,7 +66,9 @@ def test_what_was_ended_is_shown_and_nothing_else(idle: dict[str, Any]) -> None:
     lines = cancel_summary([idle, STOPPED])
     assert lines[0] == "sft: Stopped: job 7. It ended as CANCELLED."
     assert lines[1] == ""
+    assert "or starts again if there is none" in lines[2]
     assert len(lines) == 3
+    assert "checkpoint" not in cancel_summary([{**STOPPED, "stage": "convert-sft"}])[2]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,43 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
     assert len(lines) == 12
 
 
+def test_a_variable_whose_prefix_is_mistyped_is_not_passed_over(tmp_path: Path) -> None:
+    wrong = {"enviroment_variables": {}, "Environment_Modules": [], "mnrum_run_dir": "/x"}
+    own = {"team_partition": "a", "my_environment": "b", "run_dir": "/x", "variables": {}}
+    message = validate(tmp_path, {**GOOD, **wrong, **own})
+    assert message.startswith("3 variables must be")
+    for name, meant in zip(wrong, ("variables", "modules", "run_dir"), strict=True):
+        line = next(line for line in message.splitlines() if name in line)
+        assert line.endswith(f"{meant}?")
+
+
+def test_a_mapping_that_is_given_twice_is_not_dropped(tmp_path: Path) -> None:
+    first, second = (f'{{"environment_variables": {{"{name}": "1"}}}}' for name in "AB")
+    (tmp_path / "more.yml").write_text("environment_variables: {C: '1'}\n")
+    both = validate(tmp_path, GOOD, "-e", first, "-e", second, "-e", "x=1", "-e", "x=2")
+    assert "environment_variables: given 2 times with -e" in both
+    assert "environment_variables" in validate(tmp_path, GOOD, "-e", "@more.yml", "-e", second)
+    assert validate(tmp_path, GOOD, "-e", first, "-e", '{"environment_limits": {}}') == ""
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        {"environment_wandb_mode": "disabled"},
+        {
+            "sft_options": {"trainer.logger": ["console"]},
+            "ppo_overrides": {"trainer.logger": "console"},
+        },
+    ],
+)
+def test_the_names_of_wandb_are_not_demanded_without_it(
+    tmp_path: Path, without: dict[str, Any]
+) -> None:
+    left = {**GOOD, "environment_wandb_entity": "YOU_TEAM", "environment_wandb_project": "CHANGEME"}
+    assert "2 variables must be set" in validate(tmp_path, left)
+    assert validate(tmp_path, {**left, **without}) == ""
+
+
 def test_an_option_of_a_role_that_was_renamed_is_refused_with_its_name_of_today(
     tmp_path: Path,
 ) -> None:
@@ -191,6 +228,7 @@ def test_words_that_only_look_like_placeholders_pass(value: Any, spec: Any) -> N
         ("sft_dir", "/a b", {}, True),
         ("sft_dir", "/a/$HOME", {}, True),
         ("mnrun_train_files", ["/a", "/b'c"], {"type": "list"}, True),
+        ("mnrun_train_files", ["/a/*.parquet"], {"type": "list"}, True),
         ("mnrun_nodelist", "osk-gpu[94-95],x[1-2]", {}, False),
         ("sft_job_name", "a\nb", {}, True),
         ("sft_job_name", "a\x1b[0m", {}, True),

@@ -60,7 +60,7 @@ __mnrun_is_loaded() {
 }
 
 __mnrun_modules() {
-  local name
+  local name code=0
   __mnrun_define_module "$1" || return 1
   __mnrun_reset > /dev/null 2>&1
   shift
@@ -73,8 +73,9 @@ __mnrun_modules() {
       __mnrun_say "there is no module $name: correct environment_modules." \
         "$(__mnrun_available "$name")"
     fi
-    return 1
+    code=1
   done
+  return "$code"
 }
 
 # An environment that is already active would end up after the modules on PATH.
@@ -103,6 +104,7 @@ __mnrun_prefix() {
       "$(__mnrun_nearest "$1")"
     return 1
   fi
+  [ "$__mnrun_bad" = 0 ] || return 0
   if declare -F conda > /dev/null; then
     conda activate "$1" >&2
   elif [ -r "$1/bin/activate" ]; then
@@ -168,7 +170,7 @@ __mnrun_wandb() {
         "file of mode 600 and name that in environment_wandb_key_file"
       return 1
     fi
-    __mnrun_wandb_offline "no key (looked for: $*)"
+    __mnrun_wandb_offline "no key (looked for: $*), nor environment_wandb_mode: offline"
   elif [ "$mode" = auto ] && [ -n "${SLURM_JOB_ID:-}" ] && ! __mnrun_wandb_answers; then
     __mnrun_wandb_offline "${WANDB_BASE_URL:-https://api.wandb.ai} does not answer on $(uname -n)"
   else
@@ -177,17 +179,18 @@ __mnrun_wandb() {
 }
 
 __mnrun_activate() {
-  local IFS=$' \t\n'
+  local IFS=$' \t\n' __mnrun_bad=0
   __mnrun_release_conda /home/appli/miniconda3/24.7.1-py311/etc/profile.d/conda.sh
-  __mnrun_modules /etc/profile.d/modules.sh nccl/2.22.3 hpcx/2.18.1-gcc-cuda12/hpcx-mt miniconda/24.7.1-py311 || return 1
-  __mnrun_conda_hook /home/appli/miniconda3/24.7.1-py311/etc/profile.d/conda.sh || return 1
-  __mnrun_prefix /home/alice/conda_env || return 1
+  __mnrun_modules /etc/profile.d/modules.sh nccl/2.22.3 hpcx/2.18.1-gcc-cuda12/hpcx-mt miniconda/24.7.1-py311 || __mnrun_bad=1
+  __mnrun_conda_hook /home/appli/miniconda3/24.7.1-py311/etc/profile.d/conda.sh || __mnrun_bad=1
+  __mnrun_prefix /home/alice/conda_env || __mnrun_bad=1
   export NCCL_SOCKET_IFNAME=enp25s0np0
   export TOKENIZERS_PARALLELISM=false
   __mnrun_limit v unlimited
   export WANDB_ENTITY='alice'"'"'s team'
   export WANDB_PROJECT=competition_verl_test
-  __mnrun_wandb auto /home/alice/.wandb_key /run/.mnrun/wandb_key || return 1
+  __mnrun_wandb auto /home/alice/.wandb_key /run/.mnrun/wandb_key || __mnrun_bad=1
+  return "$__mnrun_bad"
 }
 
 __mnrun_flags=$-
