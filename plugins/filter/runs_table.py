@@ -84,7 +84,14 @@ def _cell(run: Mapping[str, Any], stage: str) -> str:
     parts = [] if state in _DONE else [state]
     parts += steps_of(progress)
     parts += most_telling(progress["metrics"])
+    parts += [f"from {one['stage']} (job {one['job']})" for one in _origins(entry)]
     return ", ".join(parts) or state
+
+
+def _origins(entry: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Of a training, the one whose result it started from."""
+    follows = entry["stage"].startswith(("convert", "publish"))
+    return [] if follows else entry.get("from") or []
 
 
 def _compared(stage: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

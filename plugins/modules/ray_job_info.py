@@ -50,6 +50,11 @@ stages:
     kind:
       description: Whose job it is, V(slurm) or V(ray).
       type: str
+    from:
+      description: >-
+        The stages whose results it stands on, each with C(stage), C(fingerprint) and the C(job) of
+        that result. Empty if only one stage was asked for.
+      type: list
     seconds:
       description: How long it has been waiting, or running, or how long it ran.
       type: float

@@ -92,7 +92,7 @@ class FakeSlurm:
     def __call__(self, command: list[str], seconds: float, stdin: str) -> Result:
         assert seconds > 0
         self.calls.append(command)
-        answers = {
+        answers: dict[str, Callable[[list[str]], Result]] = {
             "sbatch": self._sbatch,
             "squeue": self._squeue,
             "scontrol": self._scontrol,

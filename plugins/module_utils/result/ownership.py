@@ -27,7 +27,7 @@ def owned(rule: CheckpointRule, key: str) -> CheckpointRule | None:
     """`rule` with the current path of the checkpoints of the fingerprint `key`; None if they do not
     exist."""
     aside = _aside(rule.path, key)
-    here = _owner(rule.path) == key
+    here = owner_of(rule.path) == key
     if not here and not aside.is_dir():
         return None
     return rule if here else rule._replace(path=aside)
@@ -50,7 +50,7 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
     checkpoints are under their own name, and there is no folder in their place.
     """
     path, key, note = rule.path, record.fingerprint, ""
-    owner = _owner(path)
+    owner = owner_of(path)
     if owner == key:
         return note
     if names(path):
@@ -71,7 +71,7 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
     return note
 
 
-def _owner(path: Path) -> str:
+def owner_of(path: Path) -> str:
     """The fingerprint in the marker; empty for a folder without one or with a damaged one."""
     data = read_json(path / MARKER)
     key = data.get("fingerprint") if isinstance(data, dict) else None

@@ -14,6 +14,7 @@ from ..base.files import make_directory, write_atomic
 from ..record.contract import NOT_SUBMITTED, Attempt, Phase, Record
 from ..record.intent import declare, withdraw
 from ..record.job_report import give_up
+from ..result.folder_owner import require_owner, take_ownership
 from ..result.ownership import take_over
 from ..result.space import require_space
 from ..result.verify import as_result, newest_step, settle, stuck
@@ -21,6 +22,7 @@ from ..trainer.resume_point import make_resumable
 from .context import Stage
 from .decide import UNKNOWN_GRACE, Action, Decision, abandoned, decide
 from .diff import difference
+from .lineage import require_free
 from .outcome import Outcome
 from .rebuild import keep_request, mend
 from .snapshot import Facts, Look, gather
@@ -36,6 +38,7 @@ def plan(stage: Stage) -> Outcome:
     facts, decision = _decided(stage, stage.clock.monotonic(), keep=False)
     outcome = _outcome(stage, facts, decision)
     if decision.action.submits:
+        _require_folder(stage, facts)
         require_space(stage.request.checkpoints, _record(stage, facts))
         attempt = _new_attempt(stage, facts)
         outcome.attempt = None
@@ -130,6 +133,7 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
         return _outcome(stage, facts, decision)
     request = stage.request
     record = _record(stage, facts)
+    _require_folder(stage, facts)
     require_space(request.checkpoints, record)
     record.labels = dict(request.labels)
     attempt = _new_attempt(stage, facts)
@@ -154,10 +158,22 @@ def _declare(stage: Stage, facts: Facts, record: Record, attempt: Attempt) -> in
     return number
 
 
+def _require_folder(stage: Stage, facts: Facts) -> None:
+    """Raise Refused if the folder of the result is another run's, or needed as it is."""
+    request = stage.request
+    for rule in (request.checkpoints, request.manifest):
+        if rule:
+            require_owner(rule.path, request.run_dir, request.stage)
+    require_free(stage, facts.key)
+
+
 def _prepare(
     stage: Stage, facts: Facts, record: Record, attempt: Attempt, stop: list[Look]
 ) -> list[str]:
     """Everything before the submission; returns notes for the user."""
+    for rule in (stage.request.checkpoints, stage.request.manifest):
+        if rule:
+            take_ownership(rule.path, stage.request.run_dir, stage.request.stage)
     for look in stop:
         _end(stage, look)
     notes = _make_ready(stage, record, _useless_step(facts))

@@ -12,6 +12,7 @@ from ..record.contract import Attempt, Backend, Observation, Phase, Record
 from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
 from .describe import described, state_digest
+from .lineage import origins
 from .snapshot import look_at
 from .watch import TICK, Watch
 
@@ -43,16 +44,17 @@ def answer(question: Question, backend_of: BackendOf, clock: Clock) -> RunStatus
     """Report on each stage. A damaged record does not hide the others."""
     wanted = [question.stage] if question.stage else stages(question.run_dir)
     status = RunStatus([], [])
-    for stage in wanted:
-        ledger = Ledger(question.run_dir, stage, clock)
-        records, damaged = ledger.readable()
+    ledgers = [Ledger(question.run_dir, stage, clock) for stage in wanted]
+    read = [(ledger, *ledger.readable()) for ledger in ledgers]
+    known = [record for _ledger, records, _damaged in read for record in records]
+    for ledger, records, damaged in read:
+        stage = ledger.stage
         status.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)
         record = _newest(records, question.fingerprint)
         if record and record.last:
             source = _Source(ledger, record, record.last, backend_of(record), clock)
-            status.stages.append(
-                source.when_new(question) if question.since else source.now(question)
-            )
+            entry = source.when_new(question) if question.since else source.now(question)
+            status.stages.append({**entry, "from": origins(record, known)})
     return status
 
 
