@@ -23,6 +23,9 @@ DEFAULT_TIMEOUT = 604800
 _QUESTION = 30
 """Maximum seconds of one query: some networks cut longer ones off."""
 
+_MINUTE = 60.0
+"""Seconds after which a line shows that the job is still there, though nothing has changed."""
+
 _KEPT = ("changed", "action", "diff")
 """What the first call did; the last one only waits."""
 
@@ -91,9 +94,12 @@ class Follow(PatientAction):
     def _follow(
         self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any, begun: float
     ) -> dict[str, Any]:
-        """Show news until the attempt ends or the time is over; returns the last result."""
+        """Show news, and now and then that there is none, until the attempt or the time ends.
+
+        Returns the last result.
+        """
         limit = float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
-        stage, since = arguments["stage"], ""
+        stage, since, shown = arguments["stage"], "", begun
         while time.monotonic() - begun < limit:
             elapsed = time.monotonic() - begun
             question = self._question(arguments, first, since, min(_QUESTION, limit - elapsed))
@@ -104,8 +110,8 @@ class Follow(PatientAction):
             entry: dict[str, Any] = next(iter(answer["stages"]), {})
             if entry.get("attempt") != first["attempt"]:
                 break  # somebody else has started another attempt
-            if entry["digest"] != since:
-                since = entry["digest"]
+            if entry["digest"] != since or time.monotonic() - shown >= max(_MINUTE, elapsed / 20):
+                since, shown = entry["digest"], time.monotonic()
                 self.show_progress(stage, line(entry))
             if entry["job"]["phase"] in ENDED:
                 break

@@ -98,6 +98,8 @@ def line(entry: dict[str, Any]) -> str:
     parts += shown(progress.get("metrics") or {})
     if entry.get("seconds") is not None:
         parts.append(duration(entry["seconds"]))
+    if entry.get("last_line"):
+        parts.append(entry["last_line"])
     return " · ".join(parts)
 
 

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from ..base.clock import Clock, Deadline
+from ..base.files import changed_at
 from ..base.logfile import last_lines, news, size_of
 from ..record.contract import Attempt, Backend, Observation, Phase, Record
 from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
+from ..trainer.log_reader import body, own_lines
 from .describe import described, state_digest
 from .lineage import origins
 from .snapshot import look_at
 from .watch import TICK, Watch
+
+_SOME, _WIDTH = 100, 100  # lines that are looked at for the last one, characters of it
 
 BackendOf = Callable[[Record], Backend]
 
@@ -118,6 +122,8 @@ class _Source:
             "log": _log(question, attempt),
             **described(self.record, attempt, self.ledger.folder(self.record.fingerprint)),
         }
+        if attempt.phase is Phase.RUNNING and entry["progress"]["step"] is None:
+            entry["last_line"] = _last_line(attempt)
         state = state_digest(attempt, seen.known if seen else True)
         return {**entry, "digest": f"{state}-{entry['progress']['step']}"}
 
@@ -138,6 +144,15 @@ class _Source:
         """How long it has been running or waiting, or how long it ran."""
         begin = attempt.intent_time if attempt.phase is Phase.QUEUED else attempt.start
         return (attempt.end or self.clock.now()) - (begin or attempt.intent_time)
+
+
+def _last_line(attempt: Attempt) -> str:
+    """What a job that has not made a step yet wrote last, shortened."""
+    for path in sorted(attempt.log_paths, key=changed_at, reverse=True):
+        lines = own_lines(last_lines(path, _SOME).lines)
+        if lines:
+            return body(lines[-1]).strip()[:_WIDTH]
+    return ""
 
 
 def _log(question: Question, attempt: Attempt) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Stage:
     """An action plugin on a host which gives prepared answers, one for each call of a module."""
 
     def __init__(self, plugin: type[PatientAction], clock: Clock, **arguments: Any) -> None:
+        self.takes = 0
         task = Task()
         task.args = {"run_dir": "~/run", "stage": "sft", **arguments}
         self.screen = Screen()
@@ -59,7 +60,7 @@ class Stage:
 
     def _answer(self, module_name: str, module_args: dict[str, Any], **_rest: Any) -> Answer:
         self.calls.append((module_name.rpartition(".")[2], module_args))
-        self.clock.now += 1
+        self.clock.now += 1 + self.takes
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -133,6 +134,21 @@ def test_each_change_is_shown_once_and_the_last_call_settles(make: Make) -> None
     last = stage.calls[-1][1]
     assert (last["wait"], last["attempt"]) == (True, 1)
     assert 0 < last["wait_timeout"] < 500
+
+
+def test_a_job_without_news_shows_that_it_is_still_there(make: Make) -> None:
+    stage = make(wait=True, wait_timeout=50_000)
+    loading = entry("running", "RUNNING")
+    seconds = iter(range(0, 10_000, 30))
+    answers = [info({**loading, "seconds": next(seconds), "last_line": f"shard {n}"})
+               for n in range(200)]  # fmt: skip
+    stage.takes = 29
+    stage.run(FIRST, *answers, info(ENDED), LAST)
+    shown = [text for text in stage.screen.lines if "RUNNING" in text]
+    assert shown[0] == "[sft] … job 12 RUNNING · 0.0 s · shard 0"
+    assert shown[1] == "[sft] … job 12 RUNNING · 1m 00s · shard 2"
+    assert shown[2] == "[sft] … job 12 RUNNING · 2m 00s · shard 4"
+    assert len(shown) < 80, "less often as the job gets older"
 
 
 def test_a_question_carries_what_was_seen_and_whose_record_it_is(make: Make) -> None:

@@ -102,3 +102,19 @@ def test_a_job_that_recorded_its_start_was_running_when_last_known(run: Run) -> 
     again = entry(run, since=seen["digest"], wait=5.0)
     assert again["digest"] == seen["digest"]
     assert run.attempt().state == "PENDING", "a query changes no record"
+
+
+def test_a_job_before_its_first_step_shows_what_it_wrote_last(run: Run) -> None:
+    run.present()
+    assert "last_line" not in entry(run)
+    run.slurm.run(run.job)
+    run.log(
+        "Loading shard 1\n(TaskRunner pid=7) Loading shard 2\n"
+        "[prompt] a\n[response] Error: b\n[ground_truth] 1\n[score] 0.0\n"
+    )
+    run.log("\n", "stderr")
+    assert line(entry(run)).endswith(" · Loading shard 2")
+    run.log(f"{'x' * 5000}\n")
+    assert line(entry(run)).endswith(f" · {'x' * 100}")
+    run.log(BEGUN.format(3))
+    assert "last_line" not in entry(run)
