@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import convert_check
+import convert_gpus
 import convert_merge
 import convert_score
 import manifest
@@ -44,6 +45,7 @@ class Steps:
 
 def main() -> int:
     """Convert; the exit code is 0 only if the result is in its place."""
+    convert_gpus.hide_those_of_others()
     record = Path(os.environ["MNRUN_RECORD"])
     settings = json.loads((record / "convert.json").read_text(encoding="utf-8"))
     spec = json.loads((record / "record.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import convert_gpus
 import torch
 from convert_errors import ConversionError
 from safetensors import safe_open
@@ -266,7 +267,7 @@ def load_other(folder: Path) -> Loaded:
 
 
 def _ready(model: Any, tokenizer: Any) -> Loaded:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if convert_gpus.are_given() and torch.cuda.is_available() else "cpu"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = tokenizer.eos_token_id
     return Loaded(model.to(device).eval(), tokenizer, device)
