@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -18,6 +20,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.base.errors import Invalid
 from ..module_utils.record.ray_head import HEAD_OPTIONS, Head
 from ..plugin_utils.login_ssh import node_words
+from ..plugin_utils.relay import Relay
 from ..plugin_utils.stage_line import lasting
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -48,16 +51,24 @@ class ActionModule(ActionBase):
         return self._forward(given, head)
 
     def _forward(self, given: dict[str, Any], head: Head) -> dict[str, Any]:
-        port = _free_port(head.dashboard_port)
+        with TemporaryDirectory(prefix="mnrun-cli-ssh-") as folder:  # only this user can open it
+            way = Path(folder) / "s"
+            relay = Relay(head.dashboard_port, way)
+            try:
+                return self._run(given, head, way, relay.port)
+            finally:
+                relay.close()
+
+    def _run(self, given: dict[str, Any], head: Head, way: Path, port: int) -> dict[str, Any]:
         ssh = subprocess.Popen(
-            ssh_command(given, head, port),
+            ssh_command(given, head, way),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
         try:
-            if not _answers(ssh, port):
+            if not _answers(ssh, way):
                 ssh.terminate()
                 return {"failed": True, "msg": _why(ssh, head.host)}
             for line in hints(given, head, port):
@@ -72,11 +83,11 @@ class ActionModule(ActionBase):
             ssh.wait(10)
 
 
-def ssh_command(given: dict[str, Any], head: Head, port: int) -> list[str]:
-    """The ssh that forwards a port of this machine."""
+def ssh_command(given: dict[str, Any], head: Head, way: Path) -> list[str]:
+    """The ssh that forwards a socket of this machine."""
     command = ["ssh", "-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes"]
     command += ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=15"]
-    command += ["-L", f"127.0.0.1:{port}:127.0.0.1:{head.dashboard_port}"]
+    command += ["-L", f"{way}:127.0.0.1:{head.dashboard_port}"]
     return [*command, *node_words(given), head.host]
 
 
@@ -94,22 +105,12 @@ def hints(given: dict[str, Any], head: Head, port: int) -> list[str]:
     ]
 
 
-def _free_port(preferred: int) -> int:
-    for wanted in (preferred, 0):
-        try:
-            with socket.create_server(("127.0.0.1", wanted)) as server:
-                return int(server.getsockname()[1])
-        except OSError:
-            continue
-    raise OSError("no port is free on this machine")
-
-
-def _answers(ssh: subprocess.Popen[str], port: int) -> bool:
+def _answers(ssh: subprocess.Popen[str], way: Path) -> bool:
     """Whether ssh listens; False if it ended, or did not connect in time."""
     deadline = time.monotonic() + _START
     while ssh.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(way)) == 0:
                 return True
         time.sleep(0.1)
     return False

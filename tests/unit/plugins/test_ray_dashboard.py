@@ -31,9 +31,9 @@ def call(**arguments: Any) -> dict[str, Any]:
 
 
 def test_ssh_forwards_to_the_loopback_of_the_head() -> None:
-    command = ssh_command(GIVEN, HEAD, 8265)
+    command = ssh_command(GIVEN, HEAD, Path("/tmp/mine/s"))
     assert command[-8:] == [
-        "127.0.0.1:8265:127.0.0.1:37174", "-J", "a b", "-i", "/k", "-l", "me", "osk-gpu94",
+        "/tmp/mine/s:127.0.0.1:37174", "-J", "a b", "-i", "/k", "-l", "me", "osk-gpu94",
     ]  # fmt: skip
 
 
