@@ -20,7 +20,15 @@ from ..slurm.judge import Findings
 from ..slurm.refusal import by_limits, by_sbatch
 from ..trainer.content import content_faults
 from ..trainer.data import Checked, check_file
-from ..trainer.estimate import keep_faults, kept, kept_by, too_few_kept, weights
+from ..trainer.estimate import (
+    BYTES,
+    keep_faults,
+    kept,
+    kept_by,
+    tied_head,
+    too_few_kept,
+    weights,
+)
 from ..trainer.options import reads
 from ..trainer.reads import Field, Reads
 from .summary import summary
@@ -219,14 +227,17 @@ def _by_stages(texts: list[tuple[str, str]]) -> list[str]:
 
 def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
     """The size of each stage's checkpoints. PPO's other model, if any, is as large as SFT's."""
-    known = weights(expand(params["model"])) if params["model"] else 0
+    model = expand(params["model"]) if params["model"] else None
+    known = weights(model) if model else 0
+    tied = BYTES["hf_model"] * tied_head(model) if model and known else 0
     keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
     for trainer in trainers:
         rows = sum(report.rows[str(path)] for path in trainer.train_files)
         keep = keeps[trainer.stage]
         given = (trainer.saves, rows, trainer.batch)
         report.checkpoints[trainer.stage] = {
-            "step_bytes": known * trainer.saves.bytes_per_weight,
+            "step_bytes": known * trainer.saves.bytes_per_weight
+            + (tied if trainer.saves_hf else 0),
             "kept": kept_by(keep, *given) if keep else kept(*given),
         }
 

@@ -48,6 +48,13 @@ def saves(config_name: str, config: Any) -> Saves:
     )
 
 
+def saves_hf(config_name: str, config: Any) -> bool:
+    """Whether a checkpoint holds the trained model in Hugging Face format as well."""
+    actor = (config.get("actor_rollout_ref") or {}).get("actor") or {}
+    whole = actor if "ppo" in config_name else config.get("trainer") or {}
+    return "hf_model" in ((whole.get("checkpoint") or {}).get("save_contents") or [])
+
+
 def _ppo_bytes(config: Any) -> int:
     actor = (config.get("actor_rollout_ref") or {}).get("actor") or {}
     estimator = (config.get("algorithm") or {}).get("adv_estimator")
@@ -122,6 +129,20 @@ def weights(folder: Path) -> int:
         return sum(_in_file(inside(folder, name)) for name in files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
         return 0
+
+
+def tied_head(folder: Path) -> int:
+    """The number of weights of a head that the model shares with its embeddings, and that the
+    trainer writes a second time in Hugging Face format; 0 if it has one of its own."""
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        return 0
+    text = config.get("text_config")
+    config = {**(text if isinstance(text, dict) else {}), **config}
+    rows, width = config.get("vocab_size"), config.get("hidden_size")
+    if config.get("tie_word_embeddings") is not True:
+        return 0
+    return rows * width if isinstance(rows, int) and isinstance(width, int) else 0
 
 
 def _in_file(path: Path) -> int:

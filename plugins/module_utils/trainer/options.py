@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from ..base.errors import Invalid
-from .estimate import Saves, saves
+from .estimate import Saves, saves, saves_hf
 from .judged import judged
 from .reads import ANY, CHAT, TEXT, Field, Reads
 
@@ -37,6 +37,7 @@ def reads(stage: str, config_name: str, overrides: list[str], ranks: int = 0) ->
         _fields(config_name, config, data),
         _batch(stage, data),
         _saves(stage, config_name, config),
+        saves_hf=saves_hf(config_name, config),
     )
     return judged(found, folder.parents[1], _getter(config), _getter(default), ranks)
 

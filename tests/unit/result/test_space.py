@@ -24,6 +24,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate impor
     kept,
     kept_by,
     saves,
+    saves_hf,
+    tied_head,
     too_few_kept,
     weights,
 )
@@ -85,6 +87,27 @@ PPO: dict[str, Any] = {
     "critic": {"checkpoint": {"save_contents": ["model", "optimizer", "extra"]}},
     "trainer": {"save_freq": 10, "max_actor_ckpt_to_keep": 2, "max_critic_ckpt_to_keep": None},
 }
+
+
+def test_a_tied_head_is_written_a_second_time(tmp_path: Path) -> None:
+    """Measured with a model of Llama-3.2-1B's shape: 16.85 and 28.85 bytes for each weight."""
+    config: dict[str, Any] = {"vocab_size": 128256, "hidden_size": 2048}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert tied_head(tmp_path) == 0
+    (tmp_path / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    found = 1_235_814_400 * 16 + 4 * tied_head(tmp_path)
+    assert found == pytest.approx(20_824_277_016, rel=0.001)
+    inner = {"tie_word_embeddings": True, "text_config": config}
+    (tmp_path / "config.json").write_text(json.dumps(inner))
+    assert tied_head(tmp_path) == 128256 * 2048
+    for damaged in ("", "[]", '{"tie_word_embeddings": true, "vocab_size": "many"}'):
+        (tmp_path / "config.json").write_text(damaged)
+        assert tied_head(tmp_path) == 0
+
+
+def test_the_trainers_options_tell_whether_that_is_saved() -> None:
+    assert saves_hf("ppo_trainer", PPO)
+    assert not saves_hf("sft_trainer", SFT)
 
 
 def test_the_trainers_options_tell_what_is_saved() -> None:
