@@ -53,7 +53,7 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
     expected = [
         f"job {stray}: its run {RUN} has no record of it",
         f"token-{OLD}: job {OLD} is over",
-        f"folder {FOLDER} on {NODE}: its Ray cluster is dead",
+        f"folder {FOLDER} on {NODE}: its job is dead",
         "Dry run, nothing was removed. To remove them, add: --end",
     ]
     assert [line for line in expected if line not in found.text] == [], found.text

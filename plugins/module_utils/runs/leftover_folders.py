@@ -1,4 +1,4 @@
-"""Folders that killed Ray clusters left on the disks of their nodes.
+"""Folders that killed jobs left on the disks of their nodes.
 
 A node is examined from inside: by a one-minute job without GPUs, or directly if it is this host.
 The program is the same that clusters use to clean their own nodes.
@@ -7,16 +7,19 @@ The program is the same that clusters use to clean their own nodes.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 from ..base.clock import Clock
 from ..base.errors import Unknown
+from ..base.presence import read_text
 from ..base.process import Runner
 from ..record.ledger import Ledger
 from ..slurm.nodelist import names_in
 
-STAGE = "ray"
+STAGES = ("ray", "sft")  # whose jobs have folders on their nodes
+_DIRECTIVE = re.compile(r"^#SBATCH --([a-z-]+)=([\w.,+-]+)$", re.MULTILINE)
 _PATIENCE = 15  # seconds to wait for free resources on a node
 _LIMIT = 60.0  # seconds for one query
 _CARRIED = ("partition", "account", "qos", "reservation")  # options that a job may need at the site
@@ -33,18 +36,18 @@ class Folders:
         self.here = os.uname().nodename
 
     def nodes_of(self, run_dir: Path, clock: Clock) -> list[str]:
-        """The nodes of the run's last Ray clusters, without this host.
+        """The nodes of the run's last jobs, without this host.
 
         Raises:
             Damaged: the run's ledger cannot be read.
         """
-        ledger = Ledger(run_dir, STAGE, clock)
-        for record in ledger.records():
-            given = record.spec.get("sbatch") or {}
-            options = [f"--{name}={given[name]}" for name in _CARRIED if given.get(name)]
-            for attempt in record.attempts[-3:]:
-                for node in names_in(attempt.nodes):
-                    self._options.setdefault(node, options)
+        for ledger in (Ledger(run_dir, stage, clock) for stage in STAGES):
+            for record in ledger.records():
+                given = record.spec.get("sbatch") or _directives(ledger.folder(record.fingerprint))
+                options = [f"--{name}={given[name]}" for name in _CARRIED if given.get(name)]
+                for attempt in record.attempts[-3:]:
+                    for node in names_in(attempt.nodes):
+                        self._options.setdefault(node, options)
         return sorted(node for node in self._options if node != self.here)
 
     def stale(self, node: str) -> list[str]:
@@ -80,3 +83,8 @@ class Folders:
             "--job-name=mnrun-gc",
             "--mpi=none",
         ]
+
+
+def _directives(folder: Path) -> dict[str, str]:
+    """The options in the script of a record, where its spec does not have them."""
+    return dict(_DIRECTIVE.findall(read_text(folder / "script.sh") or ""))

@@ -167,11 +167,11 @@ def _look_at_files(run: Path, client: SlurmClient, found: Found, clock: Clock) -
 
 
 def _look_on_nodes(run: Path, folders: Folders, found: Found, clock: Clock) -> None:
-    """Folders on this host and on the nodes of the run's last Ray clusters."""
+    """Folders on this host and on the nodes of the run's last jobs."""
     try:
         nodes = folders.nodes_of(run, clock)
     except (Damaged, OSError) as error:
-        found.unsure.append(f"folders on the nodes of its Ray clusters: {_words(error)}")
+        found.unsure.append(f"folders on the nodes of its jobs: {_words(error)}")
         nodes = []
     for node in (folders.here, *nodes):
         if node in found.looked_at:
@@ -182,5 +182,5 @@ def _look_on_nodes(run: Path, folders: Folders, found: Found, clock: Clock) -> N
         except Unknown as error:
             found.unsure.append(error.message)
             continue
-        why = "its Ray cluster is dead"
+        why = "its job is dead"
         found.leftovers += [Leftover("folder", path, node, why) for path in stale]

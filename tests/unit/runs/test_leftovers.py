@@ -34,7 +34,7 @@ PROGRAM = (
 ).read_text()
 
 
-DEAD = "its Ray cluster is dead"
+DEAD = "its job is dead"
 
 
 class Site:
@@ -162,12 +162,26 @@ def test_the_nodes_of_the_last_clusters_are_looked_at_by_srun(site: Site, run_di
     record(run_dir, attempt("7", Phase.FAILED, "n[1-2],busy"))
     site.folders = {"n2": ["/tmp/mnrun-7-0a1b2c"]}
     lines, unsure = look(site, run_dir)
-    assert lines == ["folder /tmp/mnrun-7-0a1b2c on n2: its Ray cluster is dead"]
+    assert lines == ["folder /tmp/mnrun-7-0a1b2c on n2: its job is dead"]
     assert unsure == ["node busy could not be examined: srun: error: Unable to allocate resources"]
     srun = next(call for call in site.calls if call[0] == "srun")
     assert srun[:2] == ["srun", "--partition=gpu"]
     assert "--nodes=3" not in srun
     assert "--nodes=1" in srun
+
+
+def test_the_nodes_of_a_training_are_looked_at_with_its_own_options(
+    site: Site, run_dir: Path
+) -> None:
+    ledger, spec = Ledger(run_dir, "sft", Clock()), {"stage": "sft"}
+    ended = attempt("7", Phase.FAILED, "n2")
+    ledger.save(Record("sft", "slurm", fingerprint(spec), spec, attempts=[ended]))
+    script = "#!/bin/bash\n#SBATCH --partition=big\n#SBATCH --nodes=2\n#SBATCH --account=team\n"
+    (ledger.folder(fingerprint(spec)) / "script.sh").write_text(script)
+    site.folders = {"n2": ["/tmp/mnrun-7-0a1b2c"]}
+    assert look(site, run_dir)[0] == ["folder /tmp/mnrun-7-0a1b2c on n2: its job is dead"]
+    srun = next(call for call in site.calls if call[0] == "srun")
+    assert srun[1:4] == ["--partition=big", "--account=team", "--nodelist=n2"]
 
 
 def test_what_cannot_be_judged_is_told_and_left(site: Site, run_dir: Path) -> None:
@@ -178,7 +192,7 @@ def test_what_cannot_be_judged_is_told_and_left(site: Site, run_dir: Path) -> No
     assert lines == []
     assert "job 7: The record" in unsure[0]
     assert unsure[1].startswith("job 8: the records of its run /nowhere/at/all cannot be seen here")
-    assert unsure[2].startswith("folders on the nodes of its Ray clusters: The record")
+    assert unsure[2].startswith("folders on the nodes of its jobs: The record")
 
 
 def unsure_alone(site: Site, run: Path) -> str:
