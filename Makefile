@@ -70,7 +70,7 @@ lint: .venv/installed-dev
 	@echo "== mypy"
 	@$(BIN)/mypy
 	@echo "== vermin: modules run on Python 3.8"
-	@$(BIN)/vermin --target=3.8- --violations --no-tips plugins/modules plugins/module_utils roles/ray_cluster/files
+	@$(BIN)/vermin --target=3.8- --violations --no-tips plugins/modules plugins/module_utils roles/ray_cluster/files roles/sft/files
 	@echo "== ansible-lint"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
 

@@ -10,6 +10,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 HOMES = (
     "roles/ray_cluster/files/*.py",
+    "roles/sft/files/*.py",
     "roles/convert/files/*.py",
     "roles/publish/files/*.py",
     "roles/fetch/files/*.py",

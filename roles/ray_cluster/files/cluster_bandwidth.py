@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -15,14 +16,23 @@ from typing import Any, Callable, Mapping
 
 from cluster_errors import ClusterError
 from cluster_files import last_lines
+from cluster_gpus import are_expected
 from cluster_net import reserve_port
-from cluster_node import Plan, has_real_gpus
+from cluster_node import Plan
 from cluster_step import srun_command, srun_environment
 
 Rates = Mapping[str, Any]  # "all": GB/s, "nodes": name -> GB/s
 
 _POLL = 0.2
 _TAIL = 20  # lines
+_LOOKED_AT = 2000  # lines
+_ERROR = re.compile(r"[A-Za-z_.]*(?:Error|Exception)\b")
+_CONSEQUENCE = re.compile(
+    r"connection (?:closed|reset|refused)|broken pipe|timed? ?out|remote ?error|peer|aborted",
+    re.IGNORECASE,
+)
+# Not of those that srun ended itself, after the first.
+_ENDED = re.compile(r"srun: error: (\S+): tasks? [\d,-]+: (?:Exited|Segmentation|Bus|Aborted)")
 
 
 def measure(
@@ -63,7 +73,7 @@ def measure(
                 reason = wait(_POLL)
                 if reason is not None:
                     return reason
-            return _judged(srun.poll(), log, seconds)
+            return _judged(srun.poll(), log, seconds, nodes, ranks)
         finally:
             _end(srun)
 
@@ -96,7 +106,7 @@ def _command(plan: Plan, nodes: list[str], size: int, ranks: int, port: int) -> 
         sys.executable,
         "-B",
         str(Path(__file__).with_name("cluster_allreduce.py")),
-        "nccl" if plan.gpus and has_real_gpus() else "gloo",
+        "nccl" if plan.gpus and are_expected() else "gloo",
         plan.ip,
         str(port),
         str(size),
@@ -105,11 +115,11 @@ def _command(plan: Plan, nodes: list[str], size: int, ranks: int, port: int) -> 
 
 
 def _environment(plan: Plan) -> dict[str, str]:
-    chosen = {"GLOO_SOCKET_IFNAME": plan.interface} if plan.interface else {}
+    chosen = {"MNRUN_INTERFACE": plan.interface}
     return {"OMP_NUM_THREADS": "1", **srun_environment(), **chosen}
 
 
-def _judged(code: int | None, log: Path, seconds: float) -> Rates:
+def _judged(code: int | None, log: Path, seconds: float, nodes: list[str], ranks: int) -> Rates:
     lines = last_lines(log, _TAIL)
     for line in reversed(lines):
         text = line.partition(": ")[2]  # behind the rank that --label puts in front
@@ -120,8 +130,28 @@ def _judged(code: int | None, log: Path, seconds: float) -> Rates:
     shown = "\n".join(f"    {line}" for line in lines or ["(nothing)"])
     raise ClusterError(
         f"the all-reduce over all nodes {how} (ray_cluster_allreduce). The last lines of {log}:\n"
-        f"{shown}"
+        f"{shown}",
+        [] if code is None else at_fault(last_lines(log, _LOOKED_AT), nodes, ranks),
     )
+
+
+def at_fault(lines: list[str], nodes: list[str], ranks: int) -> list[str]:
+    """The nodes on which ranks failed by themselves, not because another one did.
+
+    A rank that says nothing of its own is judged by srun, which reports the first end first.
+    """
+    own = {}  # rank -> its last error
+    for line in lines:
+        rank, _, text = line.partition(": ")
+        if rank.strip().isdigit() and _ERROR.match(text):
+            own[int(rank)] = text
+    each = ranks // len(nodes)
+    blamed = [rank for rank, text in own.items() if not _CONSEQUENCE.search(text)]
+    found = {nodes[rank // each] for rank in blamed if rank < ranks}
+    ended = _ENDED.search("\n".join(lines))
+    if not own and ended:
+        found = {ended.group(1)}
+    return [node for node in nodes if node in found]
 
 
 def _end(srun: subprocess.Popen[bytes]) -> None:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cluster_net import address_towards
+from cluster_net import address_of, address_towards
 
 _SIOCGIFADDR = 0x8915
 
@@ -43,7 +43,7 @@ def choose(wanted: str, hint: str, peer: str, there: Mapping[str, str] | None = 
 
     Raises:
         NoInterfaceError: `wanted` is not there.
-        OSError: the peer's name does not resolve, or there is no route.
+        OSError: no address of the peer is known, or there is no route.
     """
     there = interfaces() if there is None else there
     if wanted:
@@ -57,7 +57,7 @@ def choose(wanted: str, hint: str, peer: str, there: Mapping[str, str] | None = 
     hinted = _hinted(hint, there)
     if hinted:
         return Interface(hinted, there[hinted], "NCCL_SOCKET_IFNAME")
-    address = address_towards(peer)
+    address = address_towards(address_of(peer))
     name = next((name for name, found in there.items() if found == address), "")
     return Interface(name, address, f"the route to {peer}")
 

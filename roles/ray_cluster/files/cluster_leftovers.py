@@ -1,5 +1,4 @@
-"""Folders of Ray clusters on a node's own disk: held while their cluster lives, swept when it is
-dead.
+"""Folders of jobs on a node's own disk: held while their job lives there, swept when it is dead.
 
 Only a node that was killed whole leaves one. The lock of the kernel is what tells: it ends with the
 process that holds it, however that ends, and no query is needed.
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 _NAME = re.compile(r"mnrun-\d+-[0-9a-f]{6}")
-_YOUNG = 5.0  # seconds in which a folder may not be locked yet
+_YOUNG = 30.0  # seconds in which a folder may not be locked yet, on a node under load
 
 
 @contextlib.contextmanager

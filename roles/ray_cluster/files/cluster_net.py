@@ -6,7 +6,9 @@ Standard library only, Python 3.8 or later: runs inside the Slurm job, beside cl
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 
 # A proxy that the environment names has no business between two processes of one node.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 # Ray's state API answers with 100 entries by default, and with at most 10,000.
 _MOST_NODES = 10000
@@ -62,6 +66,48 @@ def address_towards(peer: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((peer, 9))  # UDP: nothing is sent
         return str(probe.getsockname()[0])
+
+
+def address_of(node: str) -> str:
+    """The IPv4 address of a node as Slurm knows it, or else as its name has it on this one.
+
+    Names may be missing here, or lead back to this node's own loopback.
+
+    Raises:
+        OSError: no address of it is known. The message says what was tried.
+    """
+    if _ADDRESS.fullmatch(node):
+        return node
+    tried = []
+    for name in dict.fromkeys([*_slurm_names(node), node]):
+        try:
+            found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError as error:
+            tried.append(f"{name}: {error.strerror or error}")
+            continue
+        addresses = [str(each[4][0]) for each in found]
+        for address in addresses:
+            if not address.startswith("127."):
+                return address
+        tried.append(f"{name}: {', '.join(addresses)}, which is this node's own loopback")
+    raise OSError(
+        f"no address of the node {node} is known on {socket.gethostname()} ({'; '.join(tried)}). "
+        "Name the interface that the nodes reach each other by: NCCL_SOCKET_IFNAME, or for Ray "
+        "ray_cluster_interface"
+    )
+
+
+def _slurm_names(node: str) -> list[str]:
+    """NodeAddr and NodeHostName of a node; empty where users may not ask for that."""
+    command = ["scontrol", "show", "node", "-o", node]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    text = done.stdout.decode("utf-8", "replace")
+    return re.findall(r"\b(?:NodeAddr|NodeHostName)=([A-Za-z0-9][A-Za-z0-9._-]*)", text)
 
 
 class Dashboard:

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from cluster_files import first_lines, last_lines
-from cluster_interface import choose
+from cluster_gpus import built_for_gpus, has_real_gpus
+from cluster_interface import Interface, choose
 from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
 
@@ -73,7 +74,7 @@ class Plan(NamedTuple):
     options: dict[str, object]  # more long options of `ray start`; True: without a value
     interface: str = ""  # the network interface that the user wants; empty: by rule
     network: str = ""  # the one that the head is on
-    torch_check: str = "auto"  # whether torch has to see the GPUs: auto (real ones), always, never
+    torch_check: str = "auto"  # whether torch has to see the GPUs: auto, always, never
     metrics: bool = False  # whether Ray serves its metrics, to everybody who asks
     ready_timeout: float = 300.0  # seconds in which Ray has to be up
     private: bool = True  # whether Ray has to ask for the token
@@ -121,18 +122,32 @@ def _head_options(plan: Plan) -> dict[str, object]:
 
 
 def _worker_options(plan: Plan, env: Mapping[str, str]) -> dict[str, object]:
-    hint = env.get("NCCL_SOCKET_IFNAME", "")
     return {
-        "node-ip-address": choose(plan.interface, hint, plan.ip).address,
+        "node-ip-address": own_interface(plan, env).address,
         "address": f"{plan.ip}:{plan.gcs_port}",
     }
+
+
+def own_interface(plan: Plan, env: Mapping[str, str]) -> Interface:
+    """Where the others reach this node.
+
+    Raises:
+        OSError: the interface that the user named is not there, or no route leads to the head.
+    """
+    if env.get("SLURMD_NODENAME") == plan.head:
+        return Interface(plan.network, plan.ip, "the head's own choice")
+    return choose(plan.interface, env.get("NCCL_SOCKET_IFNAME", ""), plan.ip)
 
 
 def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     """The environment of Ray and of everything that it starts on this node."""
     seconds = int(plan.ready_timeout) + _LATER
     limits = {name: str(seconds * factor) for name, factor in _LIMITS.items()}
-    ours = {**limits, **{name: env[name] for name in env if name not in _NOT_FOR_RAY}}
+    network = own_interface(plan, env).name
+    # Gloo would take the address that the host's own name has, which may be of its loopback.
+    gloo = {"GLOO_SOCKET_IFNAME": network} if network else {}
+    given = {name: env[name] for name in env if name not in _NOT_FOR_RAY}
+    ours = {**limits, **gloo, **given}
     ours.update(
         # Both by name, on every node and for every driver: nothing depends on what this Ray's
         # defaults are (off before 2.61), nor on a token in the user's home.
@@ -151,15 +166,11 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     return ours
 
 
-def has_real_gpus(devices: Path = Path("/dev")) -> bool:
-    """Whether this node has GPUs of NVIDIA or AMD, not the stand-ins of a sandbox."""
-    return any(devices.glob("nvidia[0-9]*")) or (devices / "kfd").exists()
-
-
 def wants_torch(plan: Plan) -> bool:
     """Whether torch has to see the GPUs before the node counts as up."""
-    real = plan.torch_check == "always" or (plan.torch_check == "auto" and has_real_gpus())
-    return plan.gpus > 0 and real
+    if plan.torch_check == "auto":
+        return plan.gpus > 0 and (has_real_gpus() or built_for_gpus())
+    return plan.gpus > 0 and plan.torch_check == "always"
 
 
 class RayNode:

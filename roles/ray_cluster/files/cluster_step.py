@@ -20,6 +20,7 @@ from cluster_node import Plan
 _NOT_FOR_SRUN = {
     "SLURM_CPUS_PER_TASK",
     "SRUN_CPUS_PER_TASK",
+    "SLURM_TRES_PER_TASK",
     "SLURM_DISTRIBUTION",
     "SLURM_NPROCS",
     "SLURM_NTASKS",

@@ -17,7 +17,12 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
 ON_OLD_PYTHONS = sorted(
     path.relative_to(ROOT)
-    for folder in ("plugins/modules", "plugins/module_utils", "roles/ray_cluster/files")
+    for folder in (
+        "plugins/modules",
+        "plugins/module_utils",
+        "roles/ray_cluster/files",
+        "roles/sft/files",
+    )
     for path in (ROOT / folder).rglob("*.py")
 )
 GENERIC_SINCE_3_9 = {"dict", "frozenset", "list", "set", "tuple", "type"}

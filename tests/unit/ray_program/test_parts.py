@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import cluster
 import cluster_bandwidth
 import cluster_files
+import cluster_gpus
 import cluster_interface
 import cluster_leftovers
 import cluster_net
@@ -170,11 +172,11 @@ def test_folders_of_dead_clusters_are_swept_and_those_of_living_ones_are_not(
 
 
 def test_whether_a_node_has_real_gpus(tmp_path: Path) -> None:
-    assert not cluster_node.has_real_gpus(tmp_path)
+    assert not cluster_gpus.has_real_gpus(tmp_path)
     (tmp_path / "nvidiactl").touch()
-    assert not cluster_node.has_real_gpus(tmp_path)
+    assert not cluster_gpus.has_real_gpus(tmp_path)
     (tmp_path / "nvidia0").touch()
-    assert cluster_node.has_real_gpus(tmp_path)
+    assert cluster_gpus.has_real_gpus(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,95 @@ def test_rays_own_limits_follow_ours_unless_the_user_has_set_one() -> None:
     assert ours["RAY_agent_register_timeout_ms"] == "5"
     assert int(ours["RAY_raylet_start_wait_time_s"]) > 600
     assert int(ours["RAY_gcs_server_port_wait_time_s"]) > 600
+
+
+def test_a_torch_for_gpus_wants_them_whatever_the_node_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a node whose GPUs fell off the bus."""
+    torch = tmp_path / "torch"
+    torch.mkdir()
+    (torch / "__init__.py").write_text("raise AssertionError('it takes seconds')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(cluster_node, "has_real_gpus", lambda: False)
+    for built, wants in (("cuda: Optional[str] = '12.8'", True), ("cuda = None\nhip = '6.4'", True),
+                         ("cuda: Optional[str] = None\nhip = None\n", False)):  # fmt: skip
+        (torch / "version.py").write_text(f"debug = False\n{built}\n")
+        assert cluster_node.wants_torch(make_plan()) is wants
+        assert not cluster_node.wants_torch(make_plan(torch_check="never"))
+        assert not cluster_node.wants_torch(make_plan(gpus=0))
+
+
+@pytest.mark.parametrize(
+    ("lines", "nodes"),
+    [
+        (["0: RuntimeError: Connection closed by peer [10.0.0.2]:1",
+          "1: RuntimeError: CUDA error: no CUDA-capable device is detected",
+          "srun: error: b: task 1: Exited with exit code 1"], ["b"]),
+        (["srun: error: b: task 1: Segmentation fault (core dumped)",
+          "srun: error: a: task 0: Exited with exit code 1"], ["b"]),
+        (["srun: error: a: task 0: Terminated", "srun: error: b: task 1: Exited with exit code 1"],
+         ["b"]),
+        (["0: torch.AcceleratorError: CUDA error: x", "1: torch.AcceleratorError: CUDA error: x"],
+         ["a", "b"]),
+        (["0: RuntimeError: Broken pipe", "1: RuntimeError: Timed out"], []),
+        (["0: hello: Error"], []),
+    ],
+)  # fmt: skip
+def test_a_failed_all_reduce_names_the_nodes_that_failed_first(
+    lines: list[str], nodes: list[str]
+) -> None:
+    assert cluster_bandwidth.at_fault(lines, ["a", "b"], 2) == nodes
+
+
+# addresses
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What resolves on this node; Slurm shows NodeAddr=ib-n2 for n2."""
+    known: dict[str, str] = {}
+
+    def resolve(name: str, *_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        if name not in known:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", (known[name], 0))]
+
+    shown = "NodeName=n2 Arch=x86_64 NodeAddr=ib-n2 NodeHostName=n2-host Version=22.05"
+    answer = SimpleNamespace(stdout=shown.encode())
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return known
+
+
+def test_slurm_knows_a_nodes_address_better_than_its_name(names: dict[str, str]) -> None:
+    names.update({"n2": "192.168.0.2", "ib-n2": "10.0.0.2"})
+    assert cluster_net.address_of("n2") == "10.0.0.2"
+    assert cluster_net.address_of("10.9.9.9") == "10.9.9.9"
+
+
+def test_a_name_that_leads_to_the_loopback_is_none(names: dict[str, str]) -> None:
+    names.update({"ib-n2": "127.0.1.1", "n2-host": "10.0.0.3"})
+    assert cluster_net.address_of("n2") == "10.0.0.3"
+
+
+def test_a_node_without_an_address_is_named_with_all_that_was_tried(names: dict[str, str]) -> None:
+    names["n2-host"] = "127.0.1.1"
+    with pytest.raises(OSError, match="no address of the node n2 is known on") as caught:
+        cluster_interface.choose("", "", "n2")
+    assert "n2: Name or service not known" in str(caught.value)
+    assert "n2-host: 127.0.1.1, which is this node's own loopback" in str(caught.value)
+    assert "ray_cluster_interface" in str(caught.value)
+
+
+def test_gloo_takes_the_same_interface_unless_the_user_names_one() -> None:
+    plan = make_plan(ip="127.0.0.1", network="eth7")
+    assert cluster_node.ray_environment(plan, {})["GLOO_SOCKET_IFNAME"] == "lo"
+    head = {"SLURMD_NODENAME": plan.head}
+    assert cluster_node.ray_environment(plan, head)["GLOO_SOCKET_IFNAME"] == "eth7"
+    given = {**head, "GLOO_SOCKET_IFNAME": "eth1"}
+    assert cluster_node.ray_environment(plan, given)["GLOO_SOCKET_IFNAME"] == "eth1"
 
 
 # files

@@ -1,0 +1,125 @@
+"""One node of SFT: its GPUs, its address and a folder for temporary files, and then the trainer.
+
+srun runs it once on each node: `sft_node.py GPUS COMMAND…`, with the first node's address in
+RENDEZVOUS_HOST. The batch script asks for that one with `sft_node.py address`.
+Standard library only, Python 3.8 or later: runs inside the Slurm job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from cluster_gpus import are_expected
+from cluster_interface import Interface, choose
+from cluster_leftovers import hold, sweep
+
+_LOOPBACK = Interface("lo", "127.0.0.1", "there being no other node")
+
+
+class NodeError(Exception):
+    """Something is wrong with this node. The message is for the user."""
+
+
+def interface(peer: str) -> Interface:
+    """Where the others reach this node; `peer` is one of them, empty if there are none.
+
+    Raises:
+        NodeError: no address of the peer is known here, or no route leads there.
+    """
+    if not peer:
+        return _LOOPBACK
+    try:
+        return choose("", os.environ.get("NCCL_SOCKET_IFNAME", ""), peer)
+    except OSError as error:
+        raise NodeError(str(error)) from error
+
+
+def another_node() -> str:
+    """The last node of the job, seen from the first; empty if that is the only one."""
+    command = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
+    names = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout.split()
+    return names[-1].decode("ascii") if len(names) > 1 else ""
+
+
+def check_gpus(expected: int) -> None:
+    """Raise NodeError if torch cannot use every GPU that the job has here: the trainer would say it
+    without the node's name, or not at all."""
+    if not expected or not are_expected():
+        return
+    program = str(Path(__file__).with_name("cluster_torch.py"))
+    done = subprocess.run(
+        [sys.executable, "-B", program, str(expected)], stdout=subprocess.PIPE, check=False
+    )
+    fault = done.stdout.decode("utf-8", "replace").strip()
+    if fault or done.returncode:
+        raise NodeError(fault or f"the check of its GPUs ended with exit code {done.returncode}")
+
+
+@contextlib.contextmanager
+def temporary_files(root: Path) -> Iterator[dict[str, str]]:
+    """A folder of this job's own for temporary files, as TMPDIR; it goes with the job.
+
+    What killed jobs of this user left there is removed first. Without room for a folder there is
+    none, and the files go where they would have gone.
+    """
+    home = root / f"mnrun-{os.environ['SLURM_JOB_ID']}-{secrets.token_hex(3)}"
+    try:
+        sweep(root)
+        home.mkdir(mode=0o700)
+        (home / "t").mkdir()
+    except OSError as error:
+        print(f"mnrun: {home}: {error.strerror}", file=sys.stderr, flush=True)
+        yield {}
+        return
+    with hold(home):
+        try:
+            yield {"TMPDIR": str(home / "t")}
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def run(command: list[str], env: dict[str, str]) -> int:
+    """Run the trainer; signals to this process are for it. Returns its exit code."""
+    with subprocess.Popen(command, env={**os.environ, **env}) as trainer:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: trainer.send_signal(number))
+        code = trainer.wait()
+    return code if code >= 0 else 128 - code
+
+
+def work(gpus: int, command: list[str]) -> int:
+    """Check this node, and train on it."""
+    check_gpus(gpus)
+    first = os.environ["RENDEZVOUS_HOST"]
+    own = interface("" if first == _LOOPBACK.address else first)
+    root = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a folder of our own is made there
+    with temporary_files(root) as env:
+        # Gloo would take the address that the host's own name has, which may be of its loopback.
+        if own.name:
+            env.setdefault("GLOO_SOCKET_IFNAME", os.environ.get("GLOO_SOCKET_IFNAME", own.name))
+        program, *rest = command
+        return run([program, f"--local-addr={own.address}", *rest], env)
+
+
+def main() -> int:
+    """Entry point. The exit code is the trainer's."""
+    try:
+        if sys.argv[1] == "address":
+            print(interface(another_node()).address)
+            return 0
+        return work(int(sys.argv[1]), sys.argv[2:])
+    except NodeError as error:
+        print(f"NodeError: {os.environ['SLURMD_NODENAME']}: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

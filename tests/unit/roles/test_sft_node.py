@@ -1,0 +1,120 @@
+"""What runs on each node of SFT before the trainer, in a process of its own as in the job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROLES = Path(__file__).parents[3] / "roles"
+TORCHRUN = """#!/bin/sh
+echo "$@"
+echo "gloo $GLOO_SOCKET_IFNAME"
+echo "tmp $TMPDIR"
+touch "$TMPDIR/ckpt_1.lock"
+{then}
+"""
+TORCH = "class cuda:\n    @staticmethod\n    def device_count(): return {count}\n"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """The folder of a job: its programs beside each other, a torchrun and a place for files."""
+    for path in [*ROLES.glob("sft/files/*.py"), *ROLES.glob("ray_cluster/files/cluster_*.py")]:
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "tmp").mkdir()
+    torchrun(tmp_path, "exit 3")
+    return tmp_path
+
+
+def torchrun(job: Path, then: str) -> None:
+    (job / "torchrun").write_text(TORCHRUN.format(then=then))
+    (job / "torchrun").chmod(0o755)
+
+
+def start(job: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    env = {
+        "PATH": f"{job}:/usr/bin:/bin",
+        "PYTHONPATH": str(job / "python"),
+        "TMPDIR": str(job / "tmp"),
+        "SLURM_JOB_ID": "12",
+        "SLURMD_NODENAME": "osk-gpu95",
+        "RENDEZVOUS_HOST": "127.0.0.1",
+        **environment,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-B", job / "sft_node.py", *arguments],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def run(job: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    process = start(job, *arguments, **environment)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def torch(job: Path, count: int, built: str = "'12.8'") -> None:
+    folder = job / "python" / "torch"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(TORCH.format(count=count))
+    (folder / "version.py").write_text(f"cuda: Optional[str] = {built}\n")
+
+
+def test_the_trainer_gets_its_address_and_a_folder_that_goes_with_it(job: Path) -> None:
+    code, out, err = run(job, "8", "torchrun", "-m", "trainer")
+    assert code == 3, err
+    words, gloo, tmp = out.splitlines()
+    assert words == "--local-addr=127.0.0.1 -m trainer"
+    assert gloo == "gloo lo"
+    assert tmp.startswith(f"tmp {job}/tmp/mnrun-12-")
+    assert list((job / "tmp").iterdir()) == []
+
+
+def test_what_a_killed_job_left_goes_with_the_next(job: Path) -> None:
+    old = job / "tmp" / "mnrun-11-0a1b2c"
+    (old / "t").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    assert run(job, "0", "torchrun")[0] == 3
+    assert list((job / "tmp").iterdir()) == []
+
+
+def test_a_node_without_its_gpus_is_named_before_it_trains(job: Path) -> None:
+    torch(job, count=0)
+    code, out, err = run(job, "8", "torchrun")
+    assert (code, out) == (1, "")
+    assert err == "NodeError: osk-gpu95: torch sees 0 GPUs, 8 expected\n"
+
+
+def test_a_torch_without_gpus_trains_without(job: Path) -> None:
+    torch(job, count=0, built="None")
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        assert run(job, "8", "torchrun")[0] == 3
+
+
+def test_an_address_that_is_not_known_is_named(job: Path) -> None:
+    code, out, err = run(job, "0", "torchrun", RENDEZVOUS_HOST="no-such-node.invalid")
+    assert (code, out) == (1, "")
+    assert err.startswith("NodeError: osk-gpu95: no address of the node no-such-node.invalid")
+
+
+def test_the_first_node_alone_needs_no_network(job: Path) -> None:
+    (job / "scontrol").write_text("#!/bin/sh\necho osk-gpu95\n")
+    (job / "scontrol").chmod(0o755)
+    assert run(job, "address", SLURM_JOB_NODELIST="osk-gpu95")[:2] == (0, "127.0.0.1\n")
+
+
+def test_a_signal_is_for_the_trainer_and_its_folder_goes(job: Path) -> None:
+    torchrun(job, "exec sleep 600")
+    process = start(job, "0", "torchrun")
+    assert process.stdout
+    while not process.stdout.readline().startswith("tmp"):
+        pass
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list((job / "tmp").iterdir()) == []
