@@ -114,7 +114,7 @@ def refuse_ended(cluster: Cluster) -> None:
     cause = find_telling(attempt.log_paths)
     if cause:
         raise MnrunError(
-            f"{words}\n{cause.line}\nLog: {cause.path}",
+            f"{words}\nLog: {cause.path}\n{cause.line}".rstrip(),
             log_tail=cause.lines,
             log_path=str(cause.path),
         )

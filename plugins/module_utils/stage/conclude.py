@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..base.clock import Deadline
 from ..base.errors import Invalid
 from ..base.fingerprint import fingerprint
+from ..base.host import host_name
 from ..base.text import sentence
 from ..record.contract import Attempt, Observation, Phase, Record
 from ..record.job_report import claimed_by_another
@@ -165,7 +166,7 @@ def _reasons(outcome: Outcome) -> list[str]:
         return []
     where = outcome.attempt.lost_nodes if outcome.attempt else ""
     if outcome.telling and outcome.cause in _OF_A_NODE:
-        where = where or outcome.telling.node
+        where = where or host_name(outcome.telling.node)
     return [f"Cause: {outcome.cause.title}{f' ({where})' if where else ''}."]
 
 

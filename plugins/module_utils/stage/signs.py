@@ -42,6 +42,7 @@ TELLING = (
         re.compile(r"\b(?:ModuleNotFoundError|ImportError)\b|: command not found$|No module named"),
     ),
     ("OPTION", OPTION_ERROR),
+    ("KILLED", re.compile(r"^Signal 9 \(SIGKILL\)|: line \d+: +\d+ Killed\b")),
     (
         "GPU_BUILD",
         re.compile(
@@ -55,7 +56,8 @@ TELLING = (
         "GPU",
         re.compile(
             r"No available (?:nccl|rccl|cuda) backend found|no CUDA-capable device"
-            r"|device\(s\) is/are busy or unavailable"
+            r"|cudaError(?:NoDevice|DevicesUnavailable|SystemNotReady)|CUDA_ERROR_(?:NO_DEVICE"
+            r"|SYSTEM_NOT_READY)|device\(s\) is/are busy or unavailable"
             r"|No (?:CUDA|HIP) GPUs are available|Found no NVIDIA driver|CUDA unknown error"
             r"|CUDA driver initialization failed|(?:CUDA|HIP) error: (?:invalid device ordinal"
             r"|initialization error|system not yet initialized|all CUDA-capable devices"
@@ -69,7 +71,8 @@ TELLING = (
         "GPU_PROGRAM",
         re.compile(
             r"device-side assert|illegal memory access|misaligned address"
-            r"|unspecified launch failure|illegal instruction was encountered"
+            r"|cudaError(?:Assert|IllegalAddress|LaunchFailure)\b|unspecified launch failure"
+            r"|illegal instruction was encountered"
             r"|the launch timed out and was terminated|HSA_STATUS_ERROR"
         ),
     ),

@@ -24,9 +24,9 @@ _LOGGER = re.compile(
 )
 _TREE = re.compile(r"(?: {2})+[|+](?: |$)")
 
-_BEGIN = re.compile(
-    r"(?:traceback : )?(?:Original |Exception Group )?Traceback \(most recent call last\):"
-)
+_BEGIN = re.compile(r"(?:^|[: ])Traceback \(most recent call last\):$")
+_HARMLESS = re.compile(r"\W*(?:WARN|INFO|DEBUG)|.{0,60}\b(?:WARN(?:ING)?|INFO|DEBUG)\b")
+_PATIENCE = 3  # lines of others within a traceback
 _PART = re.compile(r"\+-\+?-+ \d+ -+$")  # of an exception group
 _FRAME = re.compile(r'File "[^"]{1,400}", line \d+|[\^~]+$')
 _LINKS = {
@@ -41,8 +41,12 @@ _ERROR = re.compile(
     r"|(?:srun|slurmstepd): error"
     r"|\S{1,200}: (?:No module named|can't open file|error: unrecognized arguments)"
 )
-_WHAT = re.compile(r"what\(\): ")  # of a C++ exception, below its type
-_OF_A_SHELL = re.compile(r": command not found$|: line \d+: .*: No such file or directory$")
+# Of a C++ exception, below its type; of a rank that the kernel ended, in the words of torchrun.
+_INDENTED = re.compile(r"what\(\): |traceback : Signal 9 \(SIGKILL\)")
+_OF_A_SHELL = re.compile(
+    r": command not found$|: line \d+: .*: No such file or directory$"
+    r"|: line \d+: +\d+ (?:Killed|Segmentation fault|Bus error|Aborted|Illegal instruction)\b"
+)
 _REPR = re.compile(r"""(\w{1,100}(?:Error|Exception))\((['"])(.*)\2,?\)$""")  # as hydra quotes it
 _ORIGIN = re.compile(r"ray::\S{1,200} \(pid=\d+, ip=([\w.:-]{1,64})")
 
@@ -118,6 +122,7 @@ class _Stream:
         self._source = ""  # the last line of code that it showed
         self._link = ""
         self._origin = ""
+        self._others = 0  # lines in it that were not its own
 
     def exceptions(self) -> Iterator[Raised]:
         """Each exception, in the order in which they were written."""
@@ -134,22 +139,28 @@ class _Stream:
         self._origin = origin.group(1) if origin else self._origin
         if text in _LINKS:
             self._link = _LINKS[text]
-        elif _BEGIN.match(text) or _PART.match(text):
-            self._base, self._source = indent, ""
+        elif (_BEGIN.search(text) and not _HARMLESS.match(text)) or _PART.match(text):
+            self._open(indent)
         elif self._base is not None and indent > self._base:
             self._source = self._source if _FRAME.match(text) else text
         elif indent and _FRAME.match(text):  # Ray shows frames without a header
-            self._base, self._source = 0, ""
+            self._open(0)
         elif self._base is not None and _ANY_TYPE.match(text):
             return self._exception(place, line, raised=True)
-        elif _WHAT.match(text) or (not indent and _is_error(text)):
+        elif _INDENTED.match(text) or (not indent and _is_error(text)):
             return self._exception(place, line, raised=False)
         elif place and self._lines[place - 1].body.startswith("Error in call to target"):
             return self._quoted(line)
+        else:
+            self._others += 1
+            self._base = self._base if self._others <= _PATIENCE else None
         return None
 
+    def _open(self, base: int) -> None:
+        self._base, self._source, self._others = base, "", 0
+
     def _exception(self, place: int, line: _Line, raised: bool) -> Raised:
-        end, text = self._message(place, line.body.strip())
+        end, text = self._message(place, line.body.strip().removeprefix("traceback : "))
         begin = max(0, place - _KEPT_LINES)
         found = Raised(
             at=line.number,
@@ -169,7 +180,7 @@ class _Stream:
         end = place
         while text.endswith(":") and end - place < _MESSAGE_LINES and end + 1 < len(self._lines):
             following = self._lines[end + 1].body.strip()
-            if _BEGIN.match(following) or _ERROR.match(following) or following in _LINKS:
+            if _BEGIN.search(following) or _ERROR.match(following) or following in _LINKS:
                 break
             if following.startswith(("===", '"""', "Set the environment variable HYDRA_")):
                 break

@@ -28,10 +28,11 @@ _REACTION = (
 # What passes another exception on, and refers to it.
 _WRAPPER = (
     r"^ray\.exceptions\.(?!OutOfMemoryError|OutOfDiskError|RuntimeEnvSetupError)"
-    r"|: Caught \w+ in |^(?:Base)?ExceptionGroup:|RemoteTraceback|^Error executing job"
+    r"|: Caught [\w.]+ in |^(?:Base)?ExceptionGroup:|RemoteTraceback|^Error executing job"
     r"|[Ee]ngine ?[Cc]ore (?:initialization failed|encountered an issue|proc)|EngineDeadError"
     r"|WorkerProc initialization failed|(?:root cause|stack ?trace|error) (?:\(?above|for the root)"
-    r"|DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly"
+    r"|DataLoader worker \(pid(?:\(s\))? [\d, ]+\) exited unexpectedly|Process\w+Exception:"
+    r"|CalledProcessError: Command .{1,400} returned non-zero exit status"
     r"|An error occurred while generating the dataset|InstantiationException"
 )
 _ECHO = re.compile(f"{_REACTION}|{_WRAPPER}")
@@ -39,6 +40,7 @@ _WHOLE_STORY = re.compile(r"^ray\.exceptions\.RayTaskError|raised in its creatio
 _REPORT = re.compile(r"^ *Root Cause \(first observed failure\):$")
 _REPORTED = re.compile(r"^ *(host|exitcode) +: (\S+)")
 _SIGTERM = "-15"
+_IP = re.compile(r"\bip=([\w.:-]+)")
 
 
 class Telling(NamedTuple):
@@ -81,7 +83,8 @@ def _telling(path: Path, lines: list[str], chain: list[Raised]) -> Telling:
     begin = after_last_step(lines)
     shown = [lines[begin + number][:WIDTH] for number in root.lines[-TAIL:]]
     texts = dict.fromkeys(_prefixed(one) for one in told)
-    node = _reported_host(lines[begin:]) or root.origin
+    ip = _IP.search(root.process)
+    node = _reported_host(lines[begin:]) or (ip.group(1) if ip else root.origin)
     return Telling(path, _prefixed(root), shown, tuple(texts)[-_CHAIN:], node)
 
 

@@ -156,9 +156,56 @@ ValueError: the real one
 """
 
 
+SGLANG = """\
+[2025-11-25 10:00:00 TP0] Scheduler hit an exception: Traceback (most recent call last):
+  File "/env/sglang/scheduler.py", line 1, in run
+    self.load()
+OSError: Can't load the configuration of '/model'.
+"""
+SPAWNED = """\
+Traceback (most recent call last):
+  File "/home/me/x.py", line 1, in <module>
+    spawn(main)
+torch.multiprocessing.spawn.ProcessRaisedException:
+
+-- Process 0 terminated with the following error:
+Traceback (most recent call last):
+  File "/home/me/x.py", line 2, in main
+    raise ValueError("the real one")
+ValueError: the real one
+"""
+LAUNCHED = f"""\
+{OTHER_NAME.replace("subprocess.TimeoutExpired: Command 'df'", "ValueError: the real one; df")}
+Traceback (most recent call last):
+  File "/env/accelerate/launch.py", line 1, in launch
+    raise subprocess.CalledProcessError(returncode=1, cmd=cmd)
+subprocess.CalledProcessError: Command '['python', 'x.py']' returned non-zero exit status 1.
+"""
+NOT_LOADED = """\
+ray.exceptions.RaySystemError: System error: No module named 'verl'
+traceback: Traceback (most recent call last):
+ModuleNotFoundError: No module named 'verl'
+"""
+NO_TRACEBACK = """\
+WARNING 11-25 10:00:01 [interface.py:391] Traceback (most recent call last):
+WARNING 11-25 10:00:01 [interface.py:391]   File "/env/x.py", line 1, in f
+WARNING 11-25 10:00:01 [interface.py:391] ImportError: no fast kernels
+note: all is well
+note: and goes on
+KeyError: 'a'
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        (SGLANG, "OSError: Can't load the configuration of '/model'."),
+        (SPAWNED, "ValueError: the real one"),
+        (LAUNCHED, "ValueError: the real one; df timed out after 30 seconds"),
+        (NOT_LOADED, "ModuleNotFoundError: No module named 'verl'"),
+        (NO_TRACEBACK, "KeyError: 'a'"),
+        ("run.sh: line 9: 1234 Killed                  torchrun x.py\n",
+         "run.sh: line 9: 1234 Killed                  torchrun x.py"),
         (REPORT_ONLY, "RuntimeError: no such file"),
         (OTHER_NAME, "subprocess.TimeoutExpired: Command 'df' timed out after 30 seconds"),
         (MESSAGE_BELOW, "ValueError: The batch is too large."),
@@ -171,6 +218,26 @@ ValueError: the real one
 )  # fmt: skip
 def test_other_forms_of_a_failure(tmp_path: Path, text: str, line: str) -> None:
     assert written(tmp_path, text).line == line
+
+
+def test_a_rank_that_the_kernel_ended_was_killed(tmp_path: Path) -> None:
+    text = (LOGS / "two_ranks.log").read_text()
+    text = text[text.index("torch.distributed.elastic") :].replace(
+        "exitcode  : 1 ", "exitcode  : -9 "
+    )
+    text = text.replace(
+        "traceback : To enable", "traceback : Signal 9 (SIGKILL) received by PID 7 #"
+    )
+    found = written(tmp_path, text)
+    assert found.line.startswith("Signal 9 (SIGKILL) received by PID 7")
+    assert found.node == "osk-gpu94"
+    assert cause(tmp_path / "err") is Cause.KILLED
+
+
+def test_the_address_before_a_line_is_where_it_happened(tmp_path: Path) -> None:
+    where = "(WorkerDict pid=3, ip=10.0.0.3) "
+    text = OTHER_NAME.replace("\n", f"\n{where}").removesuffix(where)
+    assert written(tmp_path, f"{where}{text}").node == "10.0.0.3"
 
 
 def test_a_reaction_in_the_error_log_yields_to_the_root_in_the_other(tmp_path: Path) -> None:
