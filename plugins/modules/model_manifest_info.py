@@ -50,6 +50,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.base.errors import Refused
 from ..module_utils.base.files import expand
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.model import manifest
@@ -58,7 +59,10 @@ SPEC = {"path": {"type": "path", "required": True}}
 
 
 def look(folder: Path) -> dict[str, Any]:
-    found = manifest.read(folder)
+    try:
+        found = manifest.read(folder)
+    except manifest.NewerError as error:
+        raise Refused(str(error)) from error
     return {
         "changed": False,
         "path": str(folder),

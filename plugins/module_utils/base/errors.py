@@ -8,6 +8,7 @@ MnrunError
 ├── Uncertain  a submission did not end cleanly; it may or may not have been accepted
 ├── Unknown    no trustworthy answer in time; nothing was submitted or cancelled
 ├── Damaged    a record of the ledger cannot be read; it is never trusted
+│   └── Newer    a later mnrun wrote it; it is left as it is
 └── Busy       another controller holds the stage's lock
 """
 
@@ -55,6 +56,10 @@ class Unknown(MnrunError):
 
 class Damaged(MnrunError):
     """A record cannot be read, or its content does not belong to its place."""
+
+
+class Newer(Damaged):
+    """A later mnrun wrote a record, which alone knows all that is in it. It is left as it is."""
 
 
 class Busy(MnrunError):

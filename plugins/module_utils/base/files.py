@@ -37,14 +37,18 @@ def make_directory(path: Path) -> bool:
     return True
 
 
+# Some network file systems do not sync folders.
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
+
+
 def sync_directory(path: Path) -> None:
     """Sync the names in the folder `path` to disk, if the file system supports that."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems do not sync folders
-            raise
+        if error.errno not in _NO_SYNC:
+            raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(handle)
 
@@ -67,6 +71,10 @@ def write_atomic(path: Path, text: str) -> None:
     sync_directory(path.parent)
 
 
+_UNKNOWN = (
+    " What is there is unknown now, so nothing was submitted, moved or deleted for it; run this "
+    "again when the file system responds."
+)
 _WHAT_TO_DO = {
     errno.ENOSPC: " Free some space there, and run this again: submitted jobs are found again.",
     errno.EDQUOT: " Free some space there, or have your quota raised, and run this again: "
@@ -78,8 +86,9 @@ _WHAT_TO_DO = {
 
 def explain(error: OSError) -> str:
     """What went wrong with a file, and what to do, as a message for the user."""
-    what_to_do = _WHAT_TO_DO.get(error.errno or 0, "")
-    return f"{error.filename}: {error.strerror}. Nothing further was done.{what_to_do}"
+    what_to_do = _WHAT_TO_DO.get(error.errno or 0, _UNKNOWN)
+    where = f"{error.filename}: " if error.filename else "A file could not be read or written: "
+    return f"{where}{error.strerror or error}. Nothing further was done.{what_to_do}"
 
 
 def changed_at(path: Path) -> int:

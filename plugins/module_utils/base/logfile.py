@@ -1,10 +1,12 @@
-"""A job's logs: the end of a long file, and what is new in it."""
+"""A job's logs: the end of a long file, and what is new in it. A log that exists and cannot be read
+raises OSError: it is not an empty one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+from .presence import seen
 from .text import printable
 
 CHUNK = 256 * 1024  # bytes read of a log at once: more than any traceback, less than a second
@@ -81,17 +83,15 @@ def _read(path: Path, start: int) -> str:
 
 
 def _bytes(path: Path, start: int, most: int = CHUNK) -> bytes:
-    try:
+    def read() -> bytes:
         with path.open("rb") as stream:
             stream.seek(start)
             return stream.read(most)
-    except OSError:
-        return b""
+
+    return seen(read) or b""
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a log; 0 if it does not exist."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    """Bytes of a log; 0 if it does not exist. Raises OSError."""
+    found = seen(path.stat)
+    return found.st_size if found else 0

@@ -21,8 +21,6 @@ def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
     except MnrunError as error:
         module.fail_json(msg=printable_lines(error.message), **error.details)
     except OSError as error:
-        if error.filename is None:
-            raise
         module.fail_json(msg=printable_lines(explain(error)))
     else:
         for warning in found.pop("warnings", ()):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 if __package__:
-    from ..base.presence import is_dir, is_file, names, seen
+    from ..base.presence import is_dir, is_file, names, seen, steadily
     from .inside import name_fault
     from .weights import INDEX, read_json, safetensors_fault, torch_fault
 else:  # in a job, which carries both files
@@ -19,6 +19,7 @@ else:  # in a job, which carries both files
         is_file,
         names,
         seen,
+        steadily,
     )
     from weights import (
         INDEX,
@@ -53,7 +54,7 @@ def model_faults(folder: Path, advice: str = _AGAIN) -> list[str]:
 
 def is_pointer(path: Path) -> bool:
     """True for the small text file that Git leaves if Git LFS did not fetch the real one."""
-    if not is_file(path) or path.stat().st_size > 1024:
+    if not is_file(path) or steadily(path.stat).st_size > 1024:
         return False
     return seen(lambda: _begins_with(path, _POINTER)) or False
 

@@ -3,7 +3,8 @@
 `mnrun_manifest.json` is written last, atomically: a folder without a manifest that matches it is
 not a result. docs/convert.md lists the fields.
 
-Standard library only: jobs carry a copy of this file, and of inside.py, beside their program.
+Standard library only: jobs carry a copy of this file, and of inside.py and presence.py, beside
+their program.
 """
 
 from __future__ import annotations
@@ -16,9 +17,15 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 if __package__:
+    from ..base.presence import is_file, read_text, seen
     from .inside import name_fault
-else:  # in a job, which carries both files
+else:  # in a job, which carries these files
     from inside import name_fault
+    from presence import (  # type: ignore[import-not-found, no-redef]
+        is_file,
+        read_text,
+        seen,
+    )
 
 NAME = "mnrun_manifest.json"
 VERSION = 1
@@ -42,12 +49,31 @@ _FIELDS = {
 Manifest = Dict[str, Any]
 
 
+class NewerError(Exception):
+    """A manifest was written by an mnrun after this one, which alone knows what it says."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(
+            f"{path} was written by a later mnrun (version {version} of the manifest; this mnrun "
+            f"knows up to {VERSION}), so it is left as it is. Update mnrun here, and run "
+            "this again."
+        )
+
+
 def read(folder: Path) -> Optional[Manifest]:  # noqa: UP045 - Python 3.8
-    """The manifest of a folder; None if it does not exist or is not valid."""
+    """The manifest of a folder; None if it does not exist or is not valid.
+
+    Raises:
+        OSError: it exists, perhaps, and cannot be read.
+        NewerError: it is of an mnrun after this one.
+    """
     try:
-        data = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        data = json.loads(read_text(folder / NAME) or "")
+    except (ValueError, RecursionError):
         return None
+    version = data.get("version") if isinstance(data, dict) else None
+    if type(version) is int and version > VERSION:
+        raise NewerError(folder / NAME, version)
     return data if _is_manifest(data) else None
 
 
@@ -59,7 +85,7 @@ def faults(folder: Path, every_byte: bool = False) -> List[str]:  # noqa: UP006 
     """
     manifest = read(folder)
     if manifest is None:
-        there = (folder / NAME).exists()
+        there = is_file(folder / NAME)
         return [f"{folder / NAME} is {'damaged' if there else 'missing'}"]
     missing = [] if manifest["files"] else [f"{folder / NAME} names no files"]
     checked = [
@@ -132,15 +158,17 @@ def _entry(path: Path) -> Dict[str, Any]:  # noqa: UP006 - Python 3.8
 
 def _file_fault(path: Path, entry: Dict[str, Any], every_byte: bool) -> str:  # noqa: UP006
     try:
-        found = path.stat()
-    except OSError:
+        found = seen(path.stat)
+    except ValueError:  # no file can have that name
+        found = None
+    if found is None:
         return f"{path} is missing"
     if found.st_size != entry["size"]:
         return f"{path} has {found.st_size} bytes; according to the manifest, {entry['size']}"
     untouched = found.st_mtime_ns == entry.get("mtime_ns")
     if untouched and found.st_size > SMALL and not every_byte:
         return ""
-    if sha256(path) != entry["sha256"]:
+    if seen(lambda: sha256(path)) != entry["sha256"]:
         return f"{path} is damaged: its content differs from the manifest"
     return ""
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 if __package__:
-    from ..base.presence import is_file, read_text, seen
+    from ..base.presence import is_file, read_text, seen, steadily
 else:  # in a job, which carries both files
-    from presence import is_file, read_text, seen  # type: ignore[import-not-found, no-redef]
+    from presence import is_file, read_text, seen, steadily  # type: ignore[import-not-found, no-redef]
 
 INDEX = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
@@ -36,7 +36,7 @@ def safetensors_fault(path: Path) -> str:
     """The header contains the offset of each tensor, and thus the size of the file."""
     if not is_file(path):
         return f"{path} is missing"
-    size = path.stat().st_size
+    size = steadily(path.stat).st_size
     try:
         expected = seen(lambda: _expected_size(path, size))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError,

@@ -8,7 +8,7 @@ The ledger has a `Record` for each spec of a stage. The room `stage` decides and
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Union
@@ -133,6 +133,8 @@ class Attempt:
     exclude: str = ""  # nodes that it must not use, likewise
     submitted_by: int | None = None  # the submitter's uid; None: not recorded
     submitted_on: str = ""  # ClusterName of the submitter's Slurm; empty: not known
+    shown: dict[str, Any] | None = None  # once it is over, the progress that its logs show
+    others: dict[str, Any] = field(default_factory=dict)  # what a later mnrun wrote, kept as it is
 
     @property
     def job(self) -> JobRef:
@@ -182,6 +184,13 @@ class Record:
     labels: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     output: dict[str, Any] | None = None  # step, path, model, metrics of the finished work
+    others: dict[str, Any] = field(default_factory=dict)  # what a later mnrun wrote, kept as it is
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that is written to a file."""
+        data = asdict(self)
+        data["attempts"] = [{**one.pop("others"), **one} for one in data["attempts"]]
+        return {**data.pop("others"), **data}
 
     @property
     def last(self) -> Attempt | None:

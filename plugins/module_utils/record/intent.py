@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,8 +50,8 @@ def declare(folder: Path, number: int, record: Record, attempt: Attempt) -> bool
     """Write down that `attempt` of `record` is about to be submitted. False: somebody else has just
     submitted something."""
     make_directory(folder)
-    alone = {**asdict(record), "attempts": [asdict(attempt)], "output": None}
-    return create(_path(folder, number), json.dumps(alone, indent=1) + "\n")
+    alone = replace(record, attempts=[attempt], output=None)
+    return create(_path(folder, number), json.dumps(alone.as_dict(), indent=1) + "\n")
 
 
 def withdraw(folder: Path, number: int) -> None:

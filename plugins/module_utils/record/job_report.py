@@ -19,7 +19,7 @@ from .contract import Attempt, JobRef, Observation, Phase, is_job_id
 
 _START = re.compile(r"start-([0-9]{1,6})\.json(\.d)?")
 _CLUSTER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_HIGHEST = 255  # exit code of a shell
+_HIGHEST = 1 << 32  # of any program's exit codes; a launcher may report -1
 _LATEST = 1e11  # seconds since the epoch: no job starts or ends later
 _NOBODY = "none"  # in place of a job's id: the attempt was abandoned before any job started on it
 
@@ -109,7 +109,7 @@ def read_end(folder: Path, attempt: Attempt) -> Observation | None:
     if attempt.job_id and str(data["job_id"]) != attempt.job_id:
         return None
     code = data.get("exit_code")
-    if type(code) is not int or not 0 <= code <= _HIGHEST:
+    if type(code) is not int or abs(code) > _HIGHEST:
         return None
     return Observation(
         phase=Phase.FAILED if code else Phase.SUCCEEDED,

@@ -11,16 +11,16 @@ import json
 import os
 import re
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Iterator
 
 from ..base.clock import Clock
-from ..base.errors import Damaged
+from ..base.errors import Damaged, Newer
 from ..base.files import make_directory, parse_json, sync_directory, write_atomic
 from ..base.fingerprint import fingerprint
 from ..base.lock import stage_lock
-from ..base.presence import names, read_text
+from ..base.presence import is_dir, names, read_text
 from .contract import Attempt, Phase, Record
 from .intent import Intent, newest
 from .job_report import claims
@@ -34,6 +34,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "int | None": (int, type(None)),
     "float | None": (int, float, type(None)),
+    "dict[str, Any] | None": (dict, type(None)),
 }
 
 
@@ -78,8 +79,21 @@ class Ledger:
         return whole, [one for one in found if isinstance(one, Damaged)]
 
     def load(self, key: str) -> Record | None:
-        """The record of a fingerprint (12 characters suffice); None if it does not exist. Raises
-        Damaged if it cannot be trusted, or is missing although a job worked on it."""
+        """The record of a fingerprint (12 characters suffice); None if it does not exist.
+
+        Raises:
+            Damaged: it cannot be trusted, or is missing although a job worked on it.
+            Newer: a later mnrun wrote it.
+            OSError: it cannot be read now.
+        """
+        try:
+            return self._load(key)
+        except Newer:
+            raise
+        except Damaged:
+            return self._load(key)  # a file system that just recovered shows what is not damaged
+
+    def _load(self, key: str) -> Record | None:
         path = self.folder(key) / "record.json"
         text = read_text(path)
         if text is None and not claims(path.parent):
@@ -91,7 +105,7 @@ class Ledger:
         folder = self.folder(record.fingerprint)
         if make_directory(folder):
             sync_directory(self._root)
-        data = {"version": VERSION, **asdict(record)}
+        data = {**record.as_dict(), "version": VERSION}
         text = json.dumps({**data, "sum": _sum(data)}, indent=1)
         write_atomic(folder / "record.json", text + "\n")
 
@@ -146,13 +160,14 @@ def _with_intent(records: list[Record], intent: Intent) -> list[Record]:
 def stages(run_dir: Path) -> list[str]:
     """The stages with records in a run."""
     root = run_dir / ".mnrun"
-    return [name for name in names(root) if (root / name).is_dir()]
+    return [name for name in names(root) if is_dir(root / name)]
 
 
 def _parse(text: str, path: Path, stage: str, key: str) -> Record:
     try:
         data = parse_json(text)
         _expect(isinstance(data, dict), "it is truncated, or not JSON")
+        _refuse_newer(data, path)
         record = _record(data)
         _expect(data.get("version") == VERSION, f"its version is not {VERSION}")
         _expect(record.stage == stage, f"it belongs to the stage {record.stage!r}")
@@ -169,6 +184,17 @@ def _parse(text: str, path: Path, stage: str, key: str) -> Record:
     return record
 
 
+def _refuse_newer(data: dict[str, Any], path: Path) -> None:
+    version, writer = data.get("version"), f"mnrun {data.get('mnrun', '')}".strip()
+    if type(version) is int and version > VERSION:
+        raise Newer(
+            f"The record {path} was written by {writer}, a later one (version {version} of the "
+            f"record; this one knows up to {VERSION}), so nothing is done for this stage. Update "
+            "mnrun here, and run this again.",
+            reason=f"its version is {version}",
+        )
+
+
 def _sum(data: dict[str, Any]) -> str:
     """A checksum of the content, not of the text, to detect changes by a disk or an editor."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
@@ -177,6 +203,9 @@ def _sum(data: dict[str, Any]) -> str:
 def _expect(true: bool, otherwise: str) -> None:
     if not true:
         raise ValueError(otherwise)
+
+
+_KNOWN = {"version", "sum", *(field.name for field in fields(Record))}
 
 
 def _record(data: dict[str, Any]) -> Record:
@@ -188,6 +217,7 @@ def _record(data: dict[str, Any]) -> Record:
         labels=dict(data["labels"]),
         attempts=[_attempt(item, data["kind"]) for item in data["attempts"]],
         output=data["output"],
+        others={name: value for name, value in data.items() if name not in _KNOWN},
     )
     texts = (record.stage, record.kind, record.fingerprint)
     _expect(all(isinstance(text, str) for text in texts), "a text is missing")
@@ -199,11 +229,14 @@ def _attempt(item: dict[str, Any], kind: str) -> Attempt:
     values = dict(item, phase=Phase(item["phase"]))
     if "cluster" in values:  # what either field was called once
         values["head_job" if kind == "ray" else "slurm_cluster"] = values.pop("cluster")
-    for field in fields(Attempt):
+    known = [field for field in fields(Attempt) if field.name != "others"]
+    names_known = {field.name for field in known}
+    others = {name: values.pop(name) for name in list(values) if name not in names_known}
+    for field in known:
         if field.name not in values:
             _expect(field.default is not MISSING, f"an attempt has no {field.name}")
         elif field.name != "phase":
             # With postponed annotations a field's type is its text.
             right = isinstance(values[field.name], _TYPES[str(field.type)])
             _expect(right, f"an attempt's {field.name} is {values[field.name]!r}")
-    return Attempt(**values)
+    return Attempt(**values, others=others)

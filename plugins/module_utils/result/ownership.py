@@ -8,14 +8,16 @@ is ever deleted.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import Unknown
 from ..base.files import make_directory, sync_directory, write_atomic
 from ..base.fingerprint import fingerprint
-from ..base.presence import names
+from ..base.presence import is_dir, is_link, names
 from ..model.weights import read_json
 from ..record.contract import CheckpointRule, Record
 
@@ -25,17 +27,16 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 def owned(rule: CheckpointRule, key: str) -> CheckpointRule | None:
     """`rule` with the current path of the checkpoints of the fingerprint `key`; None if they do not
-    exist."""
-    aside = _aside(rule.path, key)
-    here = owner_of(rule.path) == key
-    if not here and not aside.is_dir():
-        return None
-    return rule if here else rule._replace(path=aside)
+    exist. Raises Unknown, or OSError, if that cannot be seen."""
+    if owner_of(rule.path) == key:
+        return rule
+    aside = next(filter(is_dir, _asides(rule.path, key)), None)
+    return rule._replace(path=aside) if aside else None
 
 
 def spec_in(rule: CheckpointRule, key: str) -> dict[str, Any] | None:
     """The spec whose fingerprint begins with `key`, if there are checkpoints of it."""
-    for folder in (rule.path, _aside(rule.path, key)):
+    for folder in (_place(rule.path), *_asides(rule.path, key)):
         data = read_json(folder / MARKER)
         spec = data.get("spec") if isinstance(data, dict) else None
         if isinstance(spec, dict) and fingerprint(spec).startswith(key):
@@ -49,7 +50,7 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
     Each move is one rename, so after a crash between two of them the next run can continue: the old
     checkpoints are under their own name, and there is no folder in their place.
     """
-    path, key, note = rule.path, record.fingerprint, ""
+    path, key, note = _place(rule.path), record.fingerprint, ""
     owner = owner_of(path)
     if owner == key:
         return note
@@ -59,8 +60,8 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
         whose = f"other options ({owner[:12]})" if owner else "unknown options"
         note = f"The checkpoints of {whose} were moved to {target}."
     earlier = _aside(path, key)
-    if earlier.is_dir():
-        if path.is_dir():
+    if is_dir(earlier):
+        if is_dir(path):
             path.rmdir()  # empty: rename would refuse it on some file systems
         earlier.rename(path)
         note = f"{note} Earlier checkpoints of these options were moved back.".strip()
@@ -72,10 +73,31 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
 
 
 def owner_of(path: Path) -> str:
-    """The fingerprint in the marker; empty for a folder without one or with a damaged one."""
-    data = read_json(path / MARKER)
+    """The fingerprint in the marker; empty for a folder without one or with a damaged one. Raises
+    Unknown, or OSError, if that cannot be seen."""
+    data = read_json(_place(path) / MARKER)
     key = data.get("fingerprint") if isinstance(data, dict) else None
     return key if isinstance(key, str) and _KEY.fullmatch(key) else ""
+
+
+def _place(path: Path) -> Path:
+    """Where the folder is: what is moved and made is that, and never a link to it.
+
+    Raises Unknown for a link that leads nowhere: its file system may just not be mounted here.
+    """
+    for link in (path, *path.parents):
+        if is_link(link) and not is_dir(link):
+            raise Unknown(
+                f"{link} is a link to {os.readlink(link)}, which is not there now. Its file system "
+                "may not be mounted on this host, so nothing was submitted or moved. Mount it, or "
+                "remove the link, and run this again."
+            )
+    return Path(os.path.realpath(path)) if is_link(path) else path
+
+
+def _asides(path: Path, key: str) -> list[Path]:
+    """Where the checkpoints of other options may be: beside the folder, or beside a link to it."""
+    return list(dict.fromkeys((_aside(_place(path), key), _aside(path, key))))
 
 
 def _aside(path: Path, key: str) -> Path:

@@ -14,9 +14,10 @@ def reached(record: Record | None, attempt: Attempt) -> Progress:
     An attempt that resumed and has not made a step yet is where the earlier ones left off.
     """
     output = record.output if record else None
-    if output and output.get("step") and attempt.phase is Phase.SUCCEEDED:
+    done = attempt.settled and output and (attempt.last_step or 0) >= (output.get("step") or 1)
+    if output and output.get("step") and (done or attempt.phase is Phase.SUCCEEDED):
         return Progress(output["step"], output["step"], dict(output["metrics"]), total_stated=True)
-    now = read_progress(attempt.log_paths)
+    now = progress_of(attempt)
     if now.doing:
         return now
     step = attempt.reached if now.step is None and attempt.settled else now.step
@@ -32,8 +33,20 @@ def metrics(attempts: Sequence[Attempt]) -> dict[str, float]:
     merged: dict[str, float] = {}
     for attempt in attempts:
         begun = {name: value for name, value in merged.items() if name.startswith("first_")}
-        merged = {**merged, **read_progress(attempt.log_paths).metrics, **begun}
+        merged = {**merged, **progress_of(attempt).metrics, **begun}
     return merged
+
+
+def progress_of(attempt: Attempt) -> Progress:
+    """What an attempt's logs show; nothing if they cannot be read now. Once it is over that is in
+    its record: logs are long, and a run may have many."""
+    if attempt.settled and attempt.shown is not None:
+        known = {name: attempt.shown[name] for name in Progress._fields if name in attempt.shown}
+        return Progress(**known)
+    try:
+        return read_progress(attempt.log_paths)
+    except OSError:
+        return Progress()
 
 
 def _up_to(record: Record | None, attempt: Attempt) -> list[Attempt]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..base.errors import Refused
+from ..base.presence import is_dir
 from ..base.process import Runner, run
 from ..base.text import sentence, size
 from ..record.contract import CheckpointRule, Record
@@ -47,7 +48,7 @@ def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = 
 
 
 def _existing(path: Path) -> Path:
-    while not path.exists():
+    while not is_dir(path):
         path = path.parent
     return path
 

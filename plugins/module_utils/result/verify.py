@@ -14,10 +14,10 @@ from ..record.contract import (
     ResultRule,
 )
 from ..trainer.checkpoint import Checkpoint, survey, weights_identity
-from ..trainer.progress import read_progress
+from ..trainer.progress import Progress, read_progress
 from .converted import described, survey_manifest
 from .ownership import owned
-from .reached import metrics
+from .reached import metrics, progress_of
 
 
 class Output(NamedTuple):
@@ -56,6 +56,23 @@ def _verify_checkpoints(rule: CheckpointRule, record: Record) -> Output:
     return Output(found.newest, [short, *found.faults], short=not found.faults)
 
 
+def finished(rule: ResultRule, record: Record) -> Output | None:
+    """The result of a record whose newest job is over; None if that job failed, and left nothing
+    that is certainly complete. The output decides: a job may be killed after its last checkpoint.
+
+    Raises OSError if the result cannot be read.
+    """
+    last = record.last
+    if last is None or not last.settled:
+        return None
+    if last.phase is Phase.SUCCEEDED:
+        return verify(rule, record)
+    if rule is None or (isinstance(rule, CheckpointRule) and not _expected_step(rule, record)):
+        return None
+    output = verify(rule, record)
+    return output if output.whole else None
+
+
 def stuck(attempt: Attempt, output: Output | None) -> bool:
     """True if an attempt resumed, made no step, and succeeded before the last one. The next attempt
     would do the same, unless it resumes from another checkpoint."""
@@ -76,12 +93,11 @@ def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
     """Enter the end of the newest attempt into `record`, and the result if it is complete."""
     attempt = record.attempts[-1].seen(observation)
     attempt.last_step = newest_step(rule, record)
-    attempt.reached = read_progress(attempt.log_paths).step
+    found = progress_of(attempt)
+    attempt.shown, attempt.reached = found._asdict(), found.step
     record.attempts[-1] = attempt
-    if attempt.phase is not Phase.SUCCEEDED:
-        return
-    output = verify(rule, record)
-    if output.whole and output.checkpoint:
+    output = finished(rule, record)
+    if output and output.whole and output.checkpoint:
         if isinstance(rule, ManifestRule):
             values = described(output.checkpoint)
         else:
@@ -95,7 +111,10 @@ def as_result(record: Record, output: Output) -> dict[str, Any] | None:
     the identity of its content when the training ended."""
     if output.checkpoint is None:
         return None
-    known = record.output or {}
+    known = record.output
+    if known is None:  # an earlier mnrun settled it, by the end of its job alone
+        content = weights_identity(output.checkpoint.model)
+        return _as_dict(output.checkpoint, metrics(record.attempts), content)
     return _as_dict(output.checkpoint, known.get("metrics", {}), known.get("content", ""))
 
 
@@ -117,7 +136,8 @@ def _expected_step(rule: CheckpointRule, record: Record) -> int:
     """
     if record.output:
         return int(record.output["step"])
-    progress = read_progress(record.attempts[-1].log_paths)
+    all_ = (read_progress(attempt.log_paths) for attempt in reversed(record.attempts))
+    progress = next((one for one in all_ if one.total_stated or one.all_epochs), Progress())
     if progress.total_stated:
         return progress.total or 0
     known = [step for step in (rule.last_step, progress.all_epochs) if step]

@@ -7,6 +7,8 @@ an interrupted removal does not leave half a run under its name.
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 from ..base.clock import Clock
 from ..base.errors import Invalid, Refused, Unknown
 from ..base.fingerprint import differences
-from ..base.presence import names
+from ..base.presence import is_dir, is_link, names
 from ..base.safe_name import DEFAULT_RUN, check_name
 from ..record.contract import Record
 from ..record.ledger import Ledger, stages
@@ -26,6 +28,7 @@ from .backends import slurm_or_ray
 
 _LEDGER = ".mnrun"
 _GOING = ".removed-"  # before the name of a run that is being removed
+_LEFT = re.compile(r"\.removed-[^~/]+(?:~[0-9a-f]{8})?")
 
 
 class TrainingRun(NamedTuple):
@@ -48,7 +51,14 @@ def training_runs(base: Path) -> list[TrainingRun]:
     found = [TrainingRun(DEFAULT_RUN, base)]
     named = [name for name in names(folder) if name[:1] != "." and name != DEFAULT_RUN]
     found += [TrainingRun(name, folder / name) for name in named]
-    return [run for run in found if (run.path / _LEDGER).is_dir()]
+    return [run for run in found if _has_records(run.path)]
+
+
+def _has_records(path: Path) -> bool:
+    try:
+        return is_dir(path / _LEDGER)
+    except PermissionError:  # somebody else's, and none of this user's runs
+        return False
 
 
 def chosen(base: Path, wanted: list[str]) -> list[TrainingRun]:
@@ -161,9 +171,37 @@ def size_of(path: Path) -> Size:
 
 
 def remove(run: TrainingRun) -> None:
-    """Delete a run, and what an interrupted removal of one with its name left."""
-    target = run.path.with_name(f"{_GOING}{run.name}")
-    if target.exists():
-        shutil.rmtree(target)
-    run.path.rename(target)
-    shutil.rmtree(target)
+    """Delete a run, and what interrupted removals of one with its name left.
+
+    A run behind a link is where the link leads; the link goes too.
+    """
+    folder = Path(os.path.realpath(run.path))
+    for name in names(folder.parent):
+        if _LEFT.fullmatch(name) and name[len(_GOING) :].partition("~")[0] == folder.name:
+            _remove_folder(folder.parent / name)
+    if is_link(run.path):
+        _refuse_shared(run, folder)
+        run.path.unlink()
+    target = folder.with_name(f"{_GOING}{folder.name}")
+    if os.path.lexists(target):
+        target = folder.with_name(f"{target.name}~{secrets.token_hex(4)}")
+    folder.rename(target)
+    _remove_folder(target)
+
+
+def _refuse_shared(run: TrainingRun, folder: Path) -> None:
+    """A link may lead to another run, or to what holds one."""
+    base = Path(os.path.realpath(run.path.parent.parent))
+    others = [one.path for one in training_runs(base) if one.name != run.name]
+    for other in map(Path, map(os.path.realpath, others)):
+        within = other != base and other in folder.parents
+        if folder == other or folder in other.parents or within:
+            raise Refused(
+                f"Not removed: {run.path} is a link to {folder}, where the run {other} is too. "
+                "Remove the link yourself if you do not need it."
+            )
+
+
+def _remove_folder(path: Path) -> None:
+    if is_dir(path) and not is_link(path):
+        shutil.rmtree(path)

@@ -9,7 +9,7 @@ from ..base.host import host_name
 from ..base.text import sentence
 from ..record.contract import Attempt, Observation, Phase, Record
 from ..record.job_report import claimed_by_another
-from ..result.verify import as_result, settle, verify
+from ..result.verify import as_result, finished, settle
 from ..trainer.telling import Telling, behind_last_step, find_telling
 from . import cause
 from .context import Stage
@@ -80,11 +80,13 @@ def _outcome(stage: Stage, number: int) -> Outcome:
         folder=stage.ledger.folder(record.fingerprint),
         attempt=attempt,
     )
-    if attempt.phase is Phase.SUCCEEDED:
-        output = verify(stage.request.rule, record)
-        if output.whole:
-            outcome.output = as_result(record, output)
-            return outcome
+    output = finished(stage.request.rule, record)
+    if output and output.whole:
+        outcome.output = as_result(record, output)
+        if attempt.phase is not Phase.SUCCEEDED:
+            outcome.why += " Its result is complete all the same, so the stage is done."
+        return outcome
+    if output:
         outcome.why += f" Its result is not complete: {'; '.join(output.faults[:3])}."
         outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
     outcome.telling = find_telling(attempt.log_paths)

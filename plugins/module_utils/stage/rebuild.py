@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.clock import Clock
-from ..base.errors import Damaged
+from ..base.errors import Damaged, Newer
 from ..base.files import parse_json, write_atomic
 from ..base.fingerprint import fingerprint
 from ..base.presence import read_text
@@ -51,6 +51,8 @@ def mend(request: Request, backend: Backend, ledger: Ledger, clock: Clock) -> li
     stamp = time.strftime(_STAMP, time.localtime(clock.now()))
     notes = []
     for key, damage in damaged:
+        if isinstance(damage, Newer):
+            raise damage
         record = _rebuilt(request, backend, ledger.folder(key), damage)
         kept = ledger.keep(key, stamp)
         ledger.save(record)

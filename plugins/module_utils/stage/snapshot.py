@@ -8,7 +8,7 @@ from ..base.fingerprint import fingerprint
 from ..record.contract import Attempt, Backend, Found, Observation, Phase, Record, Request
 from ..record.job_report import claim_of, claimed_by_another, given_up
 from ..record.ledger import Ledger
-from ..result.verify import Output, settle, verify
+from ..result.verify import Output, finished, settle
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Facts:
     record: Record | None = None
     mine: Look | None = None
     others: list[Look] = field(default_factory=list)  # of other specs of the stage
-    output: Output | None = None  # only if the last attempt succeeded
+    output: Output | None = None  # of an attempt that succeeded, or whose result is complete
     touched: list[Record] = field(default_factory=list)  # had an open attempt in the ledger
 
 
@@ -90,7 +90,4 @@ def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) 
 
 
 def _output(request: Request, record: Record | None) -> Output | None:
-    last = record.last if record else None
-    if record is None or last is None or last.phase is not Phase.SUCCEEDED or request.service:
-        return None
-    return verify(request.rule, record)
+    return None if record is None or request.service else finished(request.rule, record)

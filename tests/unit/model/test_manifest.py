@@ -47,7 +47,7 @@ def test_no_manifest_is_no_result(model: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 0},
         {"step": "160"},
         {"files": {"../outside": {"size": 1, "sha256": "00"}}},
         {"files": {"/outside": {"size": 1, "sha256": "00"}}},

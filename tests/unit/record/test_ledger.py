@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base import files
 from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
-from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Busy, Damaged, Invalid
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
+    Busy,
+    Damaged,
+    Invalid,
+    Newer,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import (
     differences,
     fingerprint,
@@ -112,7 +117,8 @@ def test_what_a_crash_left_behind_is_no_record(ledger: Ledger) -> None:
     [
         ("", None, "Expecting value"),
         ("{", "", "Expecting property name"),
-        ('"version": 1', '"version": 2', "its version is not 1"),
+        ('"version": 1', '"version": 0', "its version is not 1"),
+        ('"version": 1', '"version": "2"', "its version is not 1"),
         ('"sft"', '"ppo"', "it belongs to the stage 'ppo'"),
         ('"lr": 0.1', '"lr": 0.2', "its spec was changed"),
         ('"number": 1', '"number": "1"', "an attempt's number is '1'"),
@@ -245,3 +251,42 @@ def test_a_lock_is_free_when_its_holder_is_killed(
         pass
     with stage_lock(tmp_path / "lock", Clock(), 0.0):
         pass
+
+
+def rewritten(path: Path, **changes: object) -> None:
+    """What another version of mnrun wrote: a whole record, with its checksum."""
+    data = {**json.loads(path.read_text()), **changes}
+    data.pop("sum")
+    text = json.dumps(data, sort_keys=True)
+    data["sum"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    path.write_text(json.dumps(data))
+
+
+def test_a_record_of_a_later_mnrun_is_left_as_it_is(ledger: Ledger) -> None:
+    record = a_record()
+    ledger.save(record)
+    path = ledger.folder(record.fingerprint) / "record.json"
+    rewritten(path, version=2, mnrun="0.9.0", attempts={"in": "another form"})
+    before = path.read_bytes()
+    with pytest.raises(Newer, match=r"was written by mnrun 0\.9\.0, a later one .*Update mnrun"):
+        ledger.records()
+    assert ledger.readable()[0] == []
+    assert "version 2" in ledger.readable()[1][0].message
+    assert path.read_bytes() == before
+
+
+def test_fields_that_are_not_known_are_kept(ledger: Ledger) -> None:
+    record = a_record()
+    ledger.save(record)
+    path = ledger.folder(record.fingerprint) / "record.json"
+    attempts = json.loads(path.read_text())["attempts"]
+    rewritten(path, queue="fast", attempts=[{**attempts[0], "energy": {"joule": 5}}])
+    (found,) = ledger.records()
+    found.labels["owner"] = "you"
+    found.attempts.append(Attempt(2, "t1", "n-2", 6.0))
+    ledger.save(found)
+    data = json.loads(path.read_text())
+    assert (data["queue"], data["attempts"][0]["energy"]) == ("fast", {"joule": 5})
+    assert data["labels"] == {"owner": "you"}
+    assert "energy" not in data["attempts"][1]
+    assert ledger.records() == [found]

@@ -256,3 +256,12 @@ def test_an_end_record_that_is_not_whole_or_not_ours_says_nothing(
 ) -> None:
     (tmp_path / "end-3.json").write_text(text)
     assert read_end(tmp_path, attempt()) is None
+
+
+@pytest.mark.parametrize("code", [-1, -9, 256, 3221225786])
+def test_an_end_with_an_unusual_exit_code_is_an_end(tmp_path: Path, code: int) -> None:
+    text = json.dumps({"job_id": "12", "token": attempt().token, "exit_code": code})
+    (tmp_path / "end-3.json").write_text(text)
+    seen = read_end(tmp_path, attempt())
+    assert seen is not None
+    assert (seen.phase, seen.exit_code) == (Phase.FAILED, code)

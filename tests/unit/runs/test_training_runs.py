@@ -155,3 +155,50 @@ def test_a_run_whose_job_has_no_record_stays(base: Path) -> None:
 def test_only_a_run_with_a_name_can_go(base: Path, name: str) -> None:
     with pytest.raises(Invalid, match=r"The name of a run must be|cannot be removed"):
         going(base, [name], SILENT, Clock())
+
+
+def behind_a_link(base: Path, where: Path) -> TrainingRun:
+    where.parent.mkdir(parents=True, exist_ok=True)
+    (base / "runs" / "fast").rename(where)
+    (base / "runs" / "fast").symlink_to(where)
+    return next(run for run in training_runs(base) if run.name == "fast")
+
+
+def test_a_run_behind_a_link_goes_and_the_link_with_it(base: Path, tmp_path: Path) -> None:
+    where = tmp_path / "scratch" / "exp"
+    run = behind_a_link(base, where)
+    (where.parent / ".removed-exp").mkdir()
+    (where.parent / "other").mkdir()
+    remove(run)
+    assert [path.name for path in where.parent.iterdir()] == ["other"]
+    assert [run.name for run in training_runs(base)] == [DEFAULT_RUN]
+
+
+@pytest.mark.parametrize("target", [".", "..", "runs/fast"])
+def test_a_link_to_another_run_removes_nothing_of_it(base: Path, target: str) -> None:
+    (base / "runs" / "alias").symlink_to(base / target)
+    if target == ".":
+        (base.parent / ".mnrun").mkdir(exist_ok=True)
+    run = TrainingRun("alias", base / "runs" / "alias")
+    with pytest.raises(Refused, match="is a link to"):
+        remove(run)
+    assert [run.name for run in training_runs(base) if run.name != "alias"] == [DEFAULT_RUN, "fast"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling", "full"])
+def test_something_in_the_way_does_not_stop_a_removal(
+    base: Path, kind: str, tmp_path: Path
+) -> None:
+    left = base / "runs" / ".removed-fast"
+    if kind == "file":
+        left.write_text("x")
+    elif kind == "full":
+        (left / "below").mkdir(parents=True)
+    else:
+        (tmp_path / "kept").mkdir()
+        left.symlink_to(tmp_path / ("kept" if kind == "link" else "none"))
+    (base / "runs" / "dangling").symlink_to("nowhere")
+    run = next(run for run in training_runs(base) if run.name == "fast")
+    remove(run)
+    assert [run.name for run in training_runs(base)] == [DEFAULT_RUN]
+    assert kind != "link" or (tmp_path / "kept").is_dir()

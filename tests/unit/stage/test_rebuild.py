@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Damaged, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
+    Damaged,
+    Newer,
+    Refused,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     NOT_SUBMITTED,
     Phase,
@@ -194,3 +198,15 @@ def test_the_others_are_told_beside_a_damaged_record(run: Run) -> None:
     (damaged,) = told.damaged
     assert damaged["stage"] == "sft"
     assert str(path) in damaged["msg"]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_record_of_a_later_mnrun_is_neither_rebuilt_nor_acted_on(run: Run, stopped: bool) -> None:
+    run.present()
+    path = folder_of(run) / "record.json"
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    before = path.read_bytes()
+    with pytest.raises(Newer, match="so nothing is done for this stage"):
+        absent(run.stage(), Only(), StopRule(), check=False) if stopped else run.present()
+    assert (path.read_bytes(), len(run.slurm.jobs)) == (before, 1)
+    assert not run.job.ended

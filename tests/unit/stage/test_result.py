@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused, Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import MARKER
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
 from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import weights_identity
 
@@ -235,3 +236,58 @@ def test_a_job_without_a_trace_is_not_a_success(run: Run) -> None:
     outcome = run.present(checkpoints=run.rule)
     assert outcome.action is Action.RESUBMIT
     assert "its end was not recorded" in outcome.why
+
+
+# killed after the last checkpoint, same spec, output verifies -> nothing
+
+
+def killed(run: Run, state: str, step: int = 4) -> None:
+    run.present(checkpoints=run.rule)
+    run.slurm.run(run.job)
+    run.log("total number of steps 4\nstep:4 - train/loss:0.5\nstep:4 - val/loss:0.25\n")
+    write_step(run.rule.path, step)
+    run.slurm.end(run.job, state, "1:0" if state == "FAILED" else "0:0")
+
+
+@pytest.mark.parametrize("state", ["TIMEOUT", "FAILED", "NODE_FAIL", "CANCELLED", "PREEMPTED"])
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_job_killed_after_its_last_checkpoint_has_done_its_work(
+    run: Run, state: str, by_hand: bool
+) -> None:
+    killed(run, state)
+    if not by_hand:
+        outcome = conclude(run.stage(checkpoints=run.rule), 1, 100)
+        assert (outcome.problem, outcome.cause, outcome.retryable) == ("", None, False)
+        assert "complete all the same" in outcome.why
+        assert outcome.output == run.record().output
+    again = run.present(checkpoints=run.rule)
+    assert (again.action, again.why) == (
+        Action.NOTHING,
+        "Already done, and its result is complete.",
+    )
+    assert again.output is not None
+    assert again.output["metrics"]["val_loss"] == 0.25
+    assert again.output["content"]
+    assert len(run.slurm.jobs) == 1
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_job_killed_before_its_last_checkpoint_goes_on(run: Run, step: int) -> None:
+    killed(run, "TIMEOUT", step)
+    assert run.present(checkpoints=run.rule).action is Action.RESUBMIT
+
+
+def test_a_job_killed_without_an_announced_end_proves_nothing(run: Run) -> None:
+    killed(run, "TIMEOUT")
+    run.log("step:4 - train/loss:0.5\n")
+    assert run.present(checkpoints=run.rule).action is Action.RESUBMIT
+
+
+def test_what_an_earlier_mnrun_settled_by_the_job_alone_is_done_too(run: Run) -> None:
+    killed(run, "TIMEOUT")
+    conclude(run.stage(checkpoints=run.rule), 1, 100)
+    record = run.record()
+    wanted, record.output = record.output, None
+    run.stage().ledger.save(record)
+    again = run.present(checkpoints=run.rule)
+    assert (again.action, again.output) == (Action.NOTHING, wanted)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Record,
 )
@@ -15,6 +17,9 @@ from ansible_collections.mnrun.train.plugins.module_utils.result.ownership impor
     take_over,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import survey
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import (
+    make_resumable,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
 
 from tests.helpers.checkpoints import KINDS, rule, write_hf, write_step
@@ -147,3 +152,76 @@ def test_a_crash_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     place.path.rename(tmp_path / f"checkpoints.{OURS[:12]}")  # and then it was killed
     assert "moved back" in take_over(place, record(OURS), 0.0)
     assert (place.path / "global_step_1").is_dir()
+
+
+# links and stray things
+
+
+def linked(tmp_path: Path) -> tuple[Path, Path]:
+    """A checkpoint folder in the home that is a link to a file system with more space."""
+    scratch, home = tmp_path / "scratch", tmp_path / "home"
+    (scratch / "mine").mkdir(parents=True)
+    home.mkdir()
+    (home / "checkpoints").symlink_to(scratch / "mine")
+    return scratch, home / "checkpoints"
+
+
+def test_behind_a_link_the_folder_moves_and_not_the_link(tmp_path: Path) -> None:
+    scratch, link = linked(tmp_path)
+    for turn, key in enumerate([OURS, THEIRS, OURS]):
+        take_over(rule(link), record(key), float(turn))
+        write_step(link, turn + 1)
+        assert link.is_symlink()
+        assert owned(rule(link), key) == rule(link)
+    assert sorted(path.name for path in scratch.iterdir()) == ["mine", f"mine.{THEIRS[:12]}"]
+    assert [path.name for path in link.parent.iterdir()] == ["checkpoints"]
+    assert sorted(path.name for path in link.glob("global*")) == ["global_step_1", "global_step_3"]
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_a_link_that_leads_nowhere_is_not_an_empty_folder(tmp_path: Path, above: bool) -> None:
+    scratch, link = linked(tmp_path)
+    take_over(rule(link), record(OURS), 0.0)
+    if above:
+        place = rule(tmp_path / "other" / "checkpoints")
+        (tmp_path / "other").symlink_to(tmp_path / "not mounted")
+    else:
+        place = rule(link)
+        scratch.rename(tmp_path / "unmounted")
+    for look in (lambda: owned(place, OURS), lambda: take_over(place, record(THEIRS), 1.0)):
+        with pytest.raises(Unknown, match="may not be mounted"):
+            look()
+
+
+STRAY = (
+    "global_step_0010",
+    "global_step_\u0663",
+    "global_step_7",
+    "passed_over.global_step_4",
+    "x",
+)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_stray_things_hide_no_complete_checkpoint(tmp_path: Path, seed: int) -> None:
+    choose = random.Random(seed)  # noqa: S311 - the same litter each time
+    for step in (2, 4, 6):
+        write_step(tmp_path, step)
+    (tmp_path / "global_step_6" / "model_world_size_2_rank_0.pt").write_bytes(b"cut")
+    names = [*STRAY, *(f"global_step_{step}" for step in choose.sample(range(8, 10**12), 40))]
+    places = [tmp_path, tmp_path / "global_step_4", tmp_path / "global_step_2"]
+    for name in [*names, "optim_world_size_9999999_rank_0.pt", "model_world_size_3_rank_0.pt"]:
+        path = choose.choice(places if "world" not in name else places[1:]) / name
+        kind = choose.choice(("file", "folder", "dangling", "circle"))
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "file":
+            path.write_bytes(b"x")
+        else:
+            path.symlink_to("nowhere" if kind == "dangling" else path.name)
+    (tmp_path / TRACKER).write_text(choose.choice(("6", "100000", "\u0666")))
+    assert survey(rule(tmp_path), hf=False).step == 4
+    assert make_resumable(rule(tmp_path)) is not None
+    assert (tmp_path / TRACKER).read_text() == "4"
+    assert [step for step in (2, 4) if not (tmp_path / f"global_step_{step}").is_dir()] == []
+    assert survey(rule(tmp_path), hf=False).step == 4
