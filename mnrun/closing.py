@@ -66,7 +66,7 @@ def _done(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
 def _which_site(ending: Ending, summary: Sequence[str]) -> Iterator[str]:
     """Where nothing was found: -i may have been forgotten, and another site has it."""
     asked = ending.options.inventory or os.environ.get(INVENTORY_VARIABLE)
-    empty = summary[0].startswith(("No ", "There is no ", "Nothing of "))
+    empty = summary[0].startswith(("No ", "There is no ", "Nothing of ", "Nothing has run yet"))
     if empty and not asked and ending.command.site is None:
         yield f"The site is {ending.inventory}; to look at another one: -i SITE"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from .accepted import value_faults
+from .attention import attention_faults
 from .own_files import file_faults
 from .ranks import ppo_faults, sft_faults
 from .reads import CHAT, Limit, Reads
@@ -29,6 +30,7 @@ def judged(found: Reads, source: Path, get: Get, default: Get, ranks: int) -> Re
         *(ppo_faults(get) if ppo else sft_faults(get, ranks)),
         *value_faults(source, get, default),
         *file_faults(get),
+        *attention_faults(get, ppo=ppo),
     ]
     return known._replace(faults=tuple(f"{found.stage}: {fault}" for fault in faults))
 

@@ -316,6 +316,14 @@ def test_the_end_of_a_run_that_did_its_work() -> None:
     assert rows == ["", "SFT is at step 58", "", "Done: changed=3 (4.2 s)"]
 
 
+def test_where_nothing_was_found_the_site_is_named_unless_it_was_chosen() -> None:
+    nothing = result("ok", summary=["Nothing of this run was running."])
+    rows, _ = close(nothing, stats(), command="cancel")
+    assert rows[2] == "The site is /sites/sandbox; to look at another one: -i SITE"
+    rows, _ = close(nothing, stats(), command="cancel", inventory="sandbox")
+    assert "-i SITE" not in "".join(rows)
+
+
 def test_the_end_of_a_check() -> None:
     rows, code = close(stats(a=2), check=True)
     assert rows[-1] == "Dry run, nothing changed: 2 changes pending (4.2 s)"
