@@ -96,7 +96,9 @@ class _Judge:
         seen = self._seen[attempt.number]
         if seen.phase.live:
             return ""
-        if seen.phase.ended and seen.phase is not Phase.GONE:
+        # That nothing is seen of it counts where it is known who submitted it, and to which Slurm.
+        known = attempt.submitted_by is not None and attempt.submitted_on
+        if seen.phase.ended and (seen.phase is not Phase.GONE or known):
             return None
         words = seen.detail or "this Slurm does not show it, and its end is not recorded"
         return f"job {attempt.job_id} may be alive: {words}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ PROGRAM = (
 DEAD = "its job is dead"
 
 
+# Of a Slurm without accounting that has forgotten each job.
+ANSWERS = {
+    ("scontrol", "show", "config"): Result(0, "ClusterName             = here\n", ""),
+    ("scontrol", "show", "job"): Result(1, "", "slurm_load_jobs error: Invalid job id specified"),
+    ("sacct", "-X", "-P"): Result(1, "", "Slurm accounting storage is disabled"),
+}
+
+
 class Site:
     """squeue, scancel and srun, with a table of jobs and folders on nodes."""
 
@@ -65,10 +74,8 @@ class Site:
             if command[-1] not in self.stubborn:
                 del self.jobs[command[-1]]
             return Result(0, "", "")
-        if command[0] == "scontrol":
-            return Result(1, "", "slurm_load_jobs error: Invalid job id specified")
-        if command[0] == "sacct":
-            return Result(1, "", "Slurm accounting storage is disabled")
+        if tuple(command[:3]) in ANSWERS:
+            return ANSWERS[tuple(command[:3])]
         node = os.uname().nodename
         if command[0] == "srun":
             node = next(word[11:] for word in command if word.startswith("--nodelist="))
@@ -254,6 +261,24 @@ def test_files_of_a_job_that_another_slurm_runs_are_left(site: Site, run_dir: Pa
     (folder / "token-6").write_text("secret")
     text = unsure_alone(site, run_dir)
     assert text.count("job 7 may be alive: this Slurm does not show it") == 3
+
+
+@pytest.mark.parametrize(
+    ("uid", "cluster", "left"),
+    [
+        (os.geteuid(), "here", ""),
+        (os.geteuid(), "elsewhere", "submitted to the Slurm cluster elsewhere"),
+        (os.geteuid() + 1, "here", "Slurm may hide it"),
+    ],
+)
+def test_a_job_that_is_not_seen_is_over_only_for_its_own_user_and_slurm(
+    site: Site, run_dir: Path, uid: int, cluster: str, left: str
+) -> None:
+    of = replace(attempt("7"), submitted_by=uid, submitted_on=cluster)
+    (record(run_dir, of) / "token-7").write_text("secret")
+    lines, unsure = look(site, run_dir)
+    assert len(lines) == (0 if left else 1)
+    assert left in "".join(unsure)
 
 
 def test_files_of_a_record_that_is_missing_are_left(site: Site, run_dir: Path) -> None:
