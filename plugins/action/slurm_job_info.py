@@ -60,7 +60,8 @@ class ActionModule(PatientAction):
     def _show_waiting(self, stages: list[dict[str, Any]]) -> None:
         """Show how it is that there is nothing in the logs."""
         for entry in stages:
-            self.show_progress(entry["stage"], f"Nothing in its log yet: {line(entry)}.")
+            yet = "" if entry["job"]["phase"] in ENDED else " yet"
+            self.show_progress(entry["stage"], f"Nothing in its log{yet}: {line(entry)}.")
 
 
 def _nothing(arguments: dict[str, Any]) -> str:

@@ -18,14 +18,14 @@ MOST, MOST_LINES = (
 
 def head(path: Path) -> str:
     """The first part of a log; empty if it does not exist."""
-    return _read(path, 0)
+    return _bytes(path, 0).decode("utf-8", "replace")
 
 
-def tail(path: Path) -> str:
+def tail(path: Path, most: int = CHUNK) -> str:
     """The last part of a log, from the beginning of a line if there is one."""
     size = size_of(path)
-    text = _read(path, max(0, size - CHUNK))
-    return text if size <= CHUNK else text.partition("\n")[2] or text
+    text = _bytes(path, max(0, size - most), most).decode("utf-8", "replace")
+    return text if size <= most else text.partition("\n")[2] or text
 
 
 def clean_lines(text: str) -> list[str]:
@@ -76,10 +76,6 @@ def last_lines(path: Path, count: int, ended: bool = False) -> News:
     """The last `count` lines of a log, and the offset for `news`."""
     lines, offset, _skipped = news(path, max(0, size_of(path) - CHUNK), ended)
     return News(lines[-count:] if count else [], offset)
-
-
-def _read(path: Path, start: int) -> str:
-    return _bytes(path, start).decode("utf-8", "replace")
 
 
 def _bytes(path: Path, start: int, most: int = CHUNK) -> bytes:

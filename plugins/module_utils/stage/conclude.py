@@ -149,6 +149,7 @@ _FROM_OUTSIDE = (
     cause.Cause.PREEMPTED,
     cause.Cause.CANCELLED,
     cause.Cause.CANCELLED_HERE,
+    cause.Cause.RAY_STOPPED,
 )
 # Where it happened matters: another node may have what this one lacks.
 _OF_A_NODE = (

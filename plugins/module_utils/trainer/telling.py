@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base.logfile import clean_lines, tail
+from ..base.logfile import MOST, clean_lines, tail
 from .log_reader import after_last_step, own_lines
 from .raised import Raised, chains
 
@@ -58,7 +58,7 @@ def find_telling(paths: list[Path]) -> Telling | None:
 
     The error log comes first in `paths`. None if all logs are empty or missing.
     """
-    logs = [(path, own_lines(clean_lines(tail(path)))) for path in dict.fromkeys(paths)]
+    logs = [(path, own_lines(clean_lines(tail(path, MOST)))) for path in dict.fromkeys(paths)]
     logs = [(path, lines) for path, lines in logs if lines]
     found = [(path, lines, chain) for path, lines in logs for chain in [_root(lines)] if chain]
     for path, lines, chain in sorted(found, key=lambda one: _is_echo(one[2])):

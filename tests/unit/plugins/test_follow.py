@@ -339,6 +339,12 @@ def test_a_job_that_waits_is_named_where_it_has_no_log(make: Make) -> None:
     ]
 
 
+def test_an_ended_job_without_a_log_is_named_too(make: Make) -> None:
+    stage = make(slurm_job_info, log_lines=2)
+    stage.run(info(ENDED))
+    assert stage.screen.lines[0].startswith("[sft] … Nothing in its log: job 12 COMPLETED")
+
+
 def test_a_line_of_a_log_is_never_taken_for_one_of_ours(make: Make) -> None:
     stage = make(slurm_job_info, log_lines=2)
     stage.run(info({**RUNNING, "log": lines("… 9 MB skipped")}))

@@ -103,6 +103,15 @@ def test_the_node_is_named_as_the_launcher_does(log: str, node: str) -> None:
     assert told(LOGS / f"{log}.log").node == node
 
 
+def test_the_root_is_found_before_what_many_ranks_write_about_it(tmp_path: Path) -> None:
+    reaction = "[rank{0}]: RuntimeError: [gloo] Connection closed by peer [10.0.0.2]:5\n"
+    frames = '[rank{0}]:   File "/env/x.py", line 1, in f\n' * 200
+    header = "[rank{0}]: Traceback (most recent call last):\n"
+    ranks = "".join((header + frames + reaction).format(rank) for rank in range(1, 64))
+    root = (header + "[rank0]: ValueError: the real one\n").format(0)
+    assert written(tmp_path, root + ranks).line == "[rank0]: ValueError: the real one"
+
+
 def test_a_rank_that_was_only_ended_is_not_the_first_that_failed(tmp_path: Path) -> None:
     report = (LOGS / "two_ranks.log").read_text()
     ended = report[report.index("Root Cause") :].replace("gpu94", "gpu96")
