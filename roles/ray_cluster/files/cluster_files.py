@@ -5,6 +5,7 @@ Standard library only, Python 3.8 or later: runs inside the Slurm job, beside cl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -31,9 +32,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def remove_tokens(folder: Path) -> None:
-    """Remove the tokens of earlier jobs of a record: of a record one job at a time is alive."""
+    """Remove the tokens of earlier jobs of a record: of a record one job at a time is alive. Those
+    of another user are not ours to judge."""
     for path in folder.glob("token-*"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_uid == os.geteuid():
+                path.unlink()
 
 
 def publish(path: Path, content: Mapping[str, Any]) -> None:

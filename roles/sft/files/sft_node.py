@@ -55,9 +55,8 @@ def check_gpus(expected: int) -> None:
     if not expected or not are_expected():
         return
     program = str(Path(__file__).with_name("cluster_torch.py"))
-    done = subprocess.run(
-        [sys.executable, "-B", program, str(expected)], stdout=subprocess.PIPE, check=False
-    )
+    command = [sys.executable, "-B", program, str(expected), "least"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     fault = done.stdout.decode("utf-8", "replace").strip()
     if fault or done.returncode:
         raise NodeError(fault or f"the check of its GPUs ended with exit code {done.returncode}")

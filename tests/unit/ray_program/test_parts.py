@@ -342,6 +342,19 @@ def test_a_private_file_is_private_and_new(tmp_path: Path) -> None:
         cluster_files.write_private(path, "other")
 
 
+def test_tokens_of_earlier_jobs_go_but_not_those_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token-11").touch()
+    mine = os.geteuid()
+    with monkeypatch.context() as context:
+        context.setattr(os, "geteuid", lambda: mine + 1)
+        cluster_files.remove_tokens(tmp_path)
+    assert (tmp_path / "token-11").exists()
+    cluster_files.remove_tokens(tmp_path)
+    assert not (tmp_path / "token-11").exists()
+
+
 def test_the_head_is_published_whole_and_withdrawn_by_its_own_job_only(tmp_path: Path) -> None:
     path = tmp_path / "head.json"
     cluster_files.withdraw(path, "12")  # never came to publish

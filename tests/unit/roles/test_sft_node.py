@@ -19,6 +19,7 @@ touch "$TMPDIR/ckpt_1.lock"
 {then}
 """
 TORCH = "class cuda:\n    @staticmethod\n    def device_count(): return {count}\n"
+TORCH += "class ones:\n    def __init__(self, *_, **__): pass\n    def item(self): return 1.0\n"
 
 
 @pytest.fixture
@@ -88,6 +89,11 @@ def test_a_node_without_its_gpus_is_named_before_it_trains(job: Path) -> None:
     code, out, err = run(job, "8", "torchrun")
     assert (code, out) == (1, "")
     assert err == "NodeError: osk-gpu95: torch sees 0 GPUs, 8 expected\n"
+
+
+def test_more_gpus_than_ranks_do_no_harm(job: Path) -> None:
+    torch(job, count=8)
+    assert run(job, "4", "torchrun")[0] == 3
 
 
 def test_a_torch_without_gpus_trains_without(job: Path) -> None:

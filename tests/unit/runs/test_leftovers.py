@@ -39,7 +39,7 @@ DEAD = "its job is dead"
 
 
 # Of a Slurm without accounting that has forgotten each job.
-ANSWERS = {
+ANSWERS: dict[tuple[str, ...], Result] = {
     ("scontrol", "show", "config"): Result(0, "ClusterName             = here\n", ""),
     ("scontrol", "show", "job"): Result(1, "", "slurm_load_jobs error: Invalid job id specified"),
     ("sacct", "-X", "-P"): Result(1, "", "Slurm accounting storage is disabled"),
