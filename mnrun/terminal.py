@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 from typing import TextIO
 from unicodedata import east_asian_width
@@ -13,8 +14,6 @@ _ASCII = str.maketrans(
 )
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 _CLEAR = "\r\x1b[K"
-_OURS = re.compile(rf"(\x1b\[(?:0|{'|'.join(_COLOURS.values())})m)")
-_RESET = "\x1b[0m"
 # As in the collection's module_utils/base/text.py, which the command line cannot import everywhere;
 # a test compares both.
 _SEQUENCE = re.compile(
@@ -42,14 +41,19 @@ class Terminal:
         self.live = stream.isatty() and not dumb
         self._colour = self.live and "NO_COLOR" not in os.environ
         self._bottom = ""
+        self._mark = secrets.token_hex(8)
 
     def style(self, text: str, colour: str) -> str:
-        """Return `text` in a colour (a key of _COLOURS), or as it is where colours do not work."""
-        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._colour else text
+        """Return `text` in a colour (a key of _COLOURS), or as it is where colours do not work.
+
+        Only this terminal understands the result: a text from elsewhere cannot choose a colour.
+        """
+        mark = f"\0{self._mark}"
+        return f"{mark}{_COLOURS[colour]}m{text}{mark}0m" if self._colour else text
 
     def line(self, text: str = "") -> None:
         """Print a permanent line; the bottom line stays below it."""
-        text = _harmless(text)
+        text = self._harmless(text)
         if self._bottom and self.live:
             self._write(f"{_CLEAR}{text}\n")
             self._draw(self._bottom)
@@ -58,7 +62,7 @@ class Terminal:
 
     def bottom(self, text: str) -> None:
         """Make `text` the bottom line, in place of the current one."""
-        text = _harmless(text)
+        text = self._harmless(text)
         if self.live:
             self._draw(text)
         elif text != self._bottom:
@@ -67,7 +71,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Show `text` at the bottom of a terminal; elsewhere, print nothing."""
-        text = _harmless(text)
+        text = self._harmless(text)
         if self.live:
             self._draw(text)
             self._bottom = text
@@ -83,6 +87,11 @@ class Terminal:
         if self._bottom and self.live:
             self._write(_CLEAR)
         self._bottom = ""
+
+    def _harmless(self, text: str) -> str:
+        """Return a line with our colours, and nothing else to obey."""
+        parts = re.split(rf"\x00{self._mark}(\d+)m", text)
+        return "".join(f"\x1b[{one}m" if at % 2 else printable(one) for at, one in enumerate(parts))
 
     def _draw(self, text: str) -> None:
         # A line that wraps cannot be erased with a carriage return.
@@ -104,12 +113,6 @@ class Terminal:
 def printable(text: str) -> str:
     """Return a line without what a terminal obeys instead of showing it."""
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
-
-
-def _harmless(text: str) -> str:
-    """Return a line that may hold colours of ours, which end with it, and nothing else to obey."""
-    parts = [part if _OURS.fullmatch(part) else printable(part) for part in _OURS.split(text)]
-    return "".join(parts) + ("" if len(parts) == 1 or parts[-2] == _RESET else _RESET)
 
 
 def _fit(text: str, columns: int) -> str:

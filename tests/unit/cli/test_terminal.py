@@ -80,7 +80,11 @@ def test_a_terminal_shows_the_text_and_our_colours(line: str) -> None:
     assert set(stream.getvalue()) <= set("ab\n\r\x1b[K")
 
 
-def test_a_colour_ends_with_its_line() -> None:
+def test_colours_are_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     stream = io.StringIO()
-    Terminal(stream).line("\x1b[31mred")
-    assert stream.getvalue() == "\x1b[31mred\x1b[0m\n"
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    screen = Terminal(stream)
+    screen.line(f"\x1b[32mall done\x1b[0m {screen.style('bad', 'red')} \x00{'0' * 16}32m")
+    assert stream.getvalue() == f"all done \x1b[31mbad\x1b[0m {'0' * 16}32m\n"
