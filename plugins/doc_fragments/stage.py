@@ -41,6 +41,12 @@ options:
       - Scalars are compared as text, so that V(2) from an inventory equals V(2) from C(-e).
     type: dict
     default: {}
+  spec_before:
+    description:
+      - The same as an earlier version wrote it. If the run has a record of it and none of O(spec),
+        it is the spec, so that work that was done then counts.
+    type: dict
+    default: {}
   labels:
     description: Stored with the record and returned; they are not part of the spec.
     type: dict

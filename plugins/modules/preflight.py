@@ -74,6 +74,24 @@ options:
           option. Empty to use that one.
         type: dict
         default: {}
+  code:
+    description: Trainers to identify, with the files that their options name.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      stage:
+        description: Name of the stage.
+        type: str
+        required: true
+      program:
+        description: The trainer's Python module.
+        type: str
+        required: true
+      options:
+        description: Options that determine the result, by name.
+        type: dict
+        required: true
   slurm:
     description: Slurm requests to check.
     type: list
@@ -135,6 +153,8 @@ identities:
   description:
     - Hashes of the content of C(model), C(train_files), C(test_files) and C(other_models), if any.
       They become part of the specs of the stages that use them.
+    - In C(code), for each stage of O(code), the C(version) of the trainer and, in C(files), the
+      content of each file that an option names.
   type: dict
   returned: success
 """
@@ -165,6 +185,16 @@ SPEC = {
             "ranks": {"type": "int", "default": 0},
             "refused": {"type": "dict", "default": {}},
             "keep": {"type": "dict", "default": {}},
+        },
+    },
+    "code": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "stage": _STAGE,
+            "program": {"type": "str", "required": True},
+            "options": {"type": "dict", "required": True},
         },
     },
     "slurm": {

@@ -31,6 +31,7 @@ from ..trainer.estimate import (
 )
 from ..trainer.options import reads
 from ..trainer.reads import Field, Reads
+from .code import named_files, version_of
 from .summary import summary
 
 _NO_ANSWER = (
@@ -242,11 +243,16 @@ def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> 
         }
 
 
+def _code_identity(trainer: dict[str, Any]) -> dict[str, Any]:
+    return {"files": named_files(trainer["options"]), "version": version_of(trainer["program"])}
+
+
 def _identify(params: dict[str, Any], train: list[Path], test: list[Path], report: Report) -> None:
     others = {model: folder_identity(expand(model)) for model in params["other_models"] if model}
     report.identities = {
         "model": folder_identity(expand(params["model"])) if params["model"] else "",
         "train_files": [file_identity(path) for path in train],
         "test_files": [file_identity(path) for path in test],
+        "code": {one["stage"]: _code_identity(one) for one in params.get("code") or []},
         **({"other_models": others} if others else {}),
     }

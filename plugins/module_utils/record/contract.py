@@ -232,6 +232,7 @@ class Request:
     kind: str
     name: str  # base of the job's name
     spec: dict[str, Any]
+    spec_before: dict[str, Any] = field(default_factory=dict)  # as an earlier version wrote it
     labels: dict[str, str] = field(default_factory=dict)
     directories: list[Path] = field(default_factory=list)
     checkpoints: CheckpointRule | None = None

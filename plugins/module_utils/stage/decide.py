@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -15,6 +16,8 @@ UNKNOWN_GRACE = 60.0  # seconds to wait for a trustworthy answer before giving u
 ENDING_GRACE = 120.0  # seconds for a job's nodes to become free; Slurm itself gives up after 60
 _LATE = 5.0  # seconds after the quiet window for the last look at the queue
 _MOST_DIFFERENCES = 12  # lines
+_MOST_NEWS = 4
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # of content; its beginning suffices
 
 
 class Action(str, Enum):
@@ -60,7 +63,7 @@ def decide(request: Request, facts: Facts) -> Decision:
         return _of_open(facts.mine, facts)
     last = _last_submitted(facts.record)
     if facts.record is None or last is None:
-        return Decision(Action.SUBMIT, "First attempt with these options.")
+        return Decision(Action.SUBMIT, f"First attempt with these options.{_news(request, facts)}")
     if request.service:
         return Decision(Action.SUBMIT, f"The previous one is over: {ending(last)}.")
     if facts.output and facts.output.whole:
@@ -149,6 +152,16 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
     if stuck(last, facts.output):
         onward = f"resumes from a checkpoint before step {step}, which leads nowhere"
     return Decision(Action.RESUBMIT, f"{why}. The next attempt {onward}.")
+
+
+def _news(request: Request, facts: Facts) -> str:
+    """What is new since the stage was last tried."""
+    last = facts.earlier.last if facts.earlier else None
+    if last is None or facts.earlier is None or not last.job_id:
+        return ""
+    lines = [_HASH.sub(r"\1", line) for line in differences(facts.earlier.spec, request.spec)]
+    more = f"; and {len(lines) - _MOST_NEWS} more" if len(lines) > _MOST_NEWS else ""
+    return f" New since {_title(last)}: {'; '.join(lines[:_MOST_NEWS])}{more}."
 
 
 def _replace(request: Request) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
 from ..base.clock import Clock
 from ..base.files import expand
+from ..base.fingerprint import fingerprint
 from ..base.module_exit import with_edge
 from ..base.safe_name import check_name
 from ..record.contract import Backend, CheckpointRule, ManifestRule, Request
@@ -27,6 +29,7 @@ STAGE_OPTIONS: dict[str, Any] = {
     "run_dir": {"type": "str", "required": True},
     "stage": {"type": "str", "required": True},
     "spec": {"type": "dict", "default": {}},
+    "spec_before": {"type": "dict", "default": {}},
     "labels": {"type": "dict", "default": {}},
     "match_labels": {"type": "dict", "default": {}},
     "files": {"type": "dict", "default": {}},
@@ -77,6 +80,7 @@ def make_request(params: dict[str, Any], kind: str, name: str, service: bool = F
         kind=kind,
         name=name,
         spec=params["spec"],
+        spec_before=params["spec_before"],
         labels=_texts(params["labels"]),
         directories=[expand(path) for path in params["directories"]],
         checkpoints=CheckpointRule(**{**rule, "path": expand(rule["path"])}) if rule else None,
@@ -99,12 +103,23 @@ def run_stage(
 def _run(module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock) -> dict[str, Any]:
     request, backend = make()
     ledger = Ledger(request.run_dir, request.stage, clock)
-    stage = Stage(request, backend, ledger, clock)
+    stage = Stage(as_recorded(request, ledger), backend, ledger, clock)
     outcome = _act(stage, module.params, module.check_mode)
     answer = result(outcome, request)
     if not module._diff:
         del answer["diff"]
     return {**answer, "failed": True} if outcome.problem else answer
+
+
+def as_recorded(request: Request, ledger: Ledger) -> Request:
+    """The request with the spec of its record: that of an earlier version if there is only one of
+    that."""
+    known = ledger.folders()
+    if fingerprint(request.spec)[:12] in known or not request.spec_before:
+        return request
+    if fingerprint(request.spec_before)[:12] not in known:
+        return request
+    return replace(request, spec=request.spec_before)
 
 
 def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:

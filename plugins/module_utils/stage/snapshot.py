@@ -33,6 +33,7 @@ class Facts:
     record: Record | None = None
     mine: Look | None = None
     others: list[Look] = field(default_factory=list)  # of other specs of the stage
+    earlier: Record | None = None  # of the options that the stage was last tried with
     output: Output | None = None  # of an attempt that succeeded, or whose result is complete
     touched: list[Record] = field(default_factory=list)  # had an open attempt in the ledger
 
@@ -54,9 +55,15 @@ def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Fa
         record=record,
         mine=next((look for look in looks if look.record is record), None),
         others=[look for look in looks if look.record is not record],
+        earlier=_newest([one for one in records if one is not record]),
         output=_output(request, record),
         touched=touched,
     )
+
+
+def _newest(records: list[Record]) -> Record | None:
+    tried = [record for record in records if record.last]
+    return max(tried, key=lambda record: record.attempts[-1].intent_time, default=None)
 
 
 def _look(request: Request, backend: Backend, ledger: Ledger, record: Record) -> list[Look]:

@@ -16,6 +16,9 @@ def prune(base: Path, confirmed: str) -> str:
     """Run the playbook as typed without mnrun's command line; returns what it printed."""
     (base / "runs" / "exp" / ".mnrun").mkdir(parents=True, exist_ok=True)
     (base / "hosts").write_text("[login]\nhere\n")
+    # A Slurm without jobs: what it is asked for, without the %, is a header that squeue may print.
+    (base / "squeue").write_text("#!/bin/sh\necho \"$6\" | sed 's/%i/JOBID/; s/%T/STATE/'\n")
+    (base / "squeue").chmod(0o755)
     done = subprocess.run(
         [
             sys.executable, "-m", "ansible.cli.playbook", "playbooks/prune.yml",
@@ -24,7 +27,8 @@ def prune(base: Path, confirmed: str) -> str:
             "-e", '{"mnrun_prune_names": ["exp"]}',
             "-e", f"mnrun_base_dir={base}", "-e", f"mnrun_prune_confirmed={confirmed}",
         ],
-        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                       "PATH": f"{base}:{os.environ['PATH']}"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
