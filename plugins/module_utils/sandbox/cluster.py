@@ -1,4 +1,4 @@
-"""Bring the cluster up, take it down, say how it is."""
+"""Start the cluster, stop it, and report its state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Request(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What runs now: the first process of the fabric and of each node, the daemons that do not.
+    """What is running: the first process of the fabric and of each node; which daemons are not.
 
     `states` are the compute nodes' in Slurm's words, empty when slurmctld does not answer.
     """
@@ -48,7 +48,7 @@ NOTHING = Found(None, {}, [], {})
 
 
 def find(options: Options) -> Found:
-    """Look at what runs. Only the kernel is asked: no file can be out of date."""
+    """Find out what is running. Only the kernel is asked: files can be out of date."""
     pid = fabric.find_fabric(options)
     if pid is None:
         return NOTHING
@@ -64,12 +64,12 @@ def started_with(options: Options) -> Options:
     """The options that the files on disk were written for; the requested ones if there are none."""
     kept = json.loads(read_text(options.path("options.json")) or "{}")
     if kept:
-        kept.setdefault("slurm", "")  # of before there was a choice
+        kept.setdefault("slurm", "")  # written before the version could be chosen
     return options._replace(**{name: kept[name] for name in Options._fields if name in kept})
 
 
 def plan(options: Options, found: Found, request: Request) -> list[str]:
-    """What `up` would do, one line each; empty when all is as it should be.
+    """What `up` would do, one line each; empty if nothing needs to be done.
 
     Raises SandboxError when a cluster with other options runs.
     """
@@ -101,7 +101,7 @@ def _words(options: Options) -> str:
 
 
 def up(options: Options, request: Request, clock: Clock) -> dict[str, str]:
-    """Start all that does not run; return the compute nodes' states."""
+    """Start everything that is not running; return the compute nodes' states."""
     pid = fabric.find_fabric(options) or _start_fabric(options, request)
     files.link(options, request.conda_env)
     files.hand_over(options, request.owner)
@@ -141,7 +141,7 @@ def _start_phase(
 
 
 def _settle(options: Options, pid: int, controller: int) -> None:
-    """Cancel the jobs that an earlier cluster left, before a node can take them up again."""
+    """Cancel the jobs that an earlier cluster left, before a node could run them again."""
     marker = fabric.inside(pid, options.path("run", "settled"))
     if not marker.exists():
         jobs.forget_lost(options, controller)

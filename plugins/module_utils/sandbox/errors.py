@@ -11,4 +11,4 @@ NO_NAMESPACES = (
 
 
 class SandboxError(MnrunError):
-    """The sandbox cannot do what was asked; the text says what is wrong and how to fix it."""
+    """The sandbox cannot do what was requested; the text names the fault and how to fix it."""

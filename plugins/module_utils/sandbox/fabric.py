@@ -44,23 +44,23 @@ def _first(fields: dict[str, str], depth: int) -> bool:
 
 
 def all_fabrics(options: Options) -> list[int]:
-    """Return the first process of each fabric: one, or more after an `up` that was cut off."""
+    """Return the first process of each fabric: one, or more after an interrupted `up`."""
     return find(options, "fabric", options.directory, depth=2)
 
 
 def find_fabric(options: Options) -> int | None:
-    """Return the first process of the fabric that was set up to the end, if there is one."""
+    """Return the first process of the fabric whose setup was completed, if there is one."""
     return next((pid for pid in all_fabrics(options) if bridged(pid)), None)
 
 
 def find_node(options: Options, node: Node) -> int | None:
-    """Return a node's first process, if the node was set up to the end."""
+    """Return a node's first process, if the setup of the node was completed."""
     found = find(options, "node", options.directory, node.name, depth=3)
     return next((pid for pid in found if inside(pid, READY).exists()), None)
 
 
 def bridged(pid: int) -> bool:
-    """Whether the fabric's network is there: the last part of it to be made."""
+    """Whether the fabric's network exists; it is created last."""
     return f"{BRIDGE}:" in process.read(f"/proc/{pid}/net/dev")
 
 
@@ -76,12 +76,12 @@ def inside(pid: int, path: Path) -> Path:
 
 
 def tracked(options: Options, pid: int) -> bool:
-    """Whether the fabric has a freezer cgroup, by which Slurm can follow a job's processes."""
+    """Whether the fabric has a freezer cgroup, with which Slurm can track a job's processes."""
     return inside(pid, options.path("run", "freezer", "cgroup.procs")).exists()
 
 
 def start_fabric(options: Options) -> int:
-    """Make the namespaces; return their first process."""
+    """Create the namespaces; return their first process."""
     words = ["fabric", options.directory, options.cgroup]
     _start(_unshare(options, *words), options.path("log", "fabric.log"))
     found = all_fabrics(options)
@@ -118,13 +118,13 @@ def start_node(options: Options, fabric: int, node: Node) -> int:
 
 
 def _programs(options: Options) -> list[str]:
-    """The folder of the programs that take the place of this machine's, if there is one."""
+    """The folder of the programs that replace this machine's, if there is one."""
     folder = options.slurm_folder
     return [str(folder / PROGRAMS)] if folder else []
 
 
 def _connect(fabric: int, pid: int, node: Node) -> None:
-    # The name holds the process id: the cable of a node that died may not be gone yet.
+    # The name contains the process id: the cable of a dead node may still exist.
     cable = f"veth{pid}"
     lines = [
         f"link add {cable} type veth peer name eth0 netns {pid}",

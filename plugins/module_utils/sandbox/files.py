@@ -44,7 +44,7 @@ def write_all(options: Options, source: Path, owner: int) -> None:
 
 
 def write_slurm(options: Options, proctrack: str) -> None:
-    """Write Slurm's files; `proctrack` is how it can follow a job's processes."""
+    """Write Slurm's files; `proctrack` is how it can track a job's processes."""
     folder = options.path("etc", "slurm")
     put(folder / "slurm.conf", render.slurm_conf(options, proctrack))
     put(folder / "gres.conf", render.gres_conf(options))
@@ -55,7 +55,7 @@ def write_slurm(options: Options, proctrack: str) -> None:
 
 
 def put(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file whole; a private one is never readable by others, not even for a moment."""
+    """Write a file atomically; a private one is never readable by others, at no time."""
     old = os.umask(0o777 & ~mode)
     try:
         write_atomic(path, text)
@@ -85,7 +85,7 @@ def _accounts(options: Options) -> None:
 
 
 def _user(uid: int, home: Path) -> None:
-    """Make a user's home. What is there already stays as it is."""
+    """Make a user's home. What exists is left alone."""
     for folder, mode in ((home, 0o755), (home / ".ssh", 0o700)):
         folder.mkdir(mode=mode, exist_ok=True)
         os.chown(folder, uid, uid)
@@ -97,7 +97,7 @@ def _user(uid: int, home: Path) -> None:
 
 
 def _keys(options: Options, owner: int) -> None:
-    """Make the keys that are missing, and the lists of those that count."""
+    """Make the keys that are missing, and the lists of the accepted ones."""
     own, root = _key(options.path("key")), _key(options.path("root_key"))
     os.chown(options.path("key"), owner, -1)
     ssh = options.path("etc", "ssh")
@@ -117,20 +117,20 @@ def _key(path: Path) -> str:
     public = path.with_name(path.name + ".pub")
     if not public.exists():
         if path.exists():
-            path.unlink()  # cut off between its two halves
+            path.unlink()  # interrupted between its two halves
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mnrun sandbox", "-f"]
         run([*command, str(path)])
     return read_text(public) or ""
 
 
 def owner(options: Options) -> int:
-    """The number of this machine's user who may log in: who called sudo, else whoever could."""
+    """The uid of this machine's user who may log in: the caller of sudo, else the one so far."""
     key = options.path("key")
     return int(os.environ.get("SUDO_UID") or (key.stat().st_uid if key.exists() else 0))
 
 
 def owned(options: Options, owner: int) -> bool:
-    """Whether this user holds the key and the socket. Where one is missing, it is not wrong."""
+    """Whether this user owns the key and the socket, as far as they exist."""
     paths = (options.path("key"), options.path("login.sock"))
     return all(path.stat().st_uid == owner for path in paths if path.exists())
 
@@ -143,7 +143,7 @@ def hand_over(options: Options, owner: int) -> None:
 
 
 def linked(options: Options, conda_env: str) -> bool:
-    """Whether ~/conda_env of the cluster's users is the environment that it should be."""
+    """Whether ~/conda_env of the cluster's users is the current training environment."""
     links = (home / "conda_env" for home in options.homes.values() if home.is_dir())
     return not conda_env or all(
         link.is_symlink() and os.readlink(link) == conda_env for link in links
@@ -156,7 +156,7 @@ def link(options: Options, conda_env: str) -> None:
         return
     for uid, home in options.homes.items():
         if not home.is_dir():
-            continue  # a cluster of before there were two users
+            continue  # a cluster from before the second user was introduced
         part = home / f".conda_env.{secrets.token_hex(4)}"
         part.symlink_to(conda_env)
         os.chown(part, uid, uid, follow_symlinks=False)

@@ -12,7 +12,7 @@ from .layout import Options
 
 REGISTERED = 40.0  # seconds until all nodes must have registered
 ANSWER = 15.0  # seconds for one Slurm command
-# A star says that the node does not answer.
+# A star means that the node does not respond.
 NOT_READY = ("down", "unknown", "*")
 
 
@@ -29,7 +29,7 @@ def node_states(options: Options, pid: int) -> dict[str, str]:
 
 
 def version(options: Options, pid: int) -> str:
-    """The version of Slurm that a node has, as its own program says. `pid` is the node's first
+    """The version of Slurm that a node has, as its own program reports. `pid` is the node's first
     process."""
     done = process.run([*enter(options, pid), "sinfo", "--version"], ANSWER, check=False)
     found = re.search(r"\d+(\.\d+)+", done.stdout)

@@ -11,7 +11,7 @@ from .errors import SandboxError
 
 USER = "mluser"
 UID = 2000
-# A colleague on the same cluster, who has no business with the first one's jobs.
+# A second user of the cluster, without rights to the jobs of the first.
 OTHER_USER = "mluser2"
 USERS = {USER: UID, OTHER_USER: UID + 1}
 CONTROLLER = "osk-ctl"
@@ -24,7 +24,7 @@ FIRST_NODE = 94
 NETWORK = "10.94.0"
 # A unix socket's path holds at most 107 bytes, and ours is in this folder.
 MAX_DIRECTORY = 80
-# A node has its own of these; a sandbox kept there would be hidden from it.
+# Each node has its own; a sandbox in one of them would be hidden from the nodes.
 HIDDEN = ("/dev", "/home", "/proc", "/root", "/run", "/sys", "/var/tmp")  # noqa: S108
 
 # Each Slurm that is not this machine's own, for all sandboxes: a folder named by its version.

@@ -39,7 +39,7 @@ def missing(names: Sequence[str]) -> list[str]:
 
 
 def unavailable(names: Sequence[str]) -> list[str]:
-    """Return those packages that no source of this machine has, by the newest lists.
+    """Return the packages that none of this machine's sources has, by the newest lists.
 
     Raises SandboxError with what apt-get printed.
     """
@@ -72,9 +72,9 @@ def _settings() -> dict[str, str]:
 
 @contextmanager
 def quiet(policy: Path) -> Iterator[None]:
-    """Forbid packages to start daemons meanwhile; a policy of the machine's own stays as it is.
+    """Meanwhile, packages may not start daemons; a policy of the machine's own is left alone.
 
-    One that a killed run left is recognised by its text, and removed at the end.
+    The one of a killed run is recognised by its text, and removed at the end.
     """
     with suppress(FileExistsError):
         descriptor = os.open(policy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o755)

@@ -10,7 +10,7 @@ from ..base.clock import Clock, Deadline
 from .errors import SandboxError
 
 TCP_LISTEN = "0A"
-# Nothing of the caller's: what a daemon starts with must not depend on who starts it.
+# Nothing of the caller's: the environment of a daemon must not depend on who starts it.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -119,7 +119,7 @@ def ended(pid: int) -> bool:
 
 
 def inner_name(node_pid: int, pid_file: str) -> str:
-    """The name of the process that a pid file of a node names, or nothing when it is dead.
+    """The name of the process that a pid file of a node names, or nothing if it is dead.
 
     `node_pid` is the node's first process as this machine counts; the file's path and the
     number in it are the node's own.

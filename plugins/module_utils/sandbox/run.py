@@ -12,7 +12,7 @@ from ..sandbox import cluster, fabric, files, jobs, teardown, versions
 from .errors import SandboxError
 from .layout import CONTROLLER, LOGIN, Options, checked
 
-LOCK = 120.0  # seconds to wait for another one that brings up or takes down
+LOCK = 120.0  # seconds to wait for another process that starts or stops the sandbox
 NO_FREEZER = (
     "This kernel has no freezer cgroup: Slurm follows a job's processes by their parents "
     "(proctrack/linuxproc), and what a job sends to the background may outlive it."
@@ -20,7 +20,7 @@ NO_FREEZER = (
 
 
 def apply(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str, Any]:
-    """Do what the module `sandbox` was asked for; return its result, with `warnings`.
+    """Do what the module `sandbox` requests; return its result, with `warnings`.
 
     Raises SandboxError.
     """
@@ -35,7 +35,7 @@ def apply(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str
 
 
 def info(directory: str) -> dict[str, Any]:
-    """What runs: the result of the module `sandbox_info`. Changes nothing."""
+    """What is running: the result of the module `sandbox_info`. Changes nothing."""
     options = checked(cluster.started_with(Options(directory)))
     need_root()
     found = cluster.find(options)
@@ -52,7 +52,7 @@ def info(directory: str) -> dict[str, Any]:
 
 
 def choose_slurm(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str, Any]:
-    """Choose and fetch the Slurm that is to run: the result of the module `sandbox_slurm`.
+    """Choose and fetch the Slurm to be run: the result of the module `sandbox_slurm`.
 
     Raises SandboxError.
     """
@@ -119,7 +119,7 @@ def _request(options: Options, params: Mapping[str, Any]) -> cluster.Request:
 
 
 def _describe(options: Options, found: cluster.Found) -> dict[str, Any]:
-    """How the cluster is and how to reach it; nothing but no warnings when it is down."""
+    """The state of the cluster and how to reach it; empty warnings only if it is down."""
     if not found.fabric:
         return {"warnings": []}
     tracked = fabric.tracked(options, found.fabric)
@@ -133,7 +133,7 @@ def _describe(options: Options, found: cluster.Found) -> dict[str, Any]:
 
 
 def _text(options: Options, found: cluster.Found) -> str:
-    """What runs, for the diff."""
+    """What is running, for the diff."""
     if not found.fabric:
         return "down\n"
     lines = [f"{node.name} {'up' if node.name in found.nodes else 'down'}\n"

@@ -1,4 +1,4 @@
-"""The cluster's daemons: what runs where, whether it does, and how to start it."""
+"""The cluster's daemons: where each runs, whether it is running, and how to start it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _mariadbd(options: Options) -> Service:
         "--pid-file=/run/mariadbd.pid", f"--log-error={options.path('log', 'mariadbd.log')}",
         "--performance-schema=OFF", "--innodb-buffer-pool-size=32M",
         "--innodb-lock-wait-timeout=900",
-        # slurmdbd makes its database too, but dies of that with the MariaDB client of Debian 13.
+        # slurmdbd creates its database too, but crashes at it with the MariaDB client of Debian 13.
         f"--init-file={options.path('database.sql')}",
     ]  # fmt: skip
     return Service("mariadbd", CONTROLLER, ["setsid", "--fork", *argv], serves=DATABASE_SOCKET)
@@ -100,13 +100,13 @@ def database_options(folder: Path) -> list[str]:
 
 
 def _slurm(name: str, port: int, node: str = CONTROLLER) -> Service:
-    # Killed before it saved all of its state, a newer slurmctld would not start again without -i.
+    # If it was killed before it saved its state, a newer slurmctld does not start without -i.
     options = {"slurmd": ["-N", node], "slurmctld": ["-i"]}
     return Service(name, node, [name, *options.get(name, [])], port=port)
 
 
 def lives(service: Service, pid: int) -> bool:
-    """Whether the daemon's process is there; `pid` is the node's first process."""
+    """Whether the daemon's process exists; `pid` is the node's first process."""
     return process.inner_name(pid, service.pid_file) == (service.program or service.name)
 
 
@@ -136,7 +136,7 @@ def wait_ready(options: Options, service: Service, pid: int, clock: Clock) -> No
 
 
 def stop(options: Options, service: Service, pid: int, clock: Clock) -> None:
-    """Ask a daemon to end, and give it time for it. One that stays dies with its node."""
+    """Ask a daemon to end, and give it time to. One that does not is ended with its node."""
     number = process.read(f"/proc/{pid}/root{service.pid_file}").strip()
     if not lives(service, pid):
         return

@@ -65,7 +65,7 @@ class Suite(NamedTuple):
 
 @contextmanager
 def opened(name: str, beside: Path) -> Iterator[Suite]:
-    """A suite with its list of packages; all that apt wrote for it, below `beside`, goes again.
+    """A suite with its list of packages; all that apt wrote for it, below `beside`, is removed.
 
     Raises SandboxError when the mirror cannot be reached or its signature is not Debian's.
     """

@@ -33,7 +33,7 @@ def down(options: Options, found: Found, clock: Clock) -> None:
 
 
 def _close(options: Options, controller: int, clock: Clock) -> None:
-    """Let the accounting know how each job ended. Where it cannot, the next `up` sees to it."""
+    """Have the accounting record how each job ended. If it cannot, the next `up` does."""
     daemons = [s for phase in services.phases(options) for s in phase if s.node == CONTROLLER]
     if any(s.name == "slurmctld" and services.ready(s, controller) for s in daemons):
         with suppress(SandboxError):
@@ -70,7 +70,7 @@ def _remove_cgroup(options: Options) -> bool:
 
 
 def wipeable(options: Options) -> list[Path]:
-    """The folders that hold jobs, accounting and training results, as far as they are there."""
+    """The folders that hold jobs, accounting and training results, as far as they exist."""
     paths = [options.path(name) for name in ("mysql", "mysql.new", "log")]
     paths += sorted(options.path().glob("spool*"))  # each Slurm that ran has one
     paths += [home / "training" for home in options.homes.values()]
@@ -78,6 +78,6 @@ def wipeable(options: Options) -> list[Path]:
 
 
 def wipe(options: Options) -> None:
-    """Forget all jobs, the accounting and the training results of a cluster that is down."""
+    """Delete all jobs, the accounting and the training results of a cluster that is down."""
     for path in wipeable(options):
         shutil.rmtree(path)

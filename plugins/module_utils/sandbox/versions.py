@@ -20,7 +20,7 @@ from .process import run
 SUITES = ("sid", "trixie")
 HOST, NEWEST = "host", "newest"
 DEFAULT = HOST  # what a cluster starts with when no version is asked for
-SUITE_FILE = "suite"  # says which suite a version that is kept comes from
+SUITE_FILE = "suite"  # names the suite that a kept version comes from
 _WANTED = re.compile(rf"|{HOST}|{NEWEST}|\d+\.\d+(\.\d+)*")
 
 
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 
 def choose(wanted: str, running: str | None, check: bool, clock: Clock) -> Choice:
-    """Return the Slurm that `wanted` asks for; fetch it if need be, but not if `check`.
+    """Return the Slurm that `wanted` asks for; fetch it if necessary, but not if `check`.
 
     `wanted` is "26.05" or "26.05.5", "host" for this machine's own, "newest", or empty: the one
     that runs now (`running`, None if none does), else DEFAULT. If the newest cannot be fetched, it
@@ -83,7 +83,7 @@ def _fetch(wanted: str, suites: tuple[str, ...], clock: Clock) -> str:
     SLURMS.mkdir(parents=True, exist_ok=True)
     seen = [f"{host_version()} (this machine's own)", *kept()]
     with stage_lock(SLURMS / "lock", clock, INSTALL):
-        there = matching(wanted)  # somebody else fetched it meanwhile
+        there = matching(wanted)  # another process fetched it meanwhile
         if there:
             return there[-1]
         for name in suites:
@@ -97,7 +97,7 @@ def _fetch(wanted: str, suites: tuple[str, ...], clock: Clock) -> str:
 
 
 def _keep(source: suite.Suite, version: str) -> None:
-    """Fetch and unpack; the folder of the version is whole or not there."""
+    """Fetch and unpack; the folder of the version is complete or does not exist."""
     packages = source.fetch(*portable.PACKAGES, portable.PATCHELF)
     with tempfile.TemporaryDirectory(prefix=f"{version}-", dir=SLURMS) as scratch:
         part = Path(scratch, version)
@@ -127,7 +127,7 @@ def fits(version: str, wanted: str) -> bool:
 
 
 def host_version() -> str:
-    """This machine's own Slurm, as its program says; empty where it is not installed."""
+    """This machine's own Slurm, as its program reports; empty where it is not installed."""
     try:
         answer = run(["slurmctld", "-V"], check=False).stdout
     except SandboxError:

@@ -106,7 +106,7 @@ def build(path: Path, python: Path, lock_file: Path) -> None:
     run([*pip, "--no-deps", "--requirement", str(lock_file)], deadline)
     say("3/3 compiling")
     # The cluster's user cannot write here, so each import of theirs would compile again.
-    # A few packages ship templates that are no valid Python: compileall's exit code is 1 for them.
+    # A few packages ship templates that are not valid Python, for which compileall exits with 1.
     with contextlib.suppress(InstallError):
         run([str(path / "bin" / "python"), "-m", "compileall", "-q", "-j0", str(path)], deadline)
 
@@ -162,7 +162,7 @@ def write_atomically(target: Path, content: bytes) -> None:
 
 
 def sync_shim(packages: Path, source: Path) -> bool:
-    """Copy the CPU shim's files where they differ; say whether any did."""
+    """Copy the CPU shim's files where they differ; return whether any did."""
     changed = False
     # The .pth line that imports them comes last: no Python starts with half a shim.
     for name in SHIM:

@@ -28,7 +28,7 @@ FLAGS = {
     "ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC,
     "noatime": MS_NOATIME, "nodiratime": MS_NODIRATIME, "relatime": MS_RELATIME,
 }  # fmt: skip
-# What each node has of its own, and who may write there.
+# Folders that each node has of its own, with their modes.
 OWN = {
     "/tmp": "1777",  # noqa: S108
     "/var/tmp": "1777",  # noqa: S108
@@ -153,7 +153,7 @@ def collect() -> None:
 
 
 def main() -> None:
-    """Set up, say so, collect."""
+    """Set up, report it, collect."""
     os.umask(0o022)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     if sys.argv[1] == "fabric":

@@ -38,7 +38,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main(path: str, owner: str) -> None:
-    """Listen; the pid file says when that is so."""
+    """Listen; the pid file appears when it does."""
     part = Path(f"{path}.new")
     part.unlink(missing_ok=True)
     os.umask(0o177)
