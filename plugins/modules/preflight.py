@@ -106,6 +106,16 @@ options:
         description: Options of sbatch, by their long names without the dashes.
         type: dict
         required: true
+  networks:
+    description:
+      - Variables that name interfaces or adapters for NCCL and gloo (C(NCCL_SOCKET_IFNAME),
+        C(GLOO_SOCKET_IFNAME), C(NCCL_IB_HCA)).
+    type: dict
+    default: {}
+  found:
+    description: The networks of a compute node, as the job wrote them. Empty if it is not known.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -203,6 +213,8 @@ SPEC = {
         "default": [],
         "options": {"stage": _STAGE, "options": {"type": "dict", "required": True}},
     },
+    "networks": {"type": "dict", "default": {}},
+    "found": {"type": "str", "default": ""},
 }
 
 

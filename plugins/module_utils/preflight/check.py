@@ -32,6 +32,7 @@ from ..trainer.estimate import (
 from ..trainer.options import reads
 from ..trainer.reads import Field, Reads
 from .code import named_files, version_of
+from .network import network_faults
 from .summary import summary
 
 _NO_ANSWER = (
@@ -60,6 +61,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     report = Report()
     trainers = _check_trainers(params["trainers"], report)
     _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
+    _check_networks(params.get("networks") or {}, params.get("found") or "", report)
     _check_models([params["model"], *params["other_models"]], report)
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
@@ -96,6 +98,16 @@ def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
         return None
     report.faults += found.faults
     return found
+
+
+def _check_networks(named: dict[str, Any], found: str, report: Report) -> None:
+    if found:
+        report.faults += network_faults(named, found)
+    elif named:
+        report.warnings.append(
+            f"no compute node was looked at, so whether it has what {', '.join(named)} names is"
+            " not known (preflight_probe)"
+        )
 
 
 def _check_models(models: list[str], report: Report) -> None:
