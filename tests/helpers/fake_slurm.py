@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +60,8 @@ class FakeJob:
     start: float | None = None
     end: float | None = None
     nodes: str = ""
+    script: str = ""  # the path of a batch script
+    launches: bool = True  # False: its node cannot start the script
 
     @property
     def ended(self) -> bool:
@@ -126,9 +130,8 @@ class FakeSlurm:
         if self.down:
             return Result(1, "", "sbatch: error: Batch job submission failed: Unable to contact")
         job_id = str(self.first_id + len(self.jobs))
-        self.jobs.append(
-            FakeJob(job_id, given["job-name"], given["comment"], given["chdir"], self.clock.now())
-        )
+        texts = (given["job-name"], given["comment"], given["chdir"])
+        self.jobs.append(FakeJob(job_id, *texts, self.clock.now(), script=script))
         if self.unclean:
             return self.unclean.pop(0)
         return Result(0, f"{self.banner}{job_id}\n", "")
@@ -231,7 +234,23 @@ class FakeSlurm:
         job.state, job.start, job.nodes = "RUNNING", self.clock.now(), "osk-gpu[94-95]"
 
     def end(self, job: FakeJob, state: str, code: str = "0:0") -> None:
+        """It ends, and a job that ends well has claimed its attempt before."""
+        if state == "COMPLETED" and job.script and job.launches:
+            _claim(job)
         job.state, job.code, job.end = state, code, self.clock.now()
+
+
+def _claim(job: FakeJob) -> None:
+    text = Path(job.script).read_text()
+    found = re.search(
+        r"MNRUN_RECORD=(.*) MNRUN_ATTEMPT=(\d+) MNRUN_TOKEN=(\w+)$", text, re.MULTILINE
+    )
+    if found is None:
+        return
+    claim = Path(job.script).with_name(f"start-{found.group(2)}.json")
+    if not claim.exists():
+        said = {"job_id": job.job_id, "token": found.group(3), "host": "n", "start": 1}
+        claim.write_text(json.dumps(said))
 
 
 def _selected(job: FakeJob, selection: list[str]) -> bool:

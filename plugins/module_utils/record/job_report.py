@@ -42,6 +42,11 @@ def read_start(folder: Path, attempt: Attempt) -> JobRef | None:
     return JobRef(str(data["job_id"]))
 
 
+def has_started(folder: Path, attempt: Attempt) -> bool:
+    """True if a job recorded that it started on the attempt, or how it ended."""
+    return claim_of(folder, attempt) is not None or read_end(folder, attempt) is not None
+
+
 def started_on(folder: Path, attempt: Attempt) -> str:
     """ClusterName of the Slurm on which an attempt's job started; empty if it is not recorded."""
     data = _read(start_path(folder, attempt.number)) or {}

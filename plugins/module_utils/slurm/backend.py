@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..base.errors import Invalid, MnrunError, Rejected, Uncertain, Unknown
 from ..base.process import Result
 from ..base.safe_name import check_name
 from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
-from ..record.job_report import read_end, read_start
+from ..record.job_report import has_started, read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
 from ..record.recorder import with_end_recorder
 from ..record.witness import other_slurm, still_writing, unseen
@@ -18,10 +18,13 @@ from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost, own_words
 from .directives import with_directives
 from .live import live_jobs
 from .mark import mark
+from .nodelist import names_in
 from .nodes import lost_nodes, spare_nodes
 from .parse import Row, parse_submitted
 from .refusal import explain, never_starts
 
+_LATE = 60.0  # seconds in which a network file system may hide a new file from a host
+NEVER_RAN = "its script never began on"  # and the node's name
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
 _RESERVED = ("record.json", "request.json", "script.sh", "start-", "end-")
 # Words of an sbatch that lost its connection: the job may have been accepted nevertheless.
@@ -121,6 +124,11 @@ class SlurmBackend:
         row = _row(queue.rows, attempt)
         if row and row.phase.live:
             return _observation(row)
+        seen = self._ended(folder, attempt, row)
+        return self._with_start(folder, attempt, seen)
+
+    def _ended(self, folder: Path, attempt: Attempt, row: Row | None) -> Observation:
+        """What is known of an attempt that the queue does not have as live."""
         doubt = other_slurm(folder, attempt, self._client.name)
         if doubt:
             return read_end(folder, attempt) or doubt.observation
@@ -134,6 +142,16 @@ class SlurmBackend:
             return _observation(row)
         ended = read_end(folder, attempt)
         return ended or self._without_trace(folder, attempt, shown, past, row or remembered)
+
+    def _with_start(self, folder: Path, attempt: Attempt, seen: Observation) -> Observation:
+        """What was observed; but a success is one only if the job's script began. A job that its
+        node cannot launch is COMPLETED after no time."""
+        if seen.phase is not Phase.SUCCEEDED or has_started(folder, attempt):
+            return seen
+        if seen.end and 0 <= self._client.clock.now() - seen.end < _LATE:
+            return Observation(Phase.UNKNOWN, detail="what the job recorded is not to be seen yet")
+        where = (names_in(seen.nodes) or [seen.nodes or "its node"])[0]
+        return replace(seen, phase=Phase.FAILED, reason=f"{NEVER_RAN} {where}")
 
     def _without_trace(
         self, folder: Path, attempt: Attempt, shown: Answer, past: Answer, odd: Row | None
@@ -173,6 +191,8 @@ class SlurmBackend:
 
     def lost_nodes(self, attempt: Attempt) -> list[str]:
         """Those that are down according to Slurm, and those that srun named in the log."""
+        if attempt.reason.startswith(NEVER_RAN):
+            return names_in(attempt.nodes)[:1]
         return lost_nodes(self._client, attempt.nodes, attempt.log_paths)
 
     def spare(self, nodes: list[str]) -> list[str]:

@@ -57,7 +57,8 @@ def _answers(stage: Stage, only: Only) -> list[Look]:
     """The live jobs, as soon as they are known for certain."""
     begun = stage.clock.monotonic()
     while True:
-        facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
+        waited = stage.clock.monotonic() - begun
+        facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now(), waited)
         if not save(stage, facts):
             continue
         looks = _looks(facts, only)

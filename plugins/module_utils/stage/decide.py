@@ -75,12 +75,12 @@ def decide(request: Request, facts: Facts) -> Decision:
 def unsettled(look: Look, facts: Facts) -> Decision | None:
     """WAIT if it is not known yet whether the attempt is alive, or if it is just ending."""
     if look.absent and not abandoned(look, facts):
-        left = look.attempt.intent_time + facts.quiet_window - facts.now
+        left = facts.quiet_window - _age(look, facts)
         return Decision(
             Action.WAIT,
             f"The submission of {look.attempt.name} was interrupted. Its job does not exist, but "
             f"may still appear within {left:.0f} s.",
-            patience=facts.quiet_window + _LATE,
+            patience=2 * facts.quiet_window + _LATE,  # its clock may be ahead by as much
         )
     if not look.absent and not look.observation.known:
         return Decision(
@@ -195,7 +195,13 @@ def ending(attempt: Attempt) -> str:
 
 def abandoned(look: Look, facts: Facts) -> bool:
     """True for an intent whose job has not appeared within the time in which it could."""
-    return look.absent and facts.now - look.attempt.intent_time > facts.quiet_window
+    return look.absent and _age(look, facts) > facts.quiet_window
+
+
+def _age(look: Look, facts: Facts) -> float:
+    """Seconds since an intent; since we look, if the clock of its controller was far ahead."""
+    age = facts.now - look.attempt.intent_time
+    return age if age >= -facts.quiet_window else facts.waited
 
 
 def _last_submitted(record: Record | None) -> Attempt | None:

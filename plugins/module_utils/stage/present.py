@@ -83,7 +83,8 @@ def _decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
     """What to do, once that is known. `keep`: what was seen goes into the ledger."""
     pause = FIRST_PAUSE
     while True:
-        facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now())
+        waited = stage.clock.monotonic() - begun
+        facts = gather(stage.request, stage.backend, stage.ledger, stage.clock.now(), waited)
         decision = decide(stage.request, facts)
         if keep and not save(stage, facts):
             continue

@@ -30,6 +30,7 @@ class Facts:
     key: str  # the fingerprint of the request's spec
     serial: int  # of the stage's newest intent
     quiet_window: float  # seconds in which the job of an intent may still turn up
+    waited: float = 0.0  # seconds for which this call has been looking
     record: Record | None = None
     mine: Look | None = None
     others: list[Look] = field(default_factory=list)  # of other specs of the stage
@@ -38,7 +39,9 @@ class Facts:
     touched: list[Record] = field(default_factory=list)  # had an open attempt in the ledger
 
 
-def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Facts:
+def gather(
+    request: Request, backend: Backend, ledger: Ledger, now: float, waited: float = 0.0
+) -> Facts:
     """Look at everything. The returned records contain the current state of open attempts; the
     holder of the lock saves those that are `touched`."""
     key = fingerprint(request.spec)
@@ -52,6 +55,7 @@ def gather(request: Request, backend: Backend, ledger: Ledger, now: float) -> Fa
         key=key,
         serial=serial,
         quiet_window=backend.quiet_window,
+        waited=waited,
         record=record,
         mine=next((look for look in looks if look.record is record), None),
         others=[look for look in looks if look.record is not record],

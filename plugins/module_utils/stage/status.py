@@ -143,7 +143,7 @@ class _Source:
     def _seconds(self, attempt: Attempt) -> float:
         """How long it has been running or waiting, or how long it ran."""
         begin = attempt.intent_time if attempt.phase is Phase.QUEUED else attempt.start
-        return (attempt.end or self.clock.now()) - (begin or attempt.intent_time)
+        return max(0.0, (attempt.end or self.clock.now()) - (begin or attempt.intent_time))
 
 
 def _last_line(attempt: Attempt) -> str:

@@ -55,7 +55,10 @@ class Watch:
         return [changed_at(path) for path in self._files]
 
     def _delay(self, now: float) -> float:
-        age = min(now - self._news, max(0.0, self._clock.now() - self._attempt.intent_time))
+        age = now - self._news
+        since = self._clock.now() - self._attempt.intent_time
+        if since >= 0:  # the clock of its controller was not ahead
+            age = min(age, since)
         return min(_LONGEST, max(_SHORTEST, age / _SLOWER))
 
     def _ask(self, now: float) -> None:

@@ -86,6 +86,7 @@ def test_an_end_is_read_from_memory_or_accounting(  # noqa: PLR0917
     age: float,
 ) -> None:
     slurm.end(job, state, code)
+    (tmp_path / "start-1.json").write_text('{"job_id": "12", "token": "t0"}')
     clock.sleep(age)
     seen = backend.observe(tmp_path, an_attempt())
     assert (seen.phase, seen.exit_code) == (phase, exit_code)
