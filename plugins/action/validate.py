@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.mnrun.train.plugins.plugin_utils.left_over import left_over
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
     mappings_in,
     placeholders,
@@ -20,6 +22,7 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
 )
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_types import type_faults
 
+_SHIPPED = Path(__file__).resolve().parents[2] / "inventory" / "osk"
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Options that every role shares.
 _SITE = "mnrun"
@@ -66,9 +69,25 @@ class ActionModule(ActionBase):
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
         faults = [*self._twice(), *self._unknown(given, specs), *self._bad(given, wanted)]
         result["changed"] = False
+        if self._is_a_copy(given) and not faults:
+            wandb = bool(set(_OF_WANDB) & set(wanted)) and _logs_to_wandb(given, self._templar)
+            with suppress(AnsibleError):  # a value that is not known before a task
+                result["warnings"] = left_over(given, self._shipped(), wandb=wandb)
         if faults:
             result.update(failed=True, msg=_message(faults))
         return result
+
+    def _is_a_copy(self, given: Mapping[str, Any]) -> bool:
+        """Whether the inventory has the form of the site that comes with mnrun, and is not it."""
+        folder = Path(given.get("inventory_dir") or "/")
+        values = folder / "group_vars" / "all"
+        return values.is_dir() and folder.resolve().parent != _SHIPPED.parent
+
+    def _shipped(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for path in sorted((_SHIPPED / "group_vars" / "all").glob("*.yml")):
+            values |= self._loader.load_from_file(str(path), trusted_as_template=False) or {}
+        return values
 
     def _roles(self) -> list[str]:
         return sorted(path.parts[-3] for path in _ROLES.glob("*/meta/argument_specs.yml"))
