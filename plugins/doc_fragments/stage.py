@@ -30,6 +30,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  run_dir_shared:
+    description:
+      - The run folder may belong to another user, or be writable by others. Whoever can write to it
+        can change what runs as this user, so it is refused otherwise.
+    type: bool
+    default: false
   stage:
     description: The stage of the run, for example V(sft). One job of a stage is alive at a time.
     type: str

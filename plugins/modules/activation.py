@@ -27,6 +27,12 @@ options:
     description: Path of the script. Missing folders are created.
     type: path
     required: true
+  run_dir:
+    description:
+      - The run folder that the script is in. It is refused if others can write to it, as its jobs
+        run the script. Empty if that is intended.
+    type: path
+    default: ""
   modules_init:
     description: File that defines the command C(module).
     type: path
@@ -156,6 +162,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.base.files import expand, make_directory, write_atomic
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.presence import read_text
+from ..module_utils.base.private import claim_private
 from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
 from ..module_utils.trainer.words import PACKAGES
@@ -167,6 +174,7 @@ def spec() -> dict[str, Any]:
     modes = ["auto", "online", "offline", "disabled"]
     return {
         "path": {"type": "path", "required": True},
+        "run_dir": {"type": "path", "default": ""},
         "modules_init": {"type": "path", "default": "/etc/profile.d/modules.sh"},
         "modules": {"type": "list", "elements": "str", "default": []},
         "conda_hook": {"type": "path", "default": ""},
@@ -230,6 +238,8 @@ def tried(text: str, params: dict[str, Any], folder: str) -> Verified:
 def make_script(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     path, prefix, key = expand(params["path"]), params["conda_prefix"], params["wandb"]["key"]
+    if params["run_dir"]:
+        claim_private(expand(params["run_dir"]), ".mnrun", write=not module.check_mode)
     text = render(settings(params))
     verified = tried(text, params, module.tmpdir)
     notices = [line for line in verified.notices if params["wandb"]["used"] or _OFFLINE not in line]

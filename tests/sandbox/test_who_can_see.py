@@ -60,6 +60,10 @@ def test_another_user_does_not_take_a_hidden_job_for_dead(
     own.start("users")
     job = own.job("sleep 600")
     own.run(f"chmod 777 {job['run_dir']}")
+    refused = call(own, job)
+    assert "can be written by everyone (mode 0777; chmod go-w" in refused["msg"]
+    assert "belongs to the user mluser" in call(own, job, "mluser2")["msg"]
+    job = {**job, "run_dir_shared": True}
     first = call(own, job)
     assert first["action"] == "submitted", first
     own.wait("squeue -h -o %T", "RUNNING")

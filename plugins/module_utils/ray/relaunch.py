@@ -19,6 +19,7 @@ from ..slurm.client import SlurmClient
 from .cluster import Cluster
 
 _SOON = 60.0  # seconds within which a job that starts finds its nodes free
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 
 
@@ -62,7 +63,8 @@ def _faulty(folder: Path, job_id: str) -> list[str]:
         return []
     if len(nodes) == len(of) and len(of) > 1:
         return []
-    return [str(node) for node in nodes]
+    # What a file names gets into a command line only if it can be a node.
+    return [node for node in nodes if isinstance(node, str) and _NODE.fullmatch(node)]
 
 
 def _report(folder: Path, job_id: str) -> dict[str, Any]:

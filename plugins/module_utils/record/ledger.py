@@ -28,6 +28,15 @@ from .job_report import claims
 VERSION = 1
 LOCK_LIMIT = 300.0  # seconds; longer than any single act under the lock
 _FOLDER = re.compile(r"[0-9a-f]{12}")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_FORMS = {  # of what gets into command lines
+    "job_id": re.compile(r"|[A-Za-z0-9][A-Za-z0-9._-]*"),
+    "head_job": re.compile(r"|[1-9][0-9]*"),
+    "slurm_cluster": re.compile(rf"|{_NAME}"),
+    "submitted_on": re.compile(rf"|{_NAME}"),
+    "lost_nodes": re.compile(rf"|{_NAME}(,{_NAME})*"),
+    "exclude": re.compile(rf"|{_NAME}(,{_NAME})*"),
+}
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "str": (str,),
@@ -239,4 +248,7 @@ def _attempt(item: dict[str, Any], kind: str) -> Attempt:
             # With postponed annotations a field's type is its text.
             right = isinstance(values[field.name], _TYPES[str(field.type)])
             _expect(right, f"an attempt's {field.name} is {values[field.name]!r}")
+    for name, form in _FORMS.items():
+        given = values.get(name) or ""
+        _expect(form.fullmatch(given) is not None, f"an attempt's {name} is {given!r}")
     return Attempt(**values, others=others)

@@ -10,6 +10,7 @@ from ..base.clock import Clock
 from ..base.files import expand
 from ..base.fingerprint import fingerprint
 from ..base.module_exit import with_edge
+from ..base.private import claim_private
 from ..base.safe_name import check_name
 from ..record.contract import Backend, CheckpointRule, ManifestRule, Request
 from ..record.ledger import Ledger
@@ -27,6 +28,7 @@ from .stop import StopRule
 STAGE_OPTIONS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "run_dir": {"type": "str", "required": True},
+    "run_dir_shared": {"type": "bool", "default": False},
     "stage": {"type": "str", "required": True},
     "spec": {"type": "dict", "default": {}},
     "spec_before": {"type": "dict", "default": {}},
@@ -102,6 +104,9 @@ def run_stage(
 
 def _run(module: Any, make: Callable[[], tuple[Request, Backend]], clock: Clock) -> dict[str, Any]:
     request, backend = make()
+    if not module.params["run_dir_shared"]:
+        inside = (".mnrun", f".mnrun/{request.stage}")
+        claim_private(request.run_dir, *inside, write=not module.check_mode)
     ledger = Ledger(request.run_dir, request.stage, clock)
     stage = Stage(as_recorded(request, ledger), backend, ledger, clock)
     outcome = _act(stage, module.params, module.check_mode)

@@ -191,9 +191,8 @@ def test_other_options_of_sbatch_are_no_other_work(
 def test_a_run_folder_that_cannot_be_made_is_named(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     answer = call(**options(tmp_path, run_dir=str(tmp_path / "file" / "run")))
-    assert answer["msg"] == (
-        f"{tmp_path}/file/run/.mnrun/sft: Not a directory. Nothing further was done."
-    )
+    words = f"{tmp_path}/file/run: Not a directory. Nothing further was done."
+    assert answer["msg"].startswith(words)
 
 
 def test_info_tells_of_every_stage_and_changes_nothing(
@@ -201,7 +200,7 @@ def test_info_tells_of_every_stage_and_changes_nothing(
 ) -> None:
     assert call(slurm_job_info) == {"changed": False, "stages": [], "damaged": []}
     call(**options(folder))
-    call(**options(folder, stage="environment", spec={}))
+    call(**options(folder, stage="environment", spec={}, checkpoints=None))
     slurm.run(slurm.jobs[0])
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     entries = {entry["stage"]: entry for entry in call(slurm_job_info)["stages"]}
@@ -214,7 +213,7 @@ def test_info_tells_of_every_stage_and_changes_nothing(
 
 def test_info_warns_of_a_damaged_record_and_tells_of_the_others(call: Call, folder: Path) -> None:
     call(**options(folder))
-    call(**options(folder, stage="environment", spec={}))
+    call(**options(folder, stage="environment", spec={}, checkpoints=None))
     (path,) = folder.glob(".mnrun/sft/*/record.json")
     path.write_text("")
     answer = call(slurm_job_info)

@@ -1,0 +1,84 @@
+"""A run folder that others can change is refused: what is in it runs as its user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import private
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.private import claim_private
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    claim_private(folder, ".mnrun", write=True)
+    (folder / ".mnrun" / "sft").mkdir(parents=True)
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(Refused) as raised:
+        claim_private(folder, ".mnrun", ".mnrun/sft", write=True)
+    return raised.value.message
+
+
+def test_a_new_folder_is_its_owners_alone_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        claim_private(tmp_path / "a" / "b", write=True)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o755
+
+
+def test_in_check_mode_nothing_is_made(tmp_path: Path) -> None:
+    claim_private(tmp_path / "a", write=False)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("inside", [".", ".mnrun", ".mnrun/sft"])
+@pytest.mark.parametrize(
+    ("mode", "who"), [(0o777, "everyone"), (0o757, "everyone"), (0o775, "group")]
+)
+def test_a_folder_that_others_can_write_to_is_refused(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, inside: str, mode: int, who: str
+) -> None:
+    monkeypatch.setattr(private, "_is_own_group", lambda _gid, _uid: False)
+    (run_dir / inside).chmod(mode)
+    words = refusal(run_dir)
+    assert f"can be written by {'the ' * (who == 'group')}{who}" in words
+    assert f"(mode {mode:04o}; chmod go-w" in words
+    assert "mnrun_run_folder_shared" in words
+
+
+def test_the_users_own_group_may_write(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "_is_own_group", lambda _gid, _uid: True)
+    run_dir.chmod(0o775)
+    claim_private(run_dir, ".mnrun", write=True)
+
+
+def test_a_folder_of_another_user_is_refused(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = os.geteuid()
+    if not mine:  # root's own is everybody's
+        os.chown(run_dir, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    assert "belongs to the user" in refusal(run_dir)
+
+
+def test_a_folder_that_everyone_can_rename_is_refused(run_dir: Path) -> None:
+    run_dir.parent.chmod(0o777)
+    assert "everyone can rename what is in" in refusal(run_dir)
+    run_dir.parent.chmod(0o1777)  # as /tmp
+    claim_private(run_dir, ".mnrun", write=True)
+
+
+def test_a_link_counts_as_what_it_leads_to(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(run_dir)
+    run_dir.chmod(0o777)
+    assert "everyone" in refusal(tmp_path / "link")
