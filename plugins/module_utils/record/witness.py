@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+from ..base.presence import seen
 from .contract import Attempt, Found, Observation, Phase
 from .job_report import end_path, start_path, started_on
 
@@ -71,18 +72,27 @@ def unseen(folder: Path, attempt: Attempt, here: SlurmName) -> Doubt | None:
 
 
 def still_writing(folder: Path, attempt: Attempt, now: float) -> Doubt | None:
-    """A doubt about a job that recorded its start and no end, and whose log has just grown. `now`:
-    seconds since the epoch."""
-    number = attempt.number
-    if not start_path(folder, number).exists() or end_path(folder, number).exists():
+    """A doubt about a job that recorded its start and no end, and whose log has just grown, or
+    cannot be seen. `now`: seconds since the epoch."""
+    try:
+        return _still_writing(folder, attempt, now)
+    except OSError as error:
+        why = f"the scheduler does not know it, but {error.filename}: {error.strerror}"
+        return Doubt(why, "run this again when the file system responds")
+
+
+def _still_writing(folder: Path, attempt: Attempt, now: float) -> Doubt | None:
+    started = seen(start_path(folder, attempt.number).stat)
+    ended = seen(end_path(folder, attempt.number).stat)
+    if started is None or ended is not None:
         return None
     for path in attempt.log_paths:
-        with suppress(OSError):
-            age = now - path.stat().st_mtime
-            if abs(age) < FRESH:
-                words = f"its log {path} was written {max(age, 0):.0f} s ago"
-                wait = f"run this again in {FRESH / 60:.0f} min"
-                return Doubt(f"the scheduler does not know it, but {words}", wait)
+        log = seen(path.stat)
+        age = now - log.st_mtime if log else FRESH
+        if abs(age) < FRESH:
+            words = f"its log {path} was written {max(age, 0):.0f} s ago"
+            wait = f"run this again in {FRESH / 60:.0f} min"
+            return Doubt(f"the scheduler does not know it, but {words}", wait)
     return None
 
 

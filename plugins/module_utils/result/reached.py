@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
 from ..record.contract import Attempt, Phase, Record
 from ..trainer.progress import Progress, last_step_option, read_progress
@@ -17,23 +17,28 @@ def reached(record: Record | None, attempt: Attempt) -> Progress:
     done = attempt.settled and output and (attempt.last_step or 0) >= (output.get("step") or 1)
     if output and output.get("step") and (done or attempt.phase is Phase.SUCCEEDED):
         return Progress(output["step"], output["step"], dict(output["metrics"]), total_stated=True)
-    now = progress_of(attempt)
+    found = [progress_of(one) for one in _up_to(record, attempt)]
+    now = found[-1]
     if now.doing:
         return now
     step = attempt.reached if now.step is None and attempt.settled else now.step
     return now._replace(
         step=step or attempt.first_step or None,
         total=_total(record, now),
-        metrics=metrics(_up_to(record, attempt)),
+        metrics=_merged(found),
     )
 
 
 def metrics(attempts: Sequence[Attempt]) -> dict[str, float]:
     """The last values, and the first ones of the first attempt that had any."""
+    return _merged(map(progress_of, attempts))
+
+
+def _merged(found: Iterable[Progress]) -> dict[str, float]:
     merged: dict[str, float] = {}
-    for attempt in attempts:
+    for progress in found:
         begun = {name: value for name, value in merged.items() if name.startswith("first_")}
-        merged = {**merged, **progress_of(attempt).metrics, **begun}
+        merged = {**merged, **progress.metrics, **begun}
     return merged
 
 

@@ -188,6 +188,7 @@ _BY_STATE = {
     "OUT_OF_MEMORY": Cause.MEMORY,
 }
 _KILLED = (128 + 9, 128 + 15)  # exit codes of SIGKILL and SIGTERM
+_LONGEST_LINE = 2000  # characters that are searched
 
 # What Slurm writes to the log of a job that it ends.
 _ENDED = re.compile(r"\*\*\* JOB ([0-9]+) ON \S+ CANCELLED AT \S+(?: DUE TO ([A-Z ]+))?")
@@ -201,7 +202,7 @@ _BY_ENDED = {
 
 def find(evidence: Evidence) -> Cause:
     """The cause of an attempt that ended without its work being done."""
-    attempt = evidence.attempt
+    evidence, attempt = _short(evidence), evidence.attempt
     if attempt.cancelled_by:
         return Cause.CANCELLED_HERE
     if attempt.state in _BY_STATE:
@@ -218,6 +219,12 @@ def find(evidence: Evidence) -> Cause:
     ):
         return Cause.NODE
     return by_log
+
+
+def _short(evidence: Evidence) -> Evidence:
+    """No sign of a cause is longer, and a search takes long in a line without an end."""
+    lines = (line[:_LONGEST_LINE] for line in evidence.last_lines)
+    return evidence._replace(telling=evidence.telling[:_LONGEST_LINE], last_lines=tuple(lines))
 
 
 _OF_A_LOST_NODE = (

@@ -84,7 +84,8 @@ RAY_DIED = re.compile(
 )
 NETWORK = re.compile(
     r"DistBackendError|DistNetworkError|DistStoreError|NCCL (?:error|failure)|nccl\w+Error"
-    r"|Rendezvous\w*Error|\bgloo\b.*(?:closed|reset|timed out|Timeout)|closed by peer|reset by peer"
+    r"|Rendezvous\w*Error|\bgloo\b.{0,200}(?:closed|reset|timed out|Timeout)"
+    r"|closed by peer|reset by peer"
     r"|Watchdog caught collective operation timeout|waiting for clients"
     r"|client socket has (?:timed out|failed)"
 )

@@ -37,12 +37,11 @@ _BAR = re.compile(
 )
 # `step:12 - train/loss:1.93 - train/lr(1e-3):2.9` stands for each step.
 _STEP = re.compile(r"step:([0-9]{1,9}) - ")
-_VALUE = rf"(?:np\.\w{{1,20}}\()?({NUMBER}|nan|-?inf)\)?(?= - |$)"
-_PAIR = re.compile(rf"(?:^|(?<= - ))[A-Za-z][^\s:/]{{0,99}}/[^\s:]{{1,199}}:{_VALUE}")
-_KNOWN = re.compile(
-    rf"(?:^|(?<= - ))(?:{'|'.join(f'(?P<{name}>{METRICS[name].pattern})' for name in METRICS)})"
-    rf":{_VALUE}"
+_PIECE = re.compile(
+    rf"([A-Za-z][^\s:/]{{0,99}}/[^\s:]{{1,199}}):(?:np\.\w{{1,20}}\()?({NUMBER}|nan|-?inf)\)?"
 )
+_KNOWN = {name: re.compile(known.pattern) for name, known in METRICS.items()}
+_BEGINNINGS = tuple({re.split(r"[^\w/-]", known.pattern)[0] for known in METRICS.values()})
 _TOTAL = re.compile(
     r"(?:\w{4,8}:[\w.]{1,99}:)?(?:\[Rank 0\] )?Total training steps: ([0-9]{1,9}),?$"
 )
@@ -170,17 +169,19 @@ def body(line: str) -> str:
 
 def _step(text: str) -> Step | None:
     match = _STEP.match(text)
-    rest = text[match.end() :] if match else ""
-    if match is None or not _PAIR.search(rest):
+    pieces = text[match.end() :].split(" - ") if match else []
+    if match is None or not any(map(_PIECE.fullmatch, pieces)):
         return None
     found: dict[str, list[float]] = {}
-    for pair in _KNOWN.finditer(rest):
-        value = float(pair.group(_KNOWN.groups))
-        if math.isfinite(value):
-            found.setdefault(next(filter(pair.group, METRICS)), []).append(value)
+    for piece in pieces:
+        pair = _PIECE.fullmatch(piece) if piece.startswith(_BEGINNINGS) else None
+        for name in _KNOWN if pair else ():
+            if pair and _KNOWN[name].fullmatch(pair.group(1)):
+                found.setdefault(name, []).append(float(pair.group(2)))
+    finite = {name: list(filter(math.isfinite, each)) for name, each in found.items()}
     # Of several data sets, the mean.
-    values = {name: sum(each) / len(each) for name, each in found.items()}
-    return Step(int(match.group(1)), values, rest.startswith("val"))
+    values = {name: sum(each) / len(each) for name, each in finite.items() if each}
+    return Step(int(match.group(1)), values, pieces[0].startswith("val"))
 
 
 class _Samples:

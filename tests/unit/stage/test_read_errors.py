@@ -20,6 +20,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import 
 from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
 
 from tests.helpers.checkpoints import write_hf, write_step
+from tests.helpers.crashes import claim
 from tests.helpers.stage_run import SPEC, Run
 
 ERRORS = (errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT)
@@ -217,3 +218,20 @@ def test_a_checkpoint_that_is_damaged_for_a_moment_is_complete(
     monkeypatch.setattr(os, "listdir", listing)
     assert run.present(checkpoints=run.rule).action is Action.NOTHING
     assert len(looks) > 1
+
+
+@pytest.mark.parametrize("number", ERRORS)
+def test_a_job_that_slurm_forgot_is_not_over_while_its_log_cannot_be_seen(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    run.present(checkpoints=run.rule)
+    claim(run, run.job.job_id)
+    run.log("step:1 - train/loss:1.0\n")
+    moment = run.clock.now()
+    os.utime(run.attempt().stdout, (moment, moment))
+    run.slurm.jobs.clear()
+    disk = Stumbling(monkeypatch, run.folder / "logs", number)
+    disk.fail(1, 10_000)
+    with pytest.raises(MnrunError, match="unknown"):
+        run.present(checkpoints=run.rule)
+    assert run.slurm.count("sbatch") == 1

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import logfile
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid, Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Phase
@@ -16,6 +17,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import 
 from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
 from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import Outcome
 from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
+from ansible_collections.mnrun.train.plugins.module_utils.stage.status import Question, answer
 from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
 
 from tests.helpers.checkpoints import write_step
@@ -311,3 +313,23 @@ def test_the_job_of_a_cut_off_submission_is_stopped_too(run: Run) -> None:
     run.stage().ledger.save(record)
     assert re.search("job 12", stop(run).why)
     assert run.job.state.startswith("CANCELLED")
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "TIMEOUT", "CANCELLED"])
+def test_what_a_settled_job_showed_is_in_its_record(
+    run: Run, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.present(checkpoints=run.rule)
+    run.log("total number of steps 4\nstep:1 - train/loss:2.5\nstep:3 - train/loss:0.5\n")
+    run.slurm.end(run.job, state)
+    conclude(run.stage(checkpoints=run.rule), 1, 100)
+    read: list[Path] = []
+
+    def reading(path: Path, *_: int) -> bytes:
+        read.append(path)
+        return b""
+
+    monkeypatch.setattr(logfile, "_bytes", reading)
+    entry = answer(Question(run.folder), lambda _: run.stage().backend, run.clock).stages[0]
+    assert (entry["progress"]["step"], entry["progress"]["metrics"]["loss"]) in [(3, 0.5), (4, 0.5)]
+    assert read == [], "the logs of a run that is over are long, and there may be hundreds"

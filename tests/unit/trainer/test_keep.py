@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.mnrun.train.plugins.module_utils.trainer import keep
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.keep import Keeper, Rule, surplus
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.whole import step_faults
@@ -85,10 +86,9 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
-# The files that the roles give to a job which keeps.
-CARRIED = set(
-    re.findall(r"'(\w+\.py)'", (Path(__file__).parents[3] / "roles/sft/vars/main.yml").read_text())
-)
+# The programs that the roles give to a job which keeps.
+ROLES = Path(__file__).parents[3] / "roles"
+CARRIED = yaml.safe_load((ROLES / "sft/vars/main.yml").read_text())["sft_keep_programs"]
 RUN = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
@@ -168,6 +168,11 @@ def test_what_was_cut_off_while_deleting_goes_too(folder: Path) -> None:
     (folder / "global_step_10").rename(folder / f"{keep.GOING}global_step_10")
     Keeper(folder, Rule(newest=9), "/dev/null").look()
     assert not list(folder.glob(f"{keep.GOING}*"))
+
+
+def test_ppo_carries_the_same_programs() -> None:
+    files = yaml.safe_load((ROLES / "ppo/vars/main.yml").read_text())["ppo_files"]
+    assert sorted(re.findall(r"'(\w+\.py)'", files)) == sorted(CARRIED)
 
 
 def start(folder: Path, log: Path, rule: Rule) -> subprocess.Popen[bytes]:
