@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Invalid
-from .presence import is_dir
+from .presence import PASSING, is_dir
 
 
 def expand(path: str) -> Path:
@@ -76,17 +76,20 @@ _UNKNOWN = (
     "again when the file system responds."
 )
 _WHAT_TO_DO = {
+    **dict.fromkeys(PASSING, _UNKNOWN),
     errno.ENOSPC: " Free some space there, and run this again: submitted jobs are found again.",
     errno.EDQUOT: " Free some space there, or have your quota raised, and run this again: "
     "submitted jobs are found again.",
     errno.EACCES: " Check its permissions.",
     errno.EROFS: " Ask your administrators why, or move the run folder.",
+    errno.ENOTDIR: " Part of this path is a file: correct the path, or move the file away.",
+    errno.ENAMETOOLONG: " Choose a shorter path.",
 }
 
 
 def explain(error: OSError) -> str:
     """What went wrong with a file, and what to do, as a message for the user."""
-    what_to_do = _WHAT_TO_DO.get(error.errno or 0, _UNKNOWN)
+    what_to_do = _WHAT_TO_DO.get(error.errno or 0, "")
     where = f"{error.filename}: " if error.filename else "A file could not be read or written: "
     return f"{where}{error.strerror or error}. Nothing further was done.{what_to_do}"
 

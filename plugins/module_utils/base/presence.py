@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable, TypeVar
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR)
+PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR)
 _Read = TypeVar("_Read")
 
 
@@ -26,7 +26,7 @@ def steadily(read: Callable[[], _Read]) -> _Read:
     try:
         return read()
     except OSError as error:
-        if error.errno not in _PASSING:
+        if error.errno not in PASSING:
             raise
     return read()
 

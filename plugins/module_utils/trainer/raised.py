@@ -160,7 +160,7 @@ class _Stream:
         self._base, self._source, self._others = base, "", 0
 
     def _exception(self, place: int, line: _Line, raised: bool) -> Raised:
-        end, text = self._message(place, line.body.strip().removeprefix("traceback : "))
+        end, text = self._message(place, re.sub("^traceback : ", "", line.body.strip()))
         begin = max(0, place - _KEPT_LINES)
         found = Raised(
             at=line.number,

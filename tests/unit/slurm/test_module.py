@@ -191,8 +191,10 @@ def test_other_options_of_sbatch_are_no_other_work(
 def test_a_run_folder_that_cannot_be_made_is_named(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     answer = call(**options(tmp_path, run_dir=str(tmp_path / "file" / "run")))
-    words = f"{tmp_path}/file/run: Not a directory. Nothing further was done."
-    assert answer["msg"].startswith(words)
+    assert answer["msg"] == (
+        f"{tmp_path}/file/run: Not a directory. Nothing further was done. "
+        "Part of this path is a file: correct the path, or move the file away."
+    )
 
 
 def test_info_tells_of_every_stage_and_changes_nothing(
