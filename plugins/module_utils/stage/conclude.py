@@ -33,22 +33,25 @@ def conclude(stage: Stage, number: int, limit: float) -> Outcome:
         if seen is None:
             still = _still(attempt)
             return Outcome(Action.ATTACH, still, record, folder, attempt, problem=still)
-        if not _write_end(stage, number, seen):
+        if not _write_end(stage, attempt, seen):
             break
         record, attempt = _find(stage, number)
     return _outcome(stage, number)
 
 
-def _write_end(stage: Stage, number: int, seen: Observation) -> bool:
+def _write_end(stage: Stage, attempt: Attempt, seen: Observation) -> bool:
     """Settle an attempt; or, if another job of it does the work, continue with that one. False if
     somebody else has settled it."""
     key = fingerprint(stage.request.spec)
     with stage.ledger.lock():
-        record = stage.ledger.load(key)
-        if not record or not record.open_attempt or record.open_attempt.number != number:
+        record = _record(stage)
+        now = record.open_attempt if record else None
+        if record is None or now is None or now.number != attempt.number:
             return False
-        if claimed_by_another(stage.ledger.folder(key), record.open_attempt):
-            look_at(stage.backend, stage.ledger, record, record.open_attempt)
+        if not now.job_id:  # the record was written over
+            now = record.attempts[-1] = attempt
+        if claimed_by_another(stage.ledger.folder(key), now):
+            look_at(stage.backend, stage.ledger, record, now)
         else:
             settle(record, seen, stage.request.rule)
             _note_lost_nodes(stage, record.attempts[-1])
@@ -62,8 +65,18 @@ def _note_lost_nodes(stage: Stage, attempt: Attempt) -> None:
         attempt.lost_nodes = ",".join(stage.backend.lost_nodes(attempt))
 
 
+def _record(stage: Stage) -> Record | None:
+    key = fingerprint(stage.request.spec)
+    return next((one for one in stage.ledger.records() if one.fingerprint == key), None)
+
+
 def _find(stage: Stage, number: int) -> tuple[Record, Attempt]:
-    record = stage.ledger.load(fingerprint(stage.request.spec))
+    """The attempt with its job, which is searched for if the record does not name it: without a
+    working lock, another controller may have written the record over."""
+    record = _record(stage)
+    last = record.last if record else None
+    if record and last and last.number == number and not (last.job_id or last.settled):
+        look_at(stage.backend, stage.ledger, record, last)
     for attempt in record.attempts if record else []:
         if record and attempt.number == number and attempt.job_id:
             return record, attempt

@@ -14,10 +14,12 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
     Rejected,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import JobRef
 from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import SlurmBackend
 from ansible_collections.mnrun.train.plugins.module_utils.stage import present as acts
 from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
+from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
 from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
 from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
 from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
@@ -138,3 +140,17 @@ def test_a_claim_with_another_token_is_the_attempt_s(unlocked: Run) -> None:
     assert unlocked.present().action is Action.ADOPT
     assert (unlocked.attempt().job_id, unlocked.attempt().token) == (second.job_id, "0fed")
     assert unlocked.present().action is Action.ATTACH
+
+
+def test_a_record_that_was_written_over_does_not_lose_the_job_that_is_waited_for(
+    unlocked: Run,
+) -> None:
+    unlocked.present()
+    unlocked.slurm.run(unlocked.job)
+    record = unlocked.record()
+    unlocked.clock.after(100, lambda: unlocked.slurm.end(unlocked.job, "FAILED", "3:0"))
+    record.attempts[0].job = JobRef("")
+    unlocked.stage().ledger.save(record)
+    assert "Job 12 ended as FAILED" in conclude(unlocked.stage(), 1, 1000).problem
+    shutil.rmtree(folder_of(unlocked))
+    assert "Job 12 ended as FAILED" in conclude(unlocked.stage(), 1, 1000).problem
