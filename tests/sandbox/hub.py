@@ -129,6 +129,7 @@ class Here:
         for source in (
             *(ROOT / "roles" / "publish" / "files").glob("*.py"),
             *(ROOT / "roles" / "fetch" / "files").glob("*.py"),
+            ROOT / "plugins" / "module_utils" / "base" / "presence.py",
             ROOT / "plugins" / "module_utils" / "model" / "inside.py",
             ROOT / "plugins" / "module_utils" / "model" / "manifest.py",
         ):

@@ -23,7 +23,8 @@ OPTION_ERROR = re.compile(
 # What other ranks, launchers and Ray say because the first one failed.
 _REACTION = (
     r"ChildFailedError|SignalException|Rendezvous\w*Error|DistBackendError|BrokenPipe"
-    r"|closed by peer|Broken pipe|^(?:srun|slurmstepd): error|^KeyboardInterrupt|^SystemExit"
+    r"|Dist(?:Network|Store)Error|(?:closed|reset) by peer|Connection was likely closed"
+    r"|Broken pipe|^(?:srun|slurmstepd): error|^KeyboardInterrupt|^SystemExit"
 )
 # What passes another exception on, and refers to it.
 _WRAPPER = (

@@ -249,6 +249,20 @@ def test_the_address_before_a_line_is_where_it_happened(tmp_path: Path) -> None:
     assert written(tmp_path, f"{where}{text}").node == "10.0.0.3"
 
 
+def test_a_node_that_lost_the_other_one_does_not_hide_why(tmp_path: Path) -> None:
+    error = (
+        "torch.distributed.DistNetworkError: Failed to recv, got 0 bytes. Connection was likely "
+        "closed. Did the remote server shutdown?"
+    )
+    lost = f"{OTHER_NAME.rpartition('subprocess')[0]}{error}\n"
+    why = "/env/bin/python: No module named verl.trainer.nothing"
+    for text in (f"{lost}{why}\n", f"{why}\n{lost}"):
+        assert written(tmp_path, text).line == why
+    assert cause(tmp_path / "err") is Cause.IMPORT
+    assert written(tmp_path, lost).line.startswith("torch.distributed.DistNetworkError: ")
+    assert cause(tmp_path / "err") is Cause.NETWORK
+
+
 def test_a_reaction_in_the_error_log_yields_to_the_root_in_the_other(tmp_path: Path) -> None:
     (tmp_path / "err").write_text("srun: error: osk-gpu95: task 1: Exited with exit code 1\n")
     (tmp_path / "out").write_text(OTHER_NAME)
