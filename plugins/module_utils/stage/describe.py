@@ -90,7 +90,6 @@ def line(entry: dict[str, Any]) -> str:
     """One stage from a `*_info` module as one line of text, without the stage's name."""
     job, progress = entry.get("job") or {}, entry.get("progress") or {}
     parts = [_state(entry, job)]
-    parts += [f"from {one['stage']} (job {one['job']})" for one in entry.get("from") or []]
     if progress.get("doing"):
         parts.append(f"{progress['doing']} ({progress['step']}/{progress['total']})")
     elif progress.get("step") is not None:
@@ -98,6 +97,7 @@ def line(entry: dict[str, Any]) -> str:
     parts += shown(progress.get("metrics") or {})
     if entry.get("seconds") is not None:
         parts.append(duration(entry["seconds"]))
+    parts += [f"from {one['stage']} (job {one['job']})" for one in entry.get("from") or []]
     if entry.get("last_line"):
         parts.append(entry["last_line"])
     return " · ".join(parts)
