@@ -1,4 +1,4 @@
-"""File systems that are mounted so that locks on them exclude only this host's processes."""
+"""The file systems of this host: which one a path is on, and whether locks there exclude others."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ class Mount(NamedTuple):
     folder: str
     kind: str
     options: list[str]
+
+
+def mounted_at(path: Path) -> str:
+    """The folder at which the file system of `path` is mounted; empty if that is not known."""
+    mount = _mount_of(os.path.realpath(path))
+    return mount.folder if mount else ""
+
+
+def is_mounted(folder: str) -> bool:
+    """False if no file system is mounted at `folder`; True if that is not known."""
+    mounts = list(_mounts())
+    return not mounts or any(mount.folder == folder for mount in mounts)
 
 
 def local_locks(path: Path) -> str:

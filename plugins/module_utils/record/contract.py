@@ -133,6 +133,7 @@ class Attempt:
     exclude: str = ""  # nodes that it must not use, likewise
     submitted_by: int | None = None  # the submitter's uid; None: not recorded
     submitted_on: str = ""  # ClusterName of the submitter's Slurm; empty: not known
+    mount: str = ""  # where the file system of its results was mounted; empty: not known
     shown: dict[str, Any] | None = None  # once it is over, the progress that its logs show
     others: dict[str, Any] = field(default_factory=dict)  # what a later mnrun wrote, kept as it is
 

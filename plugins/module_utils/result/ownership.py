@@ -17,6 +17,7 @@ from typing import Any
 from ..base.errors import Unknown
 from ..base.files import make_directory, sync_directory, write_atomic
 from ..base.fingerprint import fingerprint
+from ..base.mounts import is_mounted
 from ..base.presence import is_dir, is_link, names
 from ..model.weights import read_json
 from ..record.contract import CheckpointRule, Record
@@ -32,6 +33,18 @@ def owned(rule: CheckpointRule, key: str) -> CheckpointRule | None:
         return rule
     aside = next(filter(is_dir, _asides(rule.path, key)), None)
     return rule._replace(path=aside) if aside else None
+
+
+def require_mounted(path: Path, record: Record) -> None:
+    """Raise Unknown if the file system that a record's results are on is not mounted here: that
+    nothing is found at `path` then proves nothing."""
+    mount = record.last.mount if record.last else ""
+    if mount and not is_mounted(mount) and not names(path):
+        raise Unknown(
+            f"The results of the stage {record.stage} are on the file system at {mount}, which is "
+            f"not mounted on this host, so it is unknown what is in {path}. Nothing was submitted "
+            "or changed. Run this where it is mounted, or have it mounted."
+        )
 
 
 def spec_in(rule: CheckpointRule, key: str) -> dict[str, Any] | None:

@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from ..base.errors import Invalid, Refused, Rejected, Uncertain, Unknown
 from ..base.files import make_directory, write_atomic
+from ..base.mounts import mounted_at
 from ..record.contract import NOT_SUBMITTED, Attempt, Phase, Record
 from ..record.intent import declare, withdraw
 from ..record.job_report import give_up
 from ..result.folder_owner import require_owner, take_ownership
-from ..result.ownership import take_over
+from ..result.ownership import require_mounted, take_over
 from ..result.space import require_space
 from ..result.verify import as_result, newest_step, settle, stuck
 from ..trainer.resume_point import make_resumable
@@ -160,10 +161,12 @@ def _declare(stage: Stage, facts: Facts, record: Record, attempt: Attempt) -> in
 
 
 def _require_folder(stage: Stage, facts: Facts) -> None:
-    """Raise Refused if the folder of the result is another run's, or needed as it is."""
+    """Raise Refused if the folder of the result is another run's, or needed as it is; Unknown if it
+    cannot be seen."""
     request = stage.request
     for rule in (request.checkpoints, request.manifest):
         if rule:
+            require_mounted(rule.path, _record(stage, facts))
             require_owner(rule.path, request.run_dir, request.stage)
     require_free(stage, facts.key)
 
@@ -181,6 +184,7 @@ def _prepare(
     if attempt.exclude:
         notes.append(f"It excludes {attempt.exclude}, which failed.")
     attempt.first_step = newest_step(stage.request.rule, record)
+    attempt.mount = mounted_at(stage.request.rule.path) if stage.request.rule else ""
     _save_attempt(stage, record, attempt)
     return notes
 

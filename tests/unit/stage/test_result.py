@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import mounts as mounts_of_host
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused, Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import MARKER
 from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
 from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
+from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import weights_identity
 
 from tests.helpers.checkpoints import write_step
@@ -291,3 +294,27 @@ def test_what_an_earlier_mnrun_settled_by_the_job_alone_is_done_too(run: Run) ->
     run.stage().ledger.save(record)
     again = run.present(checkpoints=run.rule)
     assert (again.action, again.output) == (Action.NOTHING, wanted)
+
+
+def test_on_a_file_system_that_is_not_mounted_nothing_is_known(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts, scratch = tmp_path / "mounts", tmp_path / "scratch"
+    rule = run.rule._replace(path=scratch / "sft" / "checkpoints")
+    root = "/dev/root / ext4 rw 0 0\n"
+    mounts.write_text(f"{root}server:/scratch {scratch} nfs4 rw 0 0\n")
+    monkeypatch.setattr(mounts_of_host, "MOUNTS", mounts)
+    run.present(checkpoints=rule)
+    write_step(rule.path, 4)
+    run.slurm.end(run.job, "COMPLETED")
+    assert run.present(checkpoints=rule).action is Action.NOTHING
+    scratch.rename(tmp_path / "unmounted")
+    scratch.mkdir()
+    mounts.write_text(root)
+    for look in (run.present, lambda **changes: plan(run.stage(**changes))):
+        with pytest.raises(Unknown, match="which is not mounted on this host"):
+            look(checkpoints=rule)
+    assert (len(run.slurm.jobs), list(scratch.iterdir())) == (1, [])
+    scratch.rmdir()
+    (tmp_path / "unmounted").rename(scratch)
+    assert run.present(checkpoints=rule).action is Action.NOTHING
