@@ -50,5 +50,10 @@ def test_what_the_roles_and_playbooks_ask_for_is_there() -> None:
     files = [*ROOT.glob("roles/*/vars/main.yml"), *ROOT.glob("playbooks/*.yml")]
     asked = [names for path in files for names in ASKED.findall(path.read_text())]
     assert len(asked) >= 7
-    for names in asked:
-        assert texts(re.findall(r"'([^']+)'", names))
+    lists = re.findall(
+        r"^\w+_programs: \[(.+)\]$", "\n".join(map(Path.read_text, files)), re.MULTILINE
+    )
+    assert len(lists) >= 2
+    named = [re.findall(r"'([^']+)'", names) for names in asked]
+    for names in [*filter(None, named), *(each.split(", ") for each in lists)]:
+        assert texts(names)
