@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A program by its name, with what jobs carry beside it."""
-    for folder in ("roles/publish/files", "roles/fetch/files", "plugins/module_utils/model"):
+    library = ("plugins/module_utils/base", "plugins/module_utils/model")
+    for folder in ("roles/publish/files", "roles/fetch/files", *library):
         monkeypatch.syspath_prepend(str(ROOT / folder))
     return importlib.import_module
 
