@@ -295,22 +295,26 @@ def test_a_disk_that_is_full_and_one_that_cannot_be_written(own: Outage) -> None
     def as_root(line: str) -> str:
         return own.run(line, "root@login")
 
-    as_root(f"mount -t tmpfs -o size=256k,uid=2000 none {folder}")
+    as_root(f"mount -t tmpfs -o size=256k,uid=2000,mode=755 none {folder}")
     # Full before the intent: nothing is submitted.
     as_root(f"head -c 300000 /dev/zero > {folder}/full || true")
     answer = own.call(arguments)
     assert answer["failed"]
     assert "No space left on device. Nothing further was done. Free some space" in answer["msg"]
     assert own.jobs() == []
-    # Full between the intent and the job's id: the job is found again.
+    # Full between the intent and the job's id: the job is found again. It cannot claim its attempt,
+    # as only this host has the file system: so it does not work.
     as_root(f"rm {folder}/full")
     answer = own.call(arguments, point="before sbatch #1", fill=f"{folder}/full")
     assert answer["failed"]
     assert "record.json: No space left on device" in answer["msg"]
     assert own.jobs() == ["1"]
     as_root(f"rm {folder}/full")
-    assert own.call({**arguments, "wait": False})["action"] in ("adopted", "nothing")
-    assert own.jobs() == ["1"]
+    own.wait("squeue -h -t pending,running,completing -o %i", "^$")
+    answer = own.call({**arguments, "wait": False})
+    assert (answer["action"], answer["attempt"]) == ("resubmitted", 2), answer["msg"]
+    assert "job 1 ended as FAILED" in answer["msg"].replace("Job", "job")
+    assert own.jobs() == ["1", "2"]
     # Read-only: said so, and the record stays as it is.
     before = as_root(f"cat {folder}/.mnrun/sft/*/record.json")
     as_root(f"mount -o remount,ro {folder}")
@@ -318,5 +322,6 @@ def test_a_disk_that_is_full_and_one_that_cannot_be_written(own: Outage) -> None
     assert answer["failed"]
     assert "Read-only file system. Nothing further was done." in answer["msg"]
     assert as_root(f"cat {folder}/.mnrun/sft/*/record.json") == before
+    own.wait("squeue -h -t pending,running,completing -o %i", "^$")
     as_root(f"umount {folder}")
-    assert own.works == "begin\nend\n"
+    assert own.works == ""
