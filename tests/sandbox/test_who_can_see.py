@@ -89,7 +89,7 @@ def test_a_second_slurm_with_the_same_home_leaves_the_first_one_s_job_alone(
     own: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.start("slurms", accounting=False)
-    job = own.job("sleep 600")
+    job = own.job("sleep 600", run_dir_shared=True)
     first = call(own, job)
     own.wait("squeue -h -o %T", "RUNNING")
     other = Outage(own.directory.parent)
@@ -115,7 +115,7 @@ def test_a_second_slurm_with_the_same_home_leaves_the_first_one_s_job_alone(
 def test_a_record_that_was_removed_and_a_name_with_a_line_break(own: Outage) -> None:
     own.start("removed", accounting=False)
     own.submit("--output=/dev/null", "--job-name=$'a\\n9|RUNNING|None'", "--wrap='sleep 600'")
-    job = own.job("sleep 600")
+    job = own.job("sleep 600", run_dir_shared=True)
     first = call(own, job)
     own.wait(f"squeue -h -o %T -j {first['job']['id']}", "RUNNING")
     own.run(f"rm -r {job['run_dir']}/.mnrun")

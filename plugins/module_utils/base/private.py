@@ -18,8 +18,8 @@ _TO_SHARE = (
 
 
 def claim_private(run_dir: Path, *inside: str, write: bool) -> None:
-    """Make the run folder, if there is none and `write` is set, so that only this user can write to
-    it, whatever the umask is.
+    """With `write`, make the run folder if there is none, so that only this user can write to it and
+    to all that this process makes from now on, whatever the umask was.
 
     Raises Refused if anyone but this user and root can write to it or to a folder named `inside`,
     or replace it: as ssh does with its own.
@@ -36,8 +36,9 @@ def claim_private(run_dir: Path, *inside: str, write: bool) -> None:
                 f"The run folder is not yours alone: everyone can rename what is in {path} (mode "
                 f"{stat.S_IMODE(status.st_mode):04o}). {_TO_SHARE}"
             )
-    if write and seen(place.stat) is None:
-        os.makedirs(place, mode=0o755, exist_ok=True)  # noqa: PTH103 - its error names the folder
+    if write:
+        os.umask(os.umask(0o077) | 0o022)
+        os.makedirs(place, exist_ok=True)  # noqa: PTH103 - its error names the folder
 
 
 def _fault(path: Path) -> str:

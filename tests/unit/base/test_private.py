@@ -29,9 +29,12 @@ def test_a_new_folder_is_its_owners_alone_whatever_the_umask_is(tmp_path: Path) 
     before = os.umask(0)
     try:
         claim_private(tmp_path / "a" / "b", write=True)
+        (tmp_path / "a" / "b" / ".mnrun").mkdir()
     finally:
         os.umask(before)
-    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o755
+    for path in ("a/b", "a/b/.mnrun"):
+        assert (tmp_path / path).stat().st_mode & 0o777 == 0o755
+    claim_private(tmp_path / "a" / "b", ".mnrun", write=False)
 
 
 def test_in_check_mode_nothing_is_made(tmp_path: Path) -> None:
