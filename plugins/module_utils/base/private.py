@@ -18,8 +18,8 @@ _TO_SHARE = (
 
 
 def claim_private(run_dir: Path, *inside: str, write: bool) -> None:
-    """With `write`, make the run folder if there is none; only this user can write to it, and to all
-    that this process makes from now on, whatever the umask was.
+    """With `write`, make the run folder if there is none; only this user can write to it, and to
+    all that this process makes from now on, whatever the umask was.
 
     Raises Refused if anyone but this user and root can write to it or to a folder named `inside`,
     or replace it: as ssh does with its own.
