@@ -31,6 +31,6 @@ def answer_in(output: str) -> str:
 def _is_answer(line: str) -> bool:
     try:
         data = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(data, dict) and _OURS in data

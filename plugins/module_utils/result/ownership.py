@@ -88,7 +88,12 @@ def take_over(rule: CheckpointRule, record: Record, now: float) -> str:
 def owner_of(path: Path) -> str:
     """The fingerprint in the marker; empty for a folder without one or with a damaged one. Raises
     Unknown, or OSError, if that cannot be seen."""
-    data = read_json(_place(path) / MARKER)
+    marker = _place(path) / MARKER
+    return _key_in(marker) or _key_in(marker)  # a file system that just recovered is read again
+
+
+def _key_in(marker: Path) -> str:
+    data = read_json(marker)
     key = data.get("fingerprint") if isinstance(data, dict) else None
     return key if isinstance(key, str) and _KEY.fullmatch(key) else ""
 

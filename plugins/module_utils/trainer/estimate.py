@@ -127,7 +127,7 @@ def weights(folder: Path) -> int:
     files = sorted(set(names.values())) if isinstance(names, dict) else ["model.safetensors"]
     try:
         return sum(_in_file(inside(folder, name)) for name in files)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error):
         return 0
 
 
@@ -156,5 +156,7 @@ def _in_file(path: Path) -> int:
 def _product(shape: list[int]) -> int:
     product = 1
     for size in shape:
+        if type(size) is not int:
+            raise ValueError("the size of a tensor is not a number")
         product *= size
     return product

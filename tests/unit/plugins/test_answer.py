@@ -30,7 +30,7 @@ def test_the_module_s_own_line_is_the_answer(before: list[str], after: list[str]
     assert (found["changed"], found["msg"]) == (False, "{}")
 
 
-@pytest.mark.parametrize("output", ["", "{}", "no answer", '{"motd": 1}\n{"tip": 2}'])
+@pytest.mark.parametrize("output", ["", "{}", "no answer", '{"motd": 1}\n{"tip": 2}', "[" * 99_999])
 def test_what_holds_no_answer_is_left_to_ansible(output: str) -> None:
     assert answer_in(output) == output
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
@@ -225,3 +226,19 @@ def test_stray_things_hide_no_complete_checkpoint(tmp_path: Path, seed: int) -> 
     assert (tmp_path / TRACKER).read_text() == "4"
     assert [step for step in (2, 4) if not (tmp_path / f"global_step_{step}").is_dir()] == []
     assert survey(rule(tmp_path), hf=False).step == 4
+
+
+def test_a_marker_that_is_damaged_for_a_moment_names_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = rule(tmp_path / "checkpoints")
+    take_over(place, record(OURS), 0.0)
+    real, cut = Path.read_text, [True]
+
+    def once_cut(path: Path, *rest: Any, **named: Any) -> str:
+        text = real(path, *rest, **named)
+        return text[:40] if path.name == MARKER and cut and cut.pop() else text
+
+    monkeypatch.setattr(Path, "read_text", once_cut)
+    assert take_over(place, record(OURS), 1.0) == ""
+    assert not cut
