@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.exclusive import create, read
-from ..base.files import parse_json
+from ..base.files import make_directory, parse_json
 from ..base.presence import names
 from .contract import Attempt, JobRef, Observation, Phase, is_job_id
 
@@ -96,6 +96,7 @@ def give_up(folder: Path, attempt: Attempt, now: float) -> bool:
     """
     claim = start_path(folder, attempt.number)
     text = {"job_id": _NOBODY, "token": attempt.token, "host": socket.gethostname(), "start": now}
+    make_directory(folder)  # of an intent whose controller died before it wrote anything else
     create(claim, json.dumps(text) + "\n")
     return given_up(folder, attempt)
 

@@ -100,12 +100,16 @@ def test_a_job_that_only_its_intent_knows_is_cancelled(run: Run) -> None:
     assert run.job.state == "CANCELLED by 2000"
 
 
-def test_a_crash_after_the_intent_is_waited_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("late", [0, 1000])
+def test_a_crash_after_the_intent_is_waited_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(acts, "make_directory", die)
         with pytest.raises(Killed):
             run.present()
     begun = run.clock.monotonic()
+    run.clock.sleep(late)
     assert run.present().action is Action.SUBMIT
     assert run.clock.monotonic() - begun >= 150
     assert [one.number for one in run.record().attempts] == [1, 2]
