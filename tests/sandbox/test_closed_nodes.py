@@ -87,8 +87,6 @@ def test_ray_job_runs_is_followed_and_taken_down(closed: Cluster) -> None:
     stopped = steps(closed, "stop")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert closed.run("squeue -h") == ""
-    ended = closed.run("sacct -X -n -P --name=mnrun-reach -o State -S 2020-01-01").split()
-    assert set(ended) <= {"CANCELLED"}
     ended = closed.run("sacct -X -n -P -o JobName,State,NNodes -S 2020-01-01").splitlines()
     assert [line.partition("|")[2] for line in ended if "mnrun-reach" not in line] == [
         "COMPLETED|2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -28,6 +29,22 @@ def test_a_node_at_fault_is_left_out_when_another_is_free(new_run: Any) -> None:
     assert "osk-gpu95: Ray could not be started" in done.stdout  # the other one, at last
     jobs = run.run(f"grep -c '\"number\"' {run.folder}/.mnrun/ray/*/record.json")
     assert jobs == "4"  # and not for ever
+
+
+# The raylet has the words of its agents among its own: the second that has them is the agent.
+_SLOW = (
+    "for n in $(seq 600); do p=$(pgrep -f '[d]ashboard/agent.py' | sed -n 2p); [ $p ] && break; "
+    "sleep 0.1; done; kill -STOP $p; sleep 20; kill -CONT $p && echo slowed"
+)
+
+
+def test_an_agent_that_takes_longer_than_rays_own_limit(new_run: Any) -> None:
+    """Of 15 s, after which the raylet ended: as on a node under load."""
+    run = new_run("slow-agent")
+    with ThreadPoolExecutor() as pool:
+        slowed = pool.submit(run.sandbox.run, _SLOW, "root@osk-gpu94", 120)
+        run.play("start", "job", ray_cluster_relaunches=0)
+        assert slowed.result() == "slowed"
 
 
 def test_gpus_that_torch_does_not_see_are_named_on_every_node(new_run: Any) -> None:

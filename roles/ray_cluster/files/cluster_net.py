@@ -87,7 +87,7 @@ def address_of(node: str) -> str:
             continue
         addresses = [str(each[4][0]) for each in found]
         for address in addresses:
-            if not address.startswith("127."):
+            if not address.startswith("127.") or node == "localhost":
                 return address
         tried.append(f"{name}: {', '.join(addresses)}, which is this node's own loopback")
     raise OSError(

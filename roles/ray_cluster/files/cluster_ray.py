@@ -16,6 +16,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from cluster_net import reserve_port
+
 # Commands of `ray` other than `start`. Ray itself does without those that cannot be imported, and
 # these take more than half of the time of its imports.
 _OTHER_COMMANDS = (
@@ -23,6 +25,14 @@ _OTHER_COMMANDS = (
     "ray.serve.scripts",
     "ray.util.state.state_cli",
 )
+# Ports of a node's agents: Ray's constant with the name of its file, and Ray's own option.
+_AGENT_PORTS = {
+    "METRICS_AGENT_PORT_NAME": "metrics_agent_port",
+    "METRICS_EXPORT_PORT_NAME": "metrics_export_port",
+    "DASHBOARD_AGENT_LISTEN_PORT_NAME": "dashboard_agent_listen_port",
+    "RUNTIME_ENV_AGENT_PORT_NAME": "runtime_env_agent_port",
+}
+_HELD: list[socket.socket] = []  # as long as `ray start` lives
 _PAUSE = 0.05  # seconds between two looks
 # Seconds of such looks; then come Ray's own.
 _PATIENCE = float(os.environ.get("RAY_raylet_start_wait_time_s", "60"))  # noqa: SIM112 - Ray's name
@@ -41,17 +51,34 @@ class LeftOut(ModuleType):
 def hook(params: Any, head: bool) -> None:
     """Called by `ray start` before it starts anything: `params` is all that it was asked to do."""
     os.environ.pop("RAY_START_HOOK")  # for this one start only, not for what runs below it
-    _after("Node.start_ray_processes", await_raylet)  # no shortcut: Ray itself gives up after 30 s
+    # No shortcuts: a raylet gives up after 15 s, and Ray itself after 30 s.
+    _before("agents announced", "Node.start_raylet", announce_agents)
+    _after("Node.start_ray_processes", await_raylet)
     shortcuts = {
         **{f"no import of {name}": _is_left_out(name) for name in _OTHER_COMMANDS},
         "no client server": hasattr(params, "ray_client_server_port"),
         **(_sooner_on_the_head() if head else _sooner_on_a_worker()),
     }
+    _hold_ports(params)
     # One process and two listeners more; `ray start` has no option against it.
     params.ray_client_server_port = None
     missed = [name for name, taken in shortcuts.items() if not taken]
     rest = f"; not: {', '.join(missed)}. Ray starts without them, only later" if missed else ""
     _say(f"{len(shortcuts) - len(missed)} of {len(shortcuts)} shortcuts taken{rest}")
+
+
+def _hold_ports(params: Any) -> None:
+    """Choose the ports of this node's agents, so that they can be announced."""
+    for name in _AGENT_PORTS.values():
+        if name == "metrics_export_port" and not _serves_metrics():
+            continue
+        if hasattr(params, name) and not getattr(params, name):
+            _HELD.append(reserve_port())
+            setattr(params, name, _HELD[-1].getsockname()[1])
+
+
+def _serves_metrics() -> bool:
+    return os.environ.get("RAY_enable_metrics_collection") != "0"  # noqa: SIM112 - Ray's name
 
 
 def _is_left_out(name: str) -> bool:
@@ -154,6 +181,20 @@ def announce_dashboard(node: Any, **_options: Any) -> None:
         True,  # overwrite
         ray_constants.KV_NAMESPACE_DASHBOARD,
     )
+
+
+def announce_agents(node: Any, *_args: Any, **_options: Any) -> None:
+    """Write down the ports of this node's agents, which do that when they have started.
+
+    The raylet waits 15 s for these files, whatever its limits are, and then ends; an agent that has
+    started writes the same again. That agents answer the raylet finds out for itself.
+    """
+    from ray import _raylet
+
+    for constant, name in _AGENT_PORTS.items():
+        port = getattr(node._ray_params, name) or -1  # for: not in use
+        file = getattr(_raylet, constant)
+        _raylet.persist_port(node._session_dir, node._node_id, file, port)
 
 
 def await_gcs(node: Any) -> None:

@@ -193,6 +193,60 @@ def test_a_ray_without_the_module_starts_too(monkeypatch: pytest.MonkeyPatch) ->
     assert call(monkeypatch, head=True).ray_client_server_port is None
 
 
+def test_the_agents_ports_are_known_before_they_start(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other cluster on this node takes them meanwhile; those that the user chose stay."""
+    monkeypatch.setenv("RAY_START_HOOK", "cluster_ray.hook")
+    params = SimpleNamespace(
+        ray_client_server_port=10001, metrics_agent_port=None, runtime_env_agent_port=41002,
+        dashboard_agent_listen_port=0,
+    )  # fmt: skip
+    cluster_ray.hook(params, False)
+    chosen = [params.metrics_agent_port, params.dashboard_agent_listen_port]
+    assert params.runtime_env_agent_port == 41002
+    assert all(chosen)
+    for port in chosen:
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+    for held in cluster_ray._HELD:
+        held.close()
+    cluster_ray._HELD.clear()
+
+
+def test_the_agents_ports_are_written_before_the_raylet_looks_for_them(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, str, str, int]] = []
+    inner: Any = ModuleType("ray._raylet")
+    inner.persist_port = lambda *given: written.append(given)
+    for name in cluster_ray._AGENT_PORTS:
+        setattr(inner, name, name.lower())
+    monkeypatch.setitem(sys.modules, "ray._raylet", inner)
+    monkeypatch.setattr(sys.modules["ray"], "_raylet", inner, raising=False)
+    monkeypatch.setenv("RAY_enable_metrics_collection", "0")
+
+    class Node(ray.Node):
+        _session_dir, _node_id = "/session", "mine"
+        _ray_params = SimpleNamespace(
+            metrics_agent_port=1, metrics_export_port=None, dashboard_agent_listen_port=2,
+            runtime_env_agent_port=3,
+        )  # fmt: skip
+
+        def start_raylet(self) -> int:
+            return len(written)
+
+    ray.Node = Node
+    call(monkeypatch, head=False)
+    assert Node().start_raylet() == 4
+    assert written == [
+        ("/session", "mine", "metrics_agent_port_name", 1),
+        ("/session", "mine", "metrics_export_port_name", -1),
+        ("/session", "mine", "dashboard_agent_listen_port_name", 2),
+        ("/session", "mine", "runtime_env_agent_port_name", 3),
+    ]
+
+
 class Raylet:
     """A raylet that ends after so many looks, and a GCS that knows it after so many."""
 
