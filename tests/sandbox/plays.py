@@ -70,7 +70,7 @@ def result(text: str) -> dict[str, Any]:
     return done
 
 
-def in_environment(sandbox: Cluster, program: str, given: Any) -> Any:
+def in_environment(sandbox: Cluster, program: str, given: Any, timeout: float = 90) -> Any:
     """Run one of `files/` in the training environment, with the collection on its path. It reads
     JSON and prints JSON."""
     python = Path(sandbox.run("readlink -f conda_env"), "bin", "python")
@@ -80,7 +80,7 @@ def in_environment(sandbox: Cluster, program: str, given: Any) -> Any:
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=timeout,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -250,6 +250,13 @@ def test_what_verl_would_refuse_in_the_job_is_refused_here(sandbox: Cluster, fol
         assert words in report["faults"][0]
 
 
+def test_verl_and_mnrun_refuse_the_same_batches(sandbox: Cluster) -> None:
+    given = {"configurations": 200, "seed": 5}
+    counts = in_environment(sandbox, "ranks_against_verl.py", given, timeout=300)
+    assert (counts["missed"], counts["wrong"]) == (0, 0)
+    assert min(counts["taken"], counts["refused"]) > 20
+
+
 def test_rows_and_models_that_the_trainer_cannot_use_are_refused(
     sandbox: Cluster, folder: Path
 ) -> None:
@@ -388,7 +395,7 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
         ),
         (
             {"sft_overrides": {"trainer.save_freq": 1, "trainer.total_epochs": 9999}},
-            ["left: too little for", "x 9.23 MB of checkpoints", "trainer.max_ckpt_to_keep"],
+            ["left: too little for", "x 9.44 MB of checkpoints", "trainer.max_ckpt_to_keep"],
         ),
         ({"sft_overrides": {"trainer.max_ckpt_to_keep": 1}}, ["keep 2 or more"]),
     ],

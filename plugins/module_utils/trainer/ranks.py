@@ -26,11 +26,16 @@ def ppo_faults(get: Get) -> list[str]:
     gpus = (_number(get, "trainer.nnodes") or 0) * (_number(get, "trainer.n_gpus_per_node") or 0)
     if gpus <= 0 or get(f"{_ACTOR}.strategy") == "megatron":
         return []  # megatron has rules of its own
+    actor = list(_trained(get, gpus, _ACTOR, f"{_ROLLOUT}.n"))
+    # The critic's size is the actor's, unless it is set: then its fault has been reported.
+    size = "ppo_mini_batch_size"
+    again = bool(actor) and get(f"critic.{size}") == get(f"{_ACTOR}.{size}")
+    critic = has_critic(get) and not again
     return [
         *_batch(get, gpus),
         *_parallel(get, gpus),
-        *_trained(get, gpus, _ACTOR, f"{_ROLLOUT}.n"),
-        *(_trained(get, gpus, "critic", "critic.rollout_n") if has_critic(get) else ()),
+        *actor,
+        *(_trained(get, gpus, "critic", "critic.rollout_n") if critic else ()),
         *_micro_batches(get),
     ]
 
@@ -126,14 +131,11 @@ def _trained(get: Get, gpus: int, part: str, repeated: str) -> Iterator[str]:
     if parallel < 1 or gpus % parallel:
         return  # reported with the groups
     shares, answers = gpus // parallel, _number(get, repeated) or 1
-    # The critic's size is the actor's, unless it is set: that fault has been reported.
-    reported = part != _ACTOR and mini == get(f"{_ACTOR}.ppo_mini_batch_size")
-    if batch is not None and batch < mini and not dynamic and not reported:
+    if batch is not None and batch < mini and not dynamic:
         yield f"{name} is {mini}, more than the {batch} rows of data.train_batch_size"
     if mini * answers < shares:
-        if not reported:
-            product = f"{name} x {repeated} is {mini * answers}"
-            yield f"{product}, fewer than one for each of {shares} GPUs"
+        product = f"{name} x {repeated} is {mini * answers}"
+        yield f"{product}, fewer than one for each of {shares} GPUs"
         return
     own = f"{part}.ppo_micro_batch_size_per_gpu"
     micro = _number(get, own)
