@@ -72,7 +72,7 @@ lint: .venv/installed-dev
 	@echo "== vermin: modules run on Python 3.8"
 	@$(BIN)/vermin --target=3.8- --violations --no-tips plugins/modules plugins/module_utils roles/ray_cluster/files roles/sft/files
 	@echo "== ansible-lint"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict
+	@PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_INVENTORY_UNPARSED_FAILED=false $(BIN)/ansible-lint --strict
 
 unit: .venv/installed-dev
 	@$(BIN)/pytest -n auto --dist worksteal tests/unit

@@ -29,7 +29,9 @@ def attention_faults(get: Get, *, ppo: bool) -> Iterator[str]:
 
 
 def _for_gpus() -> bool:
-    """Whether the environment's torch was built for GPUs."""
+    """Whether the environment's torch was built for GPUs, and is not made to train on a CPU."""
+    if find_spec("mnrun_cpu_shim") is not None:
+        return False  # the sandbox's, whose torch may be any that could be had
     found = find_spec("torch")
     version = Path(found.origin).with_name("version.py") if found and found.origin else None
     if version is None or not version.is_file():

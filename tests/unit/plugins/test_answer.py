@@ -38,6 +38,7 @@ def test_what_holds_no_answer_is_left_to_ansible(output: str) -> None:
 def test_each_module_that_runs_on_a_site_is_read_so() -> None:
     named = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
     own = {path.stem for path in (ROOT / "plugins" / "action").glob("*.py")}
-    routed = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["plugin_routing"]["action"]
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
+    routed = runtime["plugin_routing"]["modules"]
     assert set(routed) == named - own - {"__init__"}
-    assert {route["redirect"] for route in routed.values()} == {"mnrun.train.module"}
+    assert {route["action_plugin"] for route in routed.values()} == {"mnrun.train.module"}

@@ -60,3 +60,9 @@ def test_it_is_not_missed_where_it_is_or_without_a_gpu(environment: Path) -> Non
     assert list(attention_faults(options.get, ppo=False)) != []
     package(environment, "flash_attn")
     assert list(attention_faults(options.get, ppo=False)) == []
+
+
+def test_an_environment_that_is_made_for_a_cpu_needs_none(environment: Path) -> None:
+    package(environment, "mnrun_cpu_shim")
+    options: dict[str, Any] = {}
+    assert list(attention_faults(options.get, ppo=False)) == []
