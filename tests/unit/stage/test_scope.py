@@ -62,7 +62,7 @@ def test_a_submission_that_may_be_under_way_keeps_it(run: Run, users: Ledger) ->
 
 
 def test_one_that_nobody_used_goes_only_with_whom_started_it(run: Run, users: Ledger) -> None:
-    used(users, Phase.SUCCEEDED, "another")
+    used(users, Phase.SUCCEEDED, "99")
     assert stopped(run, users)
     assert not stopped(run, users, if_used=True)
 
