@@ -25,9 +25,11 @@ def has_real_gpus(devices: Path = Path("/dev")) -> bool:
 
 
 def built_for_gpus() -> bool:
-    """Whether the torch of this environment was built for GPUs. It is not imported: that takes
-    seconds."""
+    """Whether the torch of this environment was built for GPUs, and is to use them. It is not
+    imported: that takes seconds."""
     try:
+        if find_spec("mnrun_cpu_shim") is not None:
+            return False  # the sandbox's trains on a CPU, whichever torch could be had
         spec = find_spec("torch")
         version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
         return bool(version and _BUILT.search(version.read_text("utf-8", "replace")))

@@ -210,6 +210,8 @@ def test_of_two_jobs_at_most_one_works_where_no_link_can_be_made(
     tools.mkdir()
     (tools / "ln").write_text(f'#!/bin/sh\necho "ln: $*: {why}" >&2\nexit 1\n')
     (tools / "ln").chmod(0o755)
+    (tools / "sleep").write_text("#!/bin/sh\nexec /bin/sleep 0.3\n")
+    (tools / "sleep").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "record"
