@@ -63,7 +63,8 @@ def test_it_is_known_before_anything_is_submitted(closed: Cluster) -> None:
     assert done.code != 0, done.text
     assert "set ray_cluster_head_connection: srun" in done.text
     assert "Permission denied" in done.text
-    assert closed.run("sacct -X -n -P -o JobName -S 2020-01-01") == "mnrun-reach"
+    accounted = closed.wait("sacct -X -n -P -o JobName -S 2020-01-01", r"\S")  # after a while
+    assert accounted == "mnrun-reach"
     assert closed.run("squeue -h") == ""
     assert "sft" not in closed.run(f"ls {folder} {folder}/.mnrun", check=False)
 

@@ -97,7 +97,8 @@ def manifest(cluster: Cluster, folder: str = "converted") -> dict[str, Any]:
 
 def folders(cluster: Cluster) -> list[str]:
     """What lies beside the checkpoints and logs, hidden folders too."""
-    return [name for name in cluster.run(f"ls -A {RUN}/sft").split() if "convert" in name]
+    found = cluster.run(f"cd {RUN}/sft && ls -Ad */ .*/").split()
+    return [name.rstrip("/") for name in found if "convert" in name]
 
 
 def test_the_adapter_is_merged_into_the_weights(trained: Cluster) -> None:

@@ -45,6 +45,9 @@ class Site:
             "mnrun_test_files": [f"{self.home}/data/test.parquet"],
             "fetch_model_repo": MODEL,
             "fetch_data_repo": DATA,
+            # As many rows to validate on as there are, and prompts as long as they are.
+            "sft_overrides": {"data.micro_batch_size_per_gpu": 2},
+            "ppo_overrides": {"data.max_prompt_length": 128},
             **more,
         }
         return mnrun(*command, timeout=120, **variables)

@@ -42,7 +42,7 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
     a_run_with_a_record()
     old = f"mkdir -p -m 700 {FOLDER}/ray; touch -d '1 hour ago' {FOLDER}"
     sandbox.run(old, NODE)
-    sandbox.run(f"cd {RUN}/.mnrun/ray/*/ && echo secret > token-{OLD}")
+    sandbox.run(f"cd {RUN}/.mnrun/ray/[0-9a-f]*/ && echo secret > token-{OLD}")
     stray = sandbox.submit(f"--output=/dev/null --comment='{LOST}' --wrap='sleep 600'")
     own = sandbox.submit("--output=/dev/null --wrap='sleep 600'")
     elsewhere = LOST.replace(RUN, "/home/mluser/not-mounted-here")

@@ -59,6 +59,17 @@ def plan(sandbox: Cluster, tmp_path: Path, hub: Hub) -> dict[str, Any]:
     }  # fmt: skip
 
 
+# What an 8-GPU node takes, so that only the data can be at fault.
+PPO = [
+    "data.train_batch_size=8",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=8",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=1",
+    "critic.ppo_micro_batch_size_per_gpu=1",
+    "actor_rollout_ref.rollout.name=hf",
+]
+
+
 def checked(sandbox: Cluster, plan: dict[str, Any]) -> dict[str, Any]:
     """What preflight says of the files, for a PPO and an SFT that read them."""
     train, test = (file["target"] for file in plan["data"]["files"])
@@ -70,7 +81,7 @@ def checked(sandbox: Cluster, plan: dict[str, Any]) -> dict[str, Any]:
         {
             "stage": "ppo",
             "config_name": "ppo_trainer",
-            "overrides": [*files, sft[2]],
+            "overrides": [*files, *PPO],
             "refused": {},
         },
     ]
@@ -92,7 +103,7 @@ def test_model_and_data_come_and_the_trainers_accept_them(
     assert not (tmp_path / ".model.fetching").exists()
     assert not (tmp_path / "data" / ".fetching").exists()
     report = checked(sandbox, plan)
-    assert report["faults"] == []
+    assert report["faults"] == [], "\n".join(report["faults"])
     assert list(report["rows"].values()) == [120, 3]
 
     (row, number, negative) = in_environment(

@@ -211,25 +211,37 @@ def test_the_end_of_all_publishes_when_told_to(trained: Cluster) -> None:
     assert "| val reward |" in card
 
 
+def code_of_the_users_own(cluster: Cluster, lines: str) -> str:
+    """The path of a file with Python code, which is found to be wrong only when it is called."""
+    path = "/home/mluser/own_code.py"
+    cluster.run(f"printf '{lines}' > {path}")
+    return path
+
+
 def test_what_verl_raises_is_shown_and_nothing_stays(trained: Cluster) -> None:
     folder = f"{RUN}-failing"
+    raises = 'def score(*_, **__):\\n    raise NotImplementedError("no score today")\\n'
+    given = {"path": code_of_the_users_own(trained, raises), "name": "score"}
     run = mnrun(
         "ppo",
         mnrun_run_dir=folder,
         ppo_model="~/model/Llama-3.2-1B-Instruct",
-        ppo_overrides={"algorithm.adv_estimator": "nonsense"},
+        ppo_overrides={f"custom_reward_function.{key}": value for key, value in given.items()},
     )
     assert run.code == 1
-    assert "raise NotImplementedError" in run.text, run.text
+    assert "NotImplementedError: no score today" in run.text, run.text
     assert [state for _, state, _ in jobs(trained, folder)] == ["COMPLETED"]
     nothing_runs(trained, folder)
 
 
 def test_sft_ends_with_the_trainers_exit_code(trained: Cluster) -> None:
     folder = f"{RUN}-failing"
-    run = mnrun("sft", mnrun_run_dir=folder, sft_overrides={"data.train_batch_size": 33})
+    raises = 'class Rows:\\n  def __init__(self, **_):\\n    raise ValueError("no rows today")\\n'
+    given = {"path": code_of_the_users_own(trained, raises), "name": "Rows"}
+    overrides = {f"data.custom_cls.{key}": value for key, value in given.items()}
+    run = mnrun("sft", mnrun_run_dir=folder, sft_overrides=overrides)
     assert run.code == 1
-    assert "AssertionError" in run.text, run.text
+    assert "ValueError: no rows today" in run.text, run.text
     assert ("FAILED", "osk-gpu[94-95]") in [job[1:] for job in jobs(trained, folder)]
     nothing_runs(trained, folder)
 
