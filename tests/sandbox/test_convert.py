@@ -97,8 +97,8 @@ def manifest(cluster: Cluster, folder: str = "converted") -> dict[str, Any]:
 
 def folders(cluster: Cluster) -> list[str]:
     """What lies beside the checkpoints and logs, hidden folders too."""
-    found = cluster.run(f"cd {RUN}/sft && ls -Ad */ .*/").split()
-    return [name.rstrip("/") for name in found if "convert" in name]
+    found = cluster.run(f"find {RUN}/sft -mindepth 1 -maxdepth 1 -type d -printf '%f\\n'")
+    return [name for name in found.split() if "convert" in name]
 
 
 def test_the_adapter_is_merged_into_the_weights(trained: Cluster) -> None:

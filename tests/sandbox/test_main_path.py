@@ -26,7 +26,7 @@ RUN = f"~/training/main-path-{time.time():.0f}"
 @pytest.fixture(scope="module")
 def trained(sandbox: Cluster) -> Iterator[Cluster]:
     """A sandbox on which `mnrun all` has run once."""
-    run = mnrun("all", timeout=1200, mnrun_run_dir=RUN)
+    run = mnrun("all", timeout=2000, mnrun_run_dir=RUN)
     assert run.code == 0, run.text
     yield sandbox
     sandbox.run(f"rm -rf {RUN}*")
