@@ -5,11 +5,14 @@ The module of this name documents the options.
 
 from __future__ import annotations
 
+import fcntl
 import shlex
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +38,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _START = 30.0  # seconds for ssh to connect
 
 
+@contextmanager
+def private_socket() -> Iterator[Path]:
+    """Yield the path of a socket that only this user can open.
+
+    Ctrl-C may end us before the folder is removed. Its lock then shows that no one uses it, and
+    the next mnrun removes it (mnrun/private_folder.py).
+    """
+    with (
+        TemporaryDirectory(prefix="mnrun-cli-ssh-") as folder,
+        Path(folder, "alive").open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(folder) / "s"
+
+
 class ActionModule(ActionBase):
     """Runs ssh in the foreground."""
 
@@ -51,8 +69,7 @@ class ActionModule(ActionBase):
         return self._forward(given, head)
 
     def _forward(self, given: dict[str, Any], head: Head) -> dict[str, Any]:
-        with TemporaryDirectory(prefix="mnrun-cli-ssh-") as folder:  # only this user can open it
-            way = Path(folder) / "s"
+        with private_socket() as way:
             relay = Relay(head.dashboard_port, way)
             try:
                 return self._run(given, head, way, relay.port)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +16,15 @@ from ansible.playbook.task import Task
 from ansible_collections.mnrun.train.plugins.action.ray_dashboard import (
     ActionModule,
     hints,
+    private_socket,
     ssh_command,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.record.ray_head import Head
 
+from mnrun.private_folder import private_folder
 from tests.helpers.ray_heads import a_head
 
+ROOT = Path(__file__).parents[3]
 HEAD = Head.of(a_head(Path("/home/it's me")))
 GIVEN = {"open": False, "ssh_args": "-J 'a b'", "user": "me", "key": "/k", "login": "login"}
 
@@ -35,6 +42,31 @@ def test_ssh_forwards_to_the_loopback_of_the_head() -> None:
     assert command[-8:] == [
         "/tmp/mine/s:127.0.0.1:37174", "-J", "a b", "-i", "/k", "-l", "me", "osk-gpu94",
     ]  # fmt: skip
+
+
+# As Ctrl-C may end it: nothing is removed.
+KILLED = """
+import os
+from ansible_collections.mnrun.train.plugins.action.ray_dashboard import private_socket
+with private_socket() as way:
+    way.touch()
+    os._exit(0)
+"""
+
+
+def test_the_socket_of_one_that_was_killed_goes_with_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}/collections", "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", KILLED], env=environ, check=True, timeout=60)
+    assert len(list(tmp_path.glob("mnrun-cli-ssh-*/s"))) == 1
+    with private_socket() as way:
+        with private_folder():
+            assert len(list(tmp_path.glob("mnrun-cli-ssh-*"))) == 1  # that of the one that lives
+        assert way.parent.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_place_of_the_token_is_shown_where_there_is_one_to_give() -> None:
