@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .place import FIRST, PLACE, environments
+from .place import FIRST, PLACE, environments, first_served
 
 # For each program that a test starts: `mnrun -i inventory/sandbox` and the playbooks.
 os.environ["MNRUN_SANDBOX_DIR"] = str(PLACE)
@@ -88,6 +88,18 @@ class Cluster:
             time.sleep(0.2)
         return output
 
+    def ended(self, job_id: str, fields: str = "State") -> str:
+        """What the accounting says of a job, once it says that the job has ended: slurmdbd hears
+        of it a moment after slurmctld."""
+        line = f"sacct -X -n -P -j {job_id} -o State,{fields} | grep -Ev '^(PENDING|RUNNING)'"
+        return self.wait(line, r"\|").partition("|")[2]
+
+    def assert_none_queued(self, user: str = "mluser") -> None:
+        """No job of a user waits or runs. One that has ended may still be `completing`."""
+        live = "squeue --me -h -t pending,configuring,running,suspended"
+        assert self.run(live, f"{user}@login") == ""
+        self.wait("squeue --me -h -t completing", "^$")
+
     def submit(self, *arguments: str) -> str:
         """sbatch; return the job's id."""
         return self.run("sbatch --parsable " + " ".join(arguments))
@@ -129,7 +141,8 @@ def sandbox() -> Iterator[Cluster]:
     with (FIRST / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", timeout=FIRST_UP)
-    yield Cluster(PLACE)
+    with first_served():
+        yield Cluster(PLACE)
     if PLACE != FIRST:
         playbook("playbooks/sandbox_down.yml", "-i", "inventory/sandbox")
         shutil.rmtree(PLACE)

@@ -59,8 +59,11 @@ class Run:
         """Wait for a training step in the driver's log."""
         self.sandbox.wait(f"cat {self.folder}/ppo/logs/*.log", rf"step:{step} - ")
 
-    def state(self, job_id: str) -> str:
-        return self.sandbox.run(f"sacct -X -n -P -j {job_id} -o State,NNodes")
+    def ended(self, job_id: str) -> str:
+        return self.sandbox.ended(job_id, "State,NNodes")
+
+    def runs(self, job_id: str) -> bool:
+        return self.sandbox.run(f"squeue -h -j {job_id} -o %T", check=False) == "RUNNING"
 
     def leftovers(self, job_id: str) -> list[str]:
         """Processes and folders of a job on any node."""

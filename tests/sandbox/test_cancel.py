@@ -52,7 +52,7 @@ def test_mnrun_cancel_ends_it_and_says_by_whom(stage: Stage) -> None:
         answer = call.result(60)
     assert (run.code, run.changed) == (0, 1), run.text
     assert f"sft: Stopped: job {job}. It ended as CANCELLED." in run.text
-    assert stage.sandbox.run(f"squeue -h -j {job} -t all -o %T", check=False) == "CANCELLED"
+    stage.sandbox.wait(f"squeue -h -j {job} -t all -o %T", "^CANCELLED$")
     assert (answer["cause"]["code"], answer["retryable"]) == ("cancelled_here", False)
     assert "cancelled by you with `mnrun cancel`" in answer["msg"]
     assert len(stage.names()) == 1

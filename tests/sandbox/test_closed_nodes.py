@@ -65,7 +65,7 @@ def test_it_is_known_before_anything_is_submitted(closed: Cluster) -> None:
     assert "Permission denied" in done.text
     accounted = closed.wait("sacct -X -n -P -o JobName -S 2020-01-01", r"\S")  # after a while
     assert accounted == "mnrun-reach"
-    assert closed.run("squeue -h") == ""
+    closed.assert_none_queued()
     assert "sft" not in closed.run(f"ls {folder} {folder}/.mnrun", check=False)
 
 
@@ -87,11 +87,9 @@ def test_ray_job_runs_is_followed_and_taken_down(closed: Cluster) -> None:
 
     stopped = steps(closed, "stop")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert closed.run("squeue -h") == ""
-    ended = closed.run("sacct -X -n -P -o JobName,State,NNodes -S 2020-01-01").splitlines()
-    assert [line.partition("|")[2] for line in ended if "mnrun-reach" not in line] == [
-        "COMPLETED|2"
-    ]
+    closed.assert_none_queued()
+    line = "sacct -X -n -P -o JobName,State,NNodes -S 2020-01-01 | grep -v mnrun-reach"
+    assert re.fullmatch(r"\S+\|COMPLETED\|2", closed.wait(line, r"\|COMPLETED"))
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_jobs_of_a_cluster_that_died_do_not_come_back(own: OwnCluster) -> None:
     assert own.info()["state"] == "down"
     # Without a `down` in between: a machine that lost power has none either.
     assert own.change()["actions"] == ["start the cluster: osk-ctl, login, osk-gpu94, osk-gpu95"]
-    assert own.run("squeue -h") == ""
+    own.assert_none_queued()
     own.wait("sacct -X -n -a -o State", r"^CANCELLED.*\n *CANCELLED")
     assert own.run("srun --nodes=2 hostname", timeout=20).count("osk-gpu") == 2
     assert int(own.submit("--output=/dev/null", "--wrap=true")) > 2
@@ -241,7 +241,7 @@ def test_a_drained_node_is_resumed(own: OwnCluster) -> None:
     own.change(accounting=False)
     own.run("scontrol update nodename=osk-gpu94 state=drain reason=test", node="root@login")
     assert own.change(accounting=False)["actions"] == ["resume the drained node osk-gpu94"]
-    assert own.run("sinfo -h -p gpu -o %T") == "idle"
+    own.wait("sinfo -h -p gpu -o %T", "^idle$")
 
 
 @pytest.mark.torture

@@ -199,4 +199,4 @@ def test_ppo_goes_on_on_another_ray_cluster(
     cause = "a node failed" if fault.endswith("node") else "the Ray cluster was lost"
     assert f"Cause: {cause}" in text
     assert len(record(sandbox, folder, "ray")["attempts"]) == 2
-    assert sandbox.run("squeue --me -h") == "", "the second Ray cluster was taken down too"
+    sandbox.assert_none_queued()  # the second Ray cluster was taken down too

@@ -35,7 +35,9 @@ def trained(sandbox: Cluster) -> Iterator[Cluster]:
 def jobs(cluster: Cluster, folder: str = RUN) -> list[tuple[str, str, str]]:
     """Name, state and nodes of all jobs that carry the mark of a run."""
     home = cluster.run("echo $HOME")
-    lines = cluster.run("sacct -X -P -n -S 2020-01-01 -o JobName,State,NodeList,Comment")
+    # slurmdbd hears of a job's end a moment after mnrun.
+    query = "sacct -X -P -n -S 2020-01-01 -o JobName,State,NodeList,Comment"
+    lines = cluster.wait(query, r"\A(?!(.|\n)*\|(PENDING|RUNNING)\|)")
     rows = [line.split("|", 3) for line in lines.splitlines()]
     mark = f"run={folder.replace('~', home)} "
     return [(name, state, nodes) for name, state, nodes, comment in rows if mark in comment]
@@ -44,7 +46,7 @@ def jobs(cluster: Cluster, folder: str = RUN) -> list[tuple[str, str, str]]:
 def nothing_runs(cluster: Cluster, folder: str = RUN) -> None:
     """No job of the run in the queue, and no process of its jobs on any node."""
     home = cluster.run("echo $HOME")
-    queue = cluster.run("squeue -h -t all -o '%T %k'")
+    queue = cluster.wait("squeue -h -t all -o '%T %k'", r"\A(?!(.|\n)*COMPLETING)")
     marked = [line for line in queue.splitlines() if folder.replace("~", home) in line]
     assert [line for line in marked if not line.startswith(("COMPLETED", "FAILED"))] == []
     for node in NODES:

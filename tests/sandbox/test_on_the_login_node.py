@@ -58,7 +58,8 @@ def test_ppo_runs_and_runs_again_from_the_login_node(installed: Cluster) -> None
     assert "[ppo] Submitted job ppo-" in first, first
     assert "step 2/2" in first, first
     assert "Done: changed=0" in installed.run(line, timeout=60)
-    assert installed.run(f"squeue --me -h -o %k | grep -c {FOLDER}", check=False) == "0"
+    live = "squeue --me -h -t pending,configuring,running -o %k"
+    assert installed.run(f"{live} | grep -c {FOLDER}", check=False) == "0"
 
 
 def test_a_step_on_the_head_through_srun(installed: Cluster) -> None:

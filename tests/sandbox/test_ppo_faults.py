@@ -46,7 +46,7 @@ def test_ppo_saves_before_its_cluster_s_time_limit_and_goes_on(
     assert 0 < first["last_step"] < LONG, "saved because the limit was near"
     assert first["reached"] - first["last_step"] <= 1
     assert (last["first_step"], last["phase"]) == (first["last_step"], "succeeded")
-    assert sandbox.run("squeue --me -h") == ""
+    sandbox.assert_none_queued()
 
 
 @pytest.mark.parametrize("words", [["cancel"], ["cancel", "ppo"]])
@@ -71,7 +71,7 @@ def test_a_training_ppo_is_cancelled(
     assert attempt["phase"] == "cancelled"
     assert attempt["cancelled_by"].startswith("mnrun cancel by ")
     assert len(record(sandbox, folder, "ray")["attempts"]) == 1
-    assert sandbox.run("squeue --me -h") == ""
+    sandbox.assert_none_queued()
     assert Run(sandbox, "cancelled").leftovers(job) == []
 
 

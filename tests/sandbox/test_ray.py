@@ -46,7 +46,7 @@ def test_up_train_again_fail_and_down(new_run: Any) -> None:
     run.play("stop")
     assert time.monotonic() - begun < 30  # seconds on a busy machine, Ansible's own included
     assert run.leftovers(head["job_id"]) == []
-    assert run.state(head["job_id"]) == "COMPLETED|2"
+    assert run.ended(head["job_id"]) == "COMPLETED|2"
     assert run.sandbox.run(f"ls {run.folder}/.mnrun/ray/*/ | grep -c token", check=False) == "0"
     assert "changed=0" in run.play("stop")
 
@@ -67,7 +67,7 @@ def test_two_clusters_side_by_side_on_the_same_nodes(new_run: Any) -> None:
     assert second.leftovers(two["job_id"]) == []
     assert f"('{two['job_id']}', 'osk-gpu95')" in second.driver_log()
     first.until_trained(1)
-    assert first.state(one["job_id"]).startswith("RUNNING")
+    assert first.runs(one["job_id"])
 
 
 def test_a_lost_node_ends_the_cluster_and_ppo_goes_on_in_the_next(new_run: Any) -> None:
@@ -133,9 +133,9 @@ def test_two_users_on_one_node(new_run: Any) -> None:
     assert theirs.driver_log().splitlines()[-1] == f"ran in [('{job}', 'osk-gpu95')]"
     theirs.play("stop")
     assert theirs.leftovers(job) == []
-    assert theirs.state(job) == "COMPLETED|1"
+    assert theirs.ended(job) == "COMPLETED|1"
     head = mine.head()
-    assert mine.state(head["job_id"]).startswith("RUNNING")
+    assert mine.runs(head["job_id"])
     ask = f'curl -s -m 10 -H "Authorization: Bearer $(cat {head["token_file"]})"'
     jobs = mine.run(f"{ask} http://127.0.0.1:{head['dashboard_port']}/api/jobs/", head["host"])
     assert [job["status"] for job in json.loads(jobs)] == ["RUNNING"]
@@ -186,7 +186,7 @@ def test_the_dashboard_comes_to_this_machine_and_goes_with_ctrl_c(
     assert token not in text
     with pytest.raises(ConnectionRefusedError):
         _ask(port, "/")
-    assert run.state(head["job_id"]).startswith("RUNNING")
+    assert run.runs(head["job_id"])
 
 
 def _ask(port: int, path: str, token: str = "") -> int:

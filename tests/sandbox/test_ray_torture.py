@@ -143,7 +143,7 @@ def test_starts_and_stops_in_a_row(clusters: Clusters) -> None:
         clusters.submit()
         clusters.until_ready()
         clusters.stop()
-        clusters.ends[clusters.run.state(clusters.job)] += 1
+        clusters.ends[clusters.run.ended(clusters.job)] += 1
         clusters.count_leaks()
     print(f"{STARTS} starts and stops: {clusters.told()}")
     assert sum(clusters.leaks.values()) == 0
@@ -163,7 +163,7 @@ def test_random_kills(clusters: Clusters) -> None:
         if not hit:
             clusters.run.run(f"scancel --batch --signal=USR1 {clusters.job}", check=False)
         clusters.until_over()
-        clusters.ends[clusters.run.state(clusters.job).partition("|")[0].split()[0]] += 1
+        clusters.ends[clusters.run.ended(clusters.job).partition("|")[0].split()[0]] += 1
         before = clusters.leaks.copy()
         clusters.count_leaks()
         # A folder and a token of a job that was killed whole are there until the next one starts.

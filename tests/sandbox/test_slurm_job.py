@@ -83,8 +83,7 @@ class Stage:
 
     def accounted(self, job_id: str) -> str:
         """State, exit code and nodes of a job in the accounting."""
-        line = f"sacct -X -n -P -o State,ExitCode,NodeList -j {job_id}"
-        return self.sandbox.wait(line, r"\|osk", timeout=20)
+        return self.sandbox.ended(job_id, "State,ExitCode,NodeList")
 
     def names(self) -> list[str]:
         """The names of all jobs that were submitted for this run. The accounting would tell some
@@ -169,8 +168,7 @@ def test_another_spec_takes_the_place_of_a_live_job_when_told_to(stage: Stage) -
     first = stage.call(STAYS)
     second = stage.call(STAYS, spec={"lr": 0.2}, replace=True)
     assert (second["action"], second["changed"]) == ("replaced", True)
-    states = stage.sandbox.run("squeue --me -h -t all -o '%i %T'").splitlines()
-    assert f"{first['job']['id']} CANCELLED" in states
+    stage.sandbox.wait(f"squeue -h -j {first['job']['id']} -t all -o %T", "^CANCELLED$")
     assert len(stage.names()) == 2
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.distributed.tensor  # the shards are pickled DTensors
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl import DataProto
 from verl.utils.model import compute_position_id_with_mask
@@ -70,6 +71,14 @@ def plain_generation(model, data, **keywords):
     return answered[:, ids.shape[1] :].tolist()
 
 
+def precisions():
+    """In which precisions verl's products and its sharded weights are computed."""
+    with torch.autocast(device_type="cpu", dtype=torch.bfloat16):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    return sorted({str(product.dtype), str(policy.param_dtype)})
+
+
 def check_rollout(folder):
     """Answer the same prompts through verl, plainly, and with the trap that the shim mends."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -83,6 +92,7 @@ def check_rollout(folder):
     return {
         "verl": verl_rollout(model, data),
         "plain": plain_generation(model, data),
+        "precisions": precisions(),
         "trap": plain_generation(model, data, position_ids=data.batch["position_ids"]),
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import PreTrainedModel
 from transformers.generation.utils import GenerationMixin
 
@@ -18,6 +19,7 @@ init_process_group = dist.init_process_group
 all_reduce = dist.all_reduce
 choose_attention = PreTrainedModel.get_correct_attn_implementation
 generate = GenerationMixin.generate
+choose_precision = MixedPrecisionPolicy.__init__
 
 # get_torch_device().NAME() in workers/fsdp_workers.py:695 and 755, utils/flops_counter.py:45,
 # workers/rollout/hf_rollout.py:172, utils/profiler/performance.py:33: torch.cpu has none of these.
@@ -46,6 +48,8 @@ def patch(device: ModuleType) -> None:
     dist.all_reduce = all_reduce_with_mean
     PreTrainedModel.get_correct_attn_implementation = choose_cpu_attention
     GenerationMixin.generate = generate_with_own_positions
+    MixedPrecisionPolicy.__init__ = choose_full_precision
+    torch.autocast = NoAutocast
 
 
 @functools.wraps(init_process_group)
@@ -90,3 +94,21 @@ def generate_with_own_positions(self: Any, *args: Any, **kwargs: Any) -> Any:
     """
     kwargs.pop("position_ids", None)
     return generate(self, *args, **kwargs)
+
+
+class NoAutocast(torch.autocast):
+    """Answer workers/actor/dp_actor.py:100, workers/critic/dp_critic.py:66,
+    workers/rollout/hf_rollout.py:109 and trainer/fsdp_sft_trainer.py:362.
+
+    They compute in bfloat16. A CPU without AVX-512 multiplies such matrices in a plain loop,
+    several times slower than in float32.
+    """
+
+    def __init__(self, device_type: str, *_: Any, **__: Any) -> None:
+        super().__init__(device_type, enabled=False)
+
+
+@functools.wraps(choose_precision)
+def choose_full_precision(self: Any, *args: Any, **kwargs: Any) -> None:
+    """Answer workers/fsdp_workers.py:339 and 1077 and trainer/fsdp_sft_trainer.py:300: as above."""
+    choose_precision(self, *args, **{**kwargs, "param_dtype": torch.float32})
