@@ -1,3 +1,3 @@
-"""Files, clocks, processes, names and texts: knows nothing of training. Anyone may import it; it
+"""Files, clocks, processes, names and texts: nothing about training. Every room may import it; it
 imports no other room.
 """

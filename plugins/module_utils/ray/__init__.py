@@ -1,3 +1,3 @@
 """A Ray cluster inside a Slurm job: its head, its job API, Ray as a backend of the engine. Imports
-all rooms below: base, record, result, trainer, slurm and stage.
+base, record, trainer, result, slurm and stage.
 """

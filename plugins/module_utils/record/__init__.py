@@ -1,3 +1,3 @@
-"""What was submitted, and what jobs report of themselves: attempts, the ledger, start and end
-records, the head of a Ray cluster. Imports base.
+"""What was submitted, and what jobs report about themselves: attempts, the ledger, start and end
+records, the head of a Ray cluster, the interface of a backend (contract.py). Imports base.
 """

@@ -1,1 +1,3 @@
-"""Is the work done, and is there space for it? Imports base, model, record and trainer."""
+"""Whether a stage's work is done, and whether there is space for it. Imports base, model, record
+and trainer.
+"""

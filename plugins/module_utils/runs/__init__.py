@@ -1,1 +1,3 @@
-"""Several runs side by side, and what runs leave behind. May import every room."""
+"""Several runs side by side, and leftovers. Imports all rooms but environment, hub, model,
+preflight and sandbox.
+"""

@@ -1,1 +1,1 @@
-"""A real small Slurm cluster in the namespaces of one machine."""
+"""The small real Slurm cluster in the namespaces of one machine. Imports base."""

@@ -1,3 +1,3 @@
-"""Slurm's commands and what they answer; the only room that runs them. Imports base, record and
-result.
+"""Slurm's commands and their answers, and Slurm as a backend of the engine. Only this room runs
+them (client.py). Imports base, record and result.
 """

@@ -1,3 +1,3 @@
-"""The engine: decides what a re-run does, does it, and concludes. Knows neither Slurm nor Ray:
-imports base, record, trainer and result.
+"""The engine: decides what a re-run does, does it, and concludes (entry: module.py). It knows
+neither Slurm nor Ray. Imports base, record, trainer and result.
 """

@@ -57,6 +57,34 @@ def test_a_command_leads_to_its_playbook_roles_and_modules(row: list[str]) -> No
     assert all(f"mnrun.train.{module}:" in "".join(tasks) for module in modules)
 
 
+@pytest.mark.parametrize("row", rows("command on a run"), ids=lambda row: row[0])
+def test_a_command_on_a_run_leads_to_its_playbook_and_module(row: list[str]) -> None:
+    command, playbook, modules = (ticked(cell) for cell in row[:3])
+    assert playbook == [f"playbooks/{COMMANDS[command[0].removeprefix('mnrun ')].playbook}.yml"]
+    places = [ROOT / playbook[0], *ROOT.glob("playbooks/tasks/*")]
+    places += [path for role in modules for path in (ROOT / "roles" / role).glob("tasks/*")]
+    tasks = "".join(path.read_text() for path in places)
+    names = [name for name in modules if (ROOT / "plugins" / "modules" / f"{name}.py").exists()]
+    assert names
+    assert [name for name in names if f"mnrun.train.{name}:" not in tasks] == []
+
+
+def test_the_map_has_every_command() -> None:
+    named = {ticked(row[0])[0] for first in ("command", "command on a run") for row in rows(first)}
+    own = {f"mnrun {name}" for name in COMMANDS if not name.startswith("sandbox")}
+    assert named == own - {"mnrun all"}
+
+
+@pytest.mark.parametrize("row", rows("module"), ids=lambda row: row[0])
+def test_a_module_imports_where_its_logic_begins(row: list[str]) -> None:
+    begins = [Path(place) for place in ticked(row[1]) if (ROOMS / place).exists()]
+    assert begins
+    either = "|".join(rf"{one.parent}(\.{one.stem} import| import {one.stem}\b)" for one in begins)
+    for module in ticked(row[0]):
+        text = (ROOT / "plugins" / "modules" / f"{module}.py").read_text()
+        assert re.search(rf"module_utils\.({either})", text), module
+
+
 def test_every_room_is_on_the_map() -> None:
     rooms = {path.name for path in ROOMS.iterdir() if path.name != "__pycache__"}
     assert {ticked(row[0])[0] for row in rows("room")} == rooms
