@@ -1,7 +1,7 @@
 # make demo   the whole job on a real small cluster on this machine
 # make quick  lint, unit, and one pass over the sandbox without training
 # make test   every check and every test, the sandbox's included
-# make lint   ruff, mypy, vermin, ansible-lint     make unit   the tests that need no cluster
+# make lint   ruff, mypy, vermin, ansible-lint     make unit   the short tests, without a cluster
 # make torture  controllers killed at every point and moment, outages: long, with counts
 # make slurms   the tests that depend on Slurm, on each version of it: SLURMS="22.05 24.11 26.05"
 # make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
@@ -42,7 +42,7 @@ endef
 # Two workers, each with a sandbox of its own. The long files of the sandbox come first, so that
 # the many short ones fill the gaps at the end.
 test: lint
-	@$(ON_SANDBOX) $(SIDE_BY_SIDE:auto=2) --maxfail=10 -m "not torture" tests/sandbox tests/packaging tests/unit
+	@$(ON_SANDBOX) $(SIDE_BY_SIDE:auto=2) --maxfail=10 -m "not torture" tests/sandbox tests/packaging tests/plays tests/unit
 
 .PHONY: quick sandbox-pass
 # The pass waits for Slurm most of the time, and the others need the processors.

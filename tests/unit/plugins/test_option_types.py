@@ -184,6 +184,6 @@ def test_values_that_yaml_gives_come_through_ansible_as_one_list_of_faults(tmp_p
     for_type = {"int": math.inf, "float": math.nan, "list": {"1": 2}, "dict": -1, "bool": 2}
     bad = {name: for_type.get(spec.get("type", "str"), [7]) for name, spec in OPTIONS.items()}
     roles = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-    message = validate(tmp_path, bad, roles=", ".join(roles))
+    message = validate(tmp_path, {"bad": {**bad, "roles_of_this": roles}})["bad"]
     assert message.startswith(f"{len(bad)} variables must be set or corrected.")
     assert "Traceback" not in message

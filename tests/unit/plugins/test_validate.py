@@ -22,7 +22,7 @@ PLAY = """
   gather_facts: false
   tasks:
     - mnrun.train.validate:
-        roles: [{roles}]
+        roles: "{{ roles_of_this }}"
 """
 GOOD = {
     "mnrun_run_dir": "~/training/multinode",
@@ -30,46 +30,95 @@ GOOD = {
     "environment_modules": ["nccl/2.22.3"],
     "environment_wandb_project": "{{ team }}-project",
     "team": "blue",
+    "roles_of_this": ["environment"],
 }
+WITH_WANDB = {
+    **GOOD,
+    "environment_wandb_entity": "YOU_TEAM",
+    "environment_wandb_project": "CHANGEME",
+}
+# Each is a host of one play, which is started once for them all.
+HOSTS: dict[str, dict[str, Any]] = {
+    "good": {
+        **GOOD,
+        "environment_result": {}, "_environment_x": 1, "__sft_y": 2, "environ": 3,
+        "environment_sbatch": "{{ preflight_result.rows }}",  # not known before its task
+    },
+    "mistyped-prefix": {
+        **GOOD,
+        "enviroment_variables": {}, "Environment_Modules": [], "mnrum_run_dir": "/x",
+        "team_partition": "a", "my_environment": "b", "run_dir": "/x", "variables": {},
+    },
+    "wandb": WITH_WANDB,
+    "no-wandb": {**WITH_WANDB, "environment_wandb_mode": "disabled"},
+    "no-wandb-in-the-trainers": {
+        **WITH_WANDB,
+        "sft_options": {"trainer.logger": ["console"]},
+        "ppo_overrides": {"trainer.logger": "console"},
+    },
+    "renamed": {**GOOD, "data_check_fetch": True},
+    "placeholder": {
+        **GOOD,
+        "team": "YOU_TEAM",
+        "environment_wandb_project": "project",
+        "environment_sbatch": {"partition": "{{ team }}"},
+        "environment_wandb_entity": "{{ team }}",
+    },
+    "beside": {
+        **GOOD,
+        "environment_modules": ["a\nb", ""], "mnrun_test_files": ["~/data/my test"],
+        "mnrun_model": "~/m", "mnrun_train_files": ["~/data/train"],
+        "roles_of_this": ["environment", "preflight"],
+    },
+    "hidden": {**GOOD, "environment_wandb_key": "se\ncret"},
+    "no-role": {**GOOD, "roles_of_this": ["enviroment"]},
+}  # fmt: skip
 
 
-def validate(
-    tmp_path: Path, variables: dict[str, Any], *more: str, roles: str = "environment"
-) -> str:
-    """Run the action over an inventory of `variables`; its message, or "" if all is well."""
-    folder = tmp_path / "group_vars"
-    folder.mkdir(exist_ok=True)
-    lines = [f"{name}: {json.dumps(value)}\n" for name, value in variables.items()]
-    (folder / "all.yml").write_text("".join(lines))
-    (tmp_path / "hosts").write_text("here ansible_connection=local\n")
-    (tmp_path / "ansible.cfg").touch()
-    (tmp_path / "play.yml").write_text(PLAY.format(roles=roles))
+def validate(folder: Path, hosts: dict[str, dict[str, Any]], *more: str) -> dict[str, str]:
+    """Run the action for hosts with these variables: its messages, "" where all is well."""
+    (folder / "host_vars").mkdir()
+    for host, variables in hosts.items():
+        lines = [f"{name}: {json.dumps(value)}\n" for name, value in variables.items()]
+        (folder / "host_vars" / f"{host}.yml").write_text("".join(lines))
+    (folder / "hosts").write_text("".join(f"{host} ansible_connection=local\n" for host in hosts))
+    (folder / "ansible.cfg").touch()
+    (folder / "play.yml").write_text(PLAY)
     playbook = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(
         [playbook, "-i", "hosts", "play.yml", *more],
-        cwd=tmp_path,
+        cwd=folder,
         env={
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_HOME": str(tmp_path / "home"),
-            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+            "ANSIBLE_HOME": str(folder / "home"),
+            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+            "ANSIBLE_FORKS": "2",
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
-    assert "changed=0" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count(" changed=0 ") == len(hosts), done.stdout + done.stderr
     assert "[DEPRECATION WARNING]" not in done.stderr, done.stderr
-    failed = re.search(r"^fatal: \[here\]: FAILED! => (.*)$", done.stdout, re.MULTILINE)
+    failed = re.findall(r"^fatal: \[(.*)\]: FAILED! => (.*)$", done.stdout, re.MULTILINE)
+    passed = re.findall(r"^ok: \[(.*)\]$", done.stdout, re.MULTILINE)
+    assert sorted([*passed, *(host for host, _ in failed)]) == sorted(hosts)
     assert bool(done.returncode) == bool(failed)
-    return str(json.loads(failed.group(1))["msg"]) if failed else ""
+    return dict.fromkeys(passed, "") | {
+        host: str(json.loads(result)["msg"]) for host, result in failed
+    }
 
 
-def test_good_variables_pass(tmp_path: Path) -> None:
-    results = {"environment_result": {}, "_environment_x": 1, "__sft_y": 2, "environ": 3}
-    results["environment_sbatch"] = "{{ preflight_result.rows }}"  # not known before its task
-    assert validate(tmp_path, {**GOOD, **results}) == ""
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is reported for each of the hosts."""
+    return validate(tmp_path_factory.mktemp("validate"), HOSTS)
+
+
+def test_good_variables_pass(messages: dict[str, str]) -> None:
+    assert messages["good"] == ""
 
 
 def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
@@ -86,7 +135,7 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
         "mnrun_rundir": "/x",
     }
     del bad["mnrun_run_dir"]
-    message = validate(tmp_path, bad, "-e", "environment_wait_timeout=soon")
+    message = validate(tmp_path, {"bad": bad}, "-e", "environment_wait_timeout=soon")["bad"]
     lines = message.splitlines()
     names = list(bad)
     for number, (name, words) in enumerate(
@@ -107,17 +156,19 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
         line = next(line for line in lines if f". {name}" in line.replace(",", " ").split(":")[0])
         assert all(word in line for word in words), (number, line)
         if name in names:
-            assert f"in group_vars/all.yml:{names.index(name) + 1}" in line
+            assert f"in host_vars/bad.yml:{names.index(name) + 1}" in line
     assert lines[0] == "11 variables must be set or corrected. Nothing was started."
     assert len(lines) == 12
 
 
-def test_a_variable_whose_prefix_is_mistyped_is_not_passed_over(tmp_path: Path) -> None:
-    wrong = {"enviroment_variables": {}, "Environment_Modules": [], "mnrum_run_dir": "/x"}
-    own = {"team_partition": "a", "my_environment": "b", "run_dir": "/x", "variables": {}}
-    message = validate(tmp_path, {**GOOD, **wrong, **own})
+def test_a_variable_whose_prefix_is_mistyped_is_not_passed_over(messages: dict[str, str]) -> None:
+    message = messages["mistyped-prefix"]
     assert message.startswith("3 variables must be")
-    for name, meant in zip(wrong, ("variables", "modules", "run_dir"), strict=True):
+    for name, meant in {
+        "enviroment_variables": "variables",
+        "Environment_Modules": "modules",
+        "mnrum_run_dir": "run_dir",
+    }.items():
         line = next(line for line in message.splitlines() if name in line)
         assert line.endswith(f"{meant}?")
 
@@ -125,68 +176,49 @@ def test_a_variable_whose_prefix_is_mistyped_is_not_passed_over(tmp_path: Path) 
 def test_a_mapping_that_is_given_twice_is_not_dropped(tmp_path: Path) -> None:
     first, second = (f'{{"environment_variables": {{"{name}": "1"}}}}' for name in "AB")
     (tmp_path / "more.yml").write_text("environment_variables: {C: '1'}\n")
-    both = validate(tmp_path, GOOD, "-e", first, "-e", second, "-e", "x=1", "-e", "x=2")
-    assert "environment_variables: given 2 times with -e" in both
-    assert "environment_variables" in validate(tmp_path, GOOD, "-e", "@more.yml", "-e", second)
-    assert validate(tmp_path, GOOD, "-e", first, "-e", '{"environment_limits": {}}') == ""
+    # A file counts as well; another mapping and what is not one do not.
+    others = ["-e", "x=1", "-e", "x=2", "-e", '{"environment_limits": {}}']
+    message = validate(
+        tmp_path, {"twice": GOOD}, "-e", first, "-e", "@more.yml", "-e", second, *others
+    )["twice"]
+    assert message.startswith("One variable must be")
+    assert "environment_variables: given 3 times with -e" in message
 
 
-@pytest.mark.parametrize(
-    "without",
-    [
-        {"environment_wandb_mode": "disabled"},
-        {
-            "sft_options": {"trainer.logger": ["console"]},
-            "ppo_overrides": {"trainer.logger": "console"},
-        },
-    ],
-)
+@pytest.mark.parametrize("without", ["no-wandb", "no-wandb-in-the-trainers"])
 def test_the_names_of_wandb_are_not_demanded_without_it(
-    tmp_path: Path, without: dict[str, Any]
+    messages: dict[str, str], without: str
 ) -> None:
-    left = {**GOOD, "environment_wandb_entity": "YOU_TEAM", "environment_wandb_project": "CHANGEME"}
-    assert "2 variables must be set" in validate(tmp_path, left)
-    assert validate(tmp_path, {**left, **without}) == ""
+    assert "2 variables must be set" in messages["wandb"]
+    assert messages[without] == ""
 
 
 def test_an_option_of_a_role_that_was_renamed_is_refused_with_its_name_of_today(
-    tmp_path: Path,
+    messages: dict[str, str],
 ) -> None:
-    message = validate(tmp_path, {**GOOD, "data_check_fetch": True})
-    assert "data_check_fetch: is now called preflight_fetch" in message
+    assert "data_check_fetch: is now called preflight_fetch" in messages["renamed"]
 
 
-def test_a_placeholder_is_told_once_where_it_was_written(tmp_path: Path) -> None:
-    variables = {
-        **GOOD,
-        "team": "YOU_TEAM",
-        "environment_wandb_project": "project",
-        "environment_sbatch": {"partition": "{{ team }}"},
-        "environment_wandb_entity": "{{ team }}",
-    }
-    message = validate(tmp_path, variables)
+def test_a_placeholder_is_told_once_where_it_was_written(messages: dict[str, str]) -> None:
+    message = messages["placeholder"]
     assert message.startswith("One variable must be set or corrected.")
-    assert f"in group_vars/all.yml:{list(variables).index('team') + 1}: still" in message
+    line = list(HOSTS["placeholder"]).index("team") + 1
+    assert f"in host_vars/placeholder.yml:{line}: still" in message
 
 
-def test_a_sound_text_beside_a_faulty_one_hides_no_other_fault(tmp_path: Path) -> None:
-    faulty = {"environment_modules": ["a\nb", ""], "mnrun_test_files": ["~/data/my test"]}
-    given = {**GOOD, **faulty, "mnrun_model": "~/m", "mnrun_train_files": ["~/data/train"]}
-    said = validate(tmp_path, given, roles="environment, preflight")
-    assert "2 variables must be set or corrected" in said
-    assert "mnrun_test_files" in said
+def test_a_sound_text_beside_a_faulty_one_hides_no_other_fault(messages: dict[str, str]) -> None:
+    assert "2 variables must be set or corrected" in messages["beside"]
+    assert "mnrun_test_files" in messages["beside"]
 
 
-def test_a_hidden_value_is_not_shown(tmp_path: Path) -> None:
-    message = validate(tmp_path, {**GOOD, "environment_wandb_key": "se\ncret"})
-    assert "(hidden) contains a line break" in message
-    assert "cret" not in message
+def test_a_hidden_value_is_not_shown(messages: dict[str, str]) -> None:
+    assert "(hidden) contains a line break" in messages["hidden"]
+    assert "cret" not in messages["hidden"]
 
 
-def test_a_role_that_is_none_is_named(tmp_path: Path) -> None:
-    message = validate(tmp_path, GOOD, roles="enviroment")
-    assert "enviroment is not a role; there are" in message
-    assert "environment" in message
+def test_a_role_that_is_none_is_named(messages: dict[str, str]) -> None:
+    assert "enviroment is not a role; there are" in messages["no-role"]
+    assert "environment" in messages["no-role"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from mnrun import runner
 from mnrun.errors import CliError
 from mnrun.processes import descendants
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds for what takes one or two: this machine may have very much else to do
 SECRET = "sekret-3f9a"  # noqa: S105 - nobody's
 

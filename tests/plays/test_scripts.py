@@ -16,7 +16,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.directives impor
     with_directives,
 )
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 SCRIPTS = [
     "sft.sbatch", "ray_cluster.sbatch", "ppo.sh", "convert.sbatch",

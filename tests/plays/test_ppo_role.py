@@ -14,7 +14,7 @@ import pytest
 
 from tests.helpers.ray_heads import a_head
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 
 PLAN = "ray_job ppo present check"
