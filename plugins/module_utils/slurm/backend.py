@@ -149,7 +149,7 @@ class SlurmBackend:
         if seen.phase is not Phase.SUCCEEDED or has_started(folder, attempt):
             return seen
         if seen.end and 0 <= self._client.clock.now() - seen.end < _LATE:
-            return Observation(Phase.UNKNOWN, detail="what the job recorded is not to be seen yet")
+            return Observation(Phase.UNKNOWN, detail="what the job recorded is not visible yet")
         where = (names_in(seen.nodes) or [seen.nodes or "its node"])[0]
         return replace(seen, phase=Phase.FAILED, reason=f"{NEVER_RAN} {where}")
 
