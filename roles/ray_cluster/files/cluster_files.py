@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 _TAIL = 131072  # bytes at the end of a log that are looked at
-# The raylet's dumps of its state, and the frames of C++ and what stands above them.
+# The raylet's dumps of its state, the frames of C++ and what stands above them, and what Ray says
+# of itself while all is well (`… INFO usage_lib.py:441 -- …`, `[… I 12 12] (raylet) main.cc:9: …`).
 _NOISE = re.compile(
-    r"\[state-dump\]|\(\+0x[0-9a-f]+\) ?\[0x[0-9a-f]+\]|\[0x[0-9a-f]{8,}\]|@ +0x[0-9a-f]{8,}"
+    r"^\S{8,12} [\d:,.]{8,16}\s+(?:INFO|DEBUG) |^\[\S{8,12} [\d:,.]{8,16} [ID] "
+    r"|\[state-dump\]|\(\+0x[0-9a-f]+\) ?\[0x[0-9a-f]+\]|\[0x[0-9a-f]{8,}\]|@ +0x[0-9a-f]{8,}"
     r"|\*\*\* StackTrace|^\s*(?:PC: )?@"
 )
 

@@ -227,6 +227,16 @@ def test_a_warning_is_shown_once_above_the_stage() -> None:
     assert rows == ["  ! W&B has no key"]
 
 
+def test_the_folder_that_ansible_makes_at_its_first_use_is_no_news() -> None:
+    made = (
+        "Module remote_tmp /home/me/.ansible/tmp did not exist and was created with a mode of 0700,"
+        " this may cause issues when running as another user. To avoid this, create the remote_tmp"
+        " dir with the correct permissions manually"
+    )
+    rows, _ = show(result("ok", warnings=[made, f"{made}, or so", made.replace("0700", "0777")]))
+    assert [row[4:] for row in rows] == [f"{made}, or so", made.replace("0700", "0777")]
+
+
 def test_an_encoding_without_the_marks_gets_ascii() -> None:
     rows, _ = show(*TRAINING, said("[sft] 長"), encoding="ascii")
     assert rows == [

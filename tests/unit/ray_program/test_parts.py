@@ -423,6 +423,21 @@ def test_the_first_line_of_errors_tells_and_frames_do_not(tmp_path: Path) -> Non
     ]
 
 
+def test_what_ray_says_while_all_is_well_does_not_hide_what_tells(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(
+        "torch sees 0 of 8 GPUs on gpu94\n"
+        "2026-11-27 03:30:14,001\tINFO usage_lib.py:441 -- Usage stats collection is disabled.\n"
+        "2026-11-27 03:30:14,002\tWARNING services.py:9 -- /dev/shm is small\n"
+        "[2026-11-27 03:30:14,003 I 130 130] (raylet) main.cc:204: Setting cluster ID to: 12\n"
+        "[2026-11-27 03:30:14,004 E 130 130] (raylet) main.cc:205: no route to the head\n"
+    )
+    assert cluster_files.last_lines(tmp_path / "log", 20) == [
+        "torch sees 0 of 8 GPUs on gpu94",
+        "2026-11-27 03:30:14,002\tWARNING services.py:9 -- /dev/shm is small",
+        "[2026-11-27 03:30:14,004 E 130 130] (raylet) main.cc:205: no route to the head",
+    ]
+
+
 # processes
 
 _TREE = """
