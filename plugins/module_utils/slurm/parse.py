@@ -143,7 +143,7 @@ def _shown_line(out: str) -> str:
 
 
 def _work_dir(line: str) -> str:
-    match = re.search(r" WorkDir=(.*?)(?= Comment=| StdErr=|$)", line, re.MULTILINE)
+    match = re.search(r" WorkDir=(.*?)(?= Comment=| StdErr=|\n|$)", line)
     return match.group(1) if match else ""
 
 
