@@ -39,7 +39,7 @@ _PATIENCE = float(os.environ.get("RAY_raylet_start_wait_time_s", "60"))  # noqa:
 
 
 class LeftOut(ModuleType):
-    """Stands for a module that Ray does without: nothing can be imported from it."""
+    """Stands in for a module that Ray does without: nothing can be imported from it."""
 
     wanted = False  # whether somebody tried
 
@@ -60,7 +60,7 @@ def hook(params: Any, head: bool) -> None:
         **(_sooner_on_the_head() if head else _sooner_on_a_worker()),
     }
     _hold_ports(params)
-    # One process and two listeners more; `ray start` has no option against it.
+    # It would be a process with two more listeners; `ray start` has no option to leave it out.
     params.ray_client_server_port = None
     missed = [name for name, taken in shortcuts.items() if not taken]
     rest = f"; not: {', '.join(missed)}. Ray starts without them, only later" if missed else ""
@@ -212,7 +212,7 @@ def await_gcs(node: Any) -> None:
 
 
 def await_head(gcs_client: Any, node_selectors: Any = None, **_options: Any) -> None:
-    """Wait until the GCS knows the head's raylet. Ray looks each two seconds."""
+    """Wait until the GCS knows the head's raylet. Ray looks every two seconds."""
     _poll(lambda: gcs_client.get_all_node_info(timeout=5, node_selectors=node_selectors))
 
 

@@ -200,7 +200,7 @@ class ClusterWatch:
         return {node: fault}
 
     def _gather(self, faults: dict[str, str]) -> None:
-        """Wait a moment for other nodes that fail for the same reason: all are to be named."""
+        """Wait a moment for other nodes that fail for the same reason, so that all are named."""
         began = time.monotonic()
         while len(faults) < len(self._nodes):
             silent = set(self._nodes) - self._checked - set(faults)
