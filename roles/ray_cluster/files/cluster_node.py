@@ -200,7 +200,7 @@ class RayNode:
             finally:
                 left = end_descendants(_GRACE)
                 if left:
-                    say(f"processes that are not ours to end, or do not end by SIGKILL: {left}")
+                    say(f"processes that belong to others or survive SIGKILL: {left}")
                 shutil.rmtree(home, onerror=_complain)
 
     def _watch(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:

@@ -81,7 +81,7 @@ class ClusterWatch:
                 return None
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"the Ray cluster is not whole after {seconds:.0f} s "
+                    f"the Ray cluster is not complete after {seconds:.0f} s "
                     f"(ray_cluster_ready_timeout).\n{self._evidence(self._faults)}",
                     self._faults,
                     slow=True,
