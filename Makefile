@@ -10,9 +10,6 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# Python keeps what it compiled, whatever the caller says: each of a hundred processes compiles it
-# anew otherwise. (Empty means that it is not set.)
-export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo test torture slurms lint unit clean help
 
 PYTHON ?= python3
@@ -45,7 +42,7 @@ endef
 # Two workers, each with a sandbox of its own. The long files of the sandbox come first, so that
 # the many short ones fill the gaps at the end.
 test: lint
-	@$(ON_SANDBOX) $(SIDE_BY_SIDE:auto=2) --maxfail=10 -m "not torture" tests/sandbox tests/packaging tests/plays tests/unit
+	@$(ON_SANDBOX) $(SIDE_BY_SIDE:auto=2) --maxfail=10 -m "not torture and not trainers" tests/sandbox tests/packaging tests/plays tests/unit
 
 .PHONY: quick sandbox-pass
 # The pass waits for Slurm most of the time, and the others need the processors.
@@ -57,6 +54,10 @@ sandbox-pass: .venv/installed-dev
 
 torture: .venv/installed-dev
 	@$(ON_SANDBOX) -m torture -rP tests/sandbox
+
+.PHONY: trainers
+trainers: .venv/installed-dev
+	@$(ON_SANDBOX) -m trainers tests/sandbox
 
 # SLURM_TESTS=slurm_core is the part that CI runs on the versions that are not the default.
 SLURMS := 22.05 24.11 26.05

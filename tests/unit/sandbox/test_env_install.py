@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 SOURCE = Path(__file__).parents[3] / "roles" / "sandbox" / "files" / "env"
-LOCKS = sorted(SOURCE.glob("requirements-*.lock"))
+LOCKS = sorted(SOURCE.glob("*.lock"))
 
 
 @pytest.fixture
@@ -119,12 +119,33 @@ def test_an_index_is_asked_for_torch(
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.stem))
 def test_each_python_is_locked_to_the_same_verl(installer: ModuleType, lock: Path) -> None:
-    pins = dict(line.split("==") for line in lock.read_text().splitlines())
-    first = dict(line.split("==") for line in LOCKS[0].read_text().splitlines())
+    trainer, _, version = lock.stem.rpartition("-")
+    lowest = lock.with_name(f"{trainer}-3.11.lock")
+    pins, first = (
+        dict(line.split("==") for line in path.read_text().splitlines()) for path in (lock, lowest)
+    )
     differ = {name for name in first if pins[name] != first[name]}
     assert pins.keys() == first.keys()
     assert differ <= {"numpy", "torch"}  # there is no numpy 1 for Python 3.13
-    assert installer.lock_of(Path(f"/usr/bin/python{lock.stem.split('-')[1]}")) == lock
+    assert pins["verl"].startswith(f"{trainer.removeprefix('verl-')}.")
+    assert installer.lock_of(trainer, Path(f"/usr/bin/python{version}")) == lock
+
+
+def test_each_trainer_has_an_environment_of_its_own(installer: ModuleType, tmp_path: Path) -> None:
+    one, _ = installer.install(tmp_path / "envs")
+    other, changed = installer.install(tmp_path / "envs", "verl-0.9")
+    assert changed
+    assert other != one
+    assert installer.install(tmp_path / "envs") == (one, False)
+
+
+def test_a_trainer_without_a_lock_is_refused_with_those_that_there_are(
+    installer: ModuleType, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        installer.InstallError, match=r"no trainer verl-1, only verl-0\.5, verl-0\.9"
+    ):
+        installer.install(tmp_path / "envs", "verl-1")
 
 
 def test_a_half_built_environment_is_built_again(installer: ModuleType, tmp_path: Path) -> None:
@@ -159,7 +180,7 @@ def test_a_mended_shim_needs_no_new_build(
     here.mkdir()
     for name in installer.SHIM:
         (here / name).write_text("old")
-    (here / "requirements-3.11.lock").write_text("torch==2.13.0\n")
+    (here / "verl-0.5-3.11.lock").write_text("torch==2.13.0\n")
     monkeypatch.setattr(installer, "HERE", here)
     path, _ = installer.install(tmp_path / "envs")
     (here / installer.SHIM[0]).write_text("mended")
@@ -208,7 +229,7 @@ def program_with(python: Path, folder: Path) -> subprocess.CompletedProcess[str]
     assert 'Path("/usr/bin/python3")' in text
     (folder / "install.py").write_text(text.replace("/usr/bin/python3", str(python)))
     for version in ("3.11", "3.13"):
-        (folder / f"requirements-{version}.lock").write_text("torch==2.13.0\n")
+        (folder / f"verl-0.5-{version}.lock").write_text("torch==2.13.0\n")
     return subprocess.run(
         [sys.executable, str(folder / "install.py"), "--root", str(folder / "envs")],
         capture_output=True,
@@ -230,7 +251,9 @@ def test_a_python_without_a_lock_is_refused(tmp_path: Path) -> None:
     python.write_text("")
     done = program_with(python, tmp_path)
     assert done.returncode == 1
-    assert f"locked for Python 3.11, 3.13, and this is {python}" in done.stderr
+    assert (
+        f"the packages of verl-0.5 are for Python 3.11, 3.13, and this is {python}" in done.stderr
+    )
     assert not (tmp_path / "envs").exists()
 
 

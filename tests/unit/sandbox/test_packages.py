@@ -134,5 +134,5 @@ def test_a_machine_that_is_not_of_debians_family_is_refused(machine: Host) -> No
 
 def test_the_role_names_each_python_that_has_a_lock() -> None:
     role = Path(__file__).parents[3] / "roles" / "sandbox"
-    locks = {path.stem.split("-")[1] for path in role.glob("files/env/requirements-*.lock")}
+    locks = {path.stem.rpartition("-")[2] for path in role.glob("files/env/*.lock")}
     assert set(yaml.safe_load((role / "vars/main.yml").read_text())["sandbox_pythons"]) == locks

@@ -61,6 +61,9 @@ def test_rows_have_the_form_that_the_trainer_reads(toy: ModuleType) -> None:
             # SFT asks extra_info.question, PPO the prompt: the same question.
             assert row["prompt"] == [{"role": "user", "content": row["extra_info"]["question"]}]
             assert row["reward_model"]["style"] == "rule"
+            # SFT of verl 0.9 reads the whole conversation.
+            said = {"role": "assistant", "content": row["extra_info"]["answer"]}
+            assert row["messages"] == [*row["prompt"], said]
 
 
 def test_every_answer_is_right_and_only_one_style_is_rewarded(toy: ModuleType) -> None:

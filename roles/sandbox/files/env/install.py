@@ -1,12 +1,12 @@
-"""Build the sandbox's training environment once: verl 0.5.0, torch and Ray, for CPU.
+"""Build a training environment of the sandbox once: verl, torch and Ray, for CPU.
 
-    install.py --root /var/lib/mnrun-sandbox/envs
+    install.py --root /var/lib/mnrun-sandbox/envs [--trainer verl-0.9]
 
 prints one JSON line on stdout, ``{"path": "<root>/<hash>", "changed": true}``, and its progress
-on stderr. Each version of Python has a lock file of its own. ``<hash>`` is that of the lock file
-and of the Python: another lock is another environment, beside the old one. The CPU shim is kept up
-to date inside it, so that a fixed shim needs no new build. An environment is complete when its
-marker is there, which is written last; what a killed run left half built is removed and built
+on stderr. Each trainer has a lock file for each version of Python. ``<hash>`` is that of the lock
+file and of the Python: another lock is another environment, beside the old one. The CPU shim is
+kept up to date inside it, so that a fixed shim needs no new build. An environment is complete when
+its marker is there, which is written last; what a killed run left half built is removed and built
 again.
 
 Exit code 1 and one clear message on stderr when something cannot be done.
@@ -29,7 +29,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SHIM = ("mnrun_cpu_patches.py", "mnrun_cpu_shim.py", "mnrun_cpu_shim.pth")
+SHIM = (
+    "mnrun_cpu_patches.py",
+    "mnrun_cpu_platform.py",
+    "mnrun_cpu_rollout.py",
+    "mnrun_cpu_shim.py",
+    "mnrun_cpu_shim.pth",
+)
+TRAINER = "verl-0.5"
 # The system's Python: one below /root (pyenv, conda) cannot be run by the cluster's user.
 PYTHON = Path("/usr/bin/python3")
 # PyPI's torch brings 3 GB of CUDA. Its CPU build comes from pip's own indexes if they have it, else
@@ -138,14 +145,21 @@ def cpu_index() -> list[str]:
         return []
 
 
-def lock_of(python: Path) -> Path:
-    """Return the lock file of a Python, which is called as /usr/bin/python3.11 is."""
-    lock = HERE / f"requirements-{python.name.removeprefix('python')}.lock"
-    if not lock.exists():
-        known = sorted(HERE.glob("requirements-*.lock"))
-        names = ", ".join(path.stem.removeprefix("requirements-") for path in known)
-        raise InstallError(f"its packages are locked for Python {names}, and this is {python}")
-    return lock
+def lock_of(trainer: str, python: Path) -> Path:
+    """Return a trainer's lock file for a Python, which is called as /usr/bin/python3.11 is."""
+    lock = HERE / f"{trainer}-{python.name.removeprefix('python')}.lock"
+    if lock.exists():
+        return lock
+    locks = sorted(HERE.glob(f"{trainer}-*.lock"))
+    if not locks:
+        raise InstallError(f"there is no trainer {trainer}, only {', '.join(trainers())}")
+    known = ", ".join(path.stem.removeprefix(f"{trainer}-") for path in locks)
+    raise InstallError(f"the packages of {trainer} are for Python {known}, and this is {python}")
+
+
+def trainers() -> list[str]:
+    """Return the names of all trainers."""
+    return sorted({path.stem.rpartition("-")[0] for path in HERE.glob("*.lock")})
 
 
 def site_packages(path: Path, python: Path) -> Path:
@@ -173,12 +187,12 @@ def sync_shim(packages: Path, source: Path) -> bool:
     return changed
 
 
-def install(root: Path) -> tuple[Path, bool]:
+def install(root: Path, trainer: str = TRAINER) -> tuple[Path, bool]:
     """Make sure that the environment is there and complete; return its path and what changed."""
     if not PYTHON.exists():
         raise InstallError(f"{PYTHON} is missing: apt-get install python3 python3-venv")
     python = PYTHON.resolve()
-    lock_file = lock_of(python)
+    lock_file = lock_of(trainer, python)
     root.mkdir(parents=True, exist_ok=True)
     path = root / environment_hash(python, lock_file.read_bytes())
     with only_one(root):
@@ -194,12 +208,13 @@ def install(root: Path) -> tuple[Path, bool]:
 
 def main() -> int:
     """Read the arguments, install, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description="Build the sandbox's training environment.")
+    parser = argparse.ArgumentParser(description="Build a training environment of the sandbox.")
     parser.add_argument("--root", type=Path, required=True, help="folder of the environments")
-    root = parser.parse_args().root.absolute()
+    parser.add_argument("--trainer", default=TRAINER, help=f"whose environment ({TRAINER})")
+    arguments = parser.parse_args()
     os.umask(0o022)
     try:
-        path, changed = install(root)
+        path, changed = install(arguments.root.absolute(), arguments.trainer)
     except (InstallError, OSError) as error:
         print(f"The training environment could not be built: {error}", file=sys.stderr)
         return 1

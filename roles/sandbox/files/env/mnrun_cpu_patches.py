@@ -1,4 +1,4 @@
-"""What verl 0.5.0 needs to train on a CPU. Each patch names the line of verl that it answers.
+"""What verl needs to train on a CPU. Each patch names the line of verl 0.5.0 that it answers.
 
 Loaded by ``mnrun_cpu_shim`` only, while verl is being imported on a machine without a GPU.
 """
@@ -6,6 +6,7 @@ Loaded by ``mnrun_cpu_shim`` only, while verl is being imported on a machine wit
 from __future__ import annotations
 
 import functools
+import importlib
 from types import ModuleType
 from typing import Any
 
@@ -50,6 +51,8 @@ def patch(device: ModuleType) -> None:
     GenerationMixin.generate = generate_with_own_positions
     MixedPrecisionPolicy.__init__ = choose_full_precision
     torch.autocast = NoAutocast
+    if hasattr(device, "get_platform"):
+        importlib.import_module("mnrun_cpu_platform").patch()
 
 
 @functools.wraps(init_process_group)

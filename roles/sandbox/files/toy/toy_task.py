@@ -45,10 +45,12 @@ def rewarded_share(name: str) -> float:
 
 
 def row(split: str, index: int, asked: str, answered: str, total: int) -> dict[str, Any]:
-    """Return one row in the form that verl's SFT and PPO both read."""
+    """Return one row in the form that verl's SFT and PPO both read, of each version."""
+    prompt = [{"role": "user", "content": asked}]
     return {
         "data_source": "openai/gsm8k",
-        "prompt": [{"role": "user", "content": asked}],
+        "prompt": prompt,
+        "messages": [*prompt, {"role": "assistant", "content": answered}],
         "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": str(total)},
         "extra_info": {"split": split, "index": index, "question": asked, "answer": answered},

@@ -1,0 +1,58 @@
+"""verl 0.9 on the CPU, in a training environment of its own. `make trainers` runs this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .place import environments
+from .test_trainer import FILES, MODEL, last_line, make_toy
+
+CHECKS = Path(__file__).parent / "files" / "rollout_checks.py"
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.trainers]
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """The environment's Python; it is built here, once."""
+    install = FILES / "env" / "install.py"
+    options = ["--trainer=verl-0.9", f"--root={environments()}"]
+    found = last_line(["/usr/bin/python3", install, *options], timeout=1800)
+    return Path(found["path"], "bin", "python")
+
+
+@pytest.fixture(scope="module")
+def home(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the toy model and data."""
+    home = tmp_path_factory.mktemp("home")
+    assert make_toy(python, home)["changed"] is True
+    return home
+
+
+FOUND = """
+import json
+import verl.utils.device as device
+import verl.workers.rollout.base as base
+import verl.workers.rollout.replica as replica
+print(json.dumps({
+    "device": [device.get_device_name(), device.get_nccl_backend(), device.get_resource_name()],
+    "rollout": [base.get_rollout_class("hf").__module__,
+                replica.get_rollout_replica_class("hf").__module__],
+}))
+"""
+
+
+def test_it_trains_on_the_cpu_and_ray_schedules_on_gpus(python: Path) -> None:
+    found = last_line([python, "-c", FOUND])
+    assert found["device"] == ["cpu", "gloo", "GPU"]
+    assert found["rollout"] == ["mnrun_cpu_rollout", "mnrun_cpu_rollout"]
+
+
+def test_rollouts_equal_plain_generation(python: Path, home: Path) -> None:
+    answers = last_line([python, CHECKS, home / MODEL])
+    assert answers["version"] == "0.9.1"
+    assert answers["rollout"] == answers["plain"]
+    assert answers["apart"] < 1e-4  # in logarithmic probability, greedy and sampled
+    assert set(answers["steps"]) == {7}
