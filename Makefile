@@ -10,6 +10,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Python keeps what it compiled, whatever the caller says: each of a hundred processes compiles it
+# anew otherwise. (Empty means that it is not set.)
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo test torture slurms lint unit clean help
 
 PYTHON ?= python3

@@ -69,7 +69,9 @@ COMMANDS = {
             trains=True,
         ),
         Command("ray start", "start a Ray cluster as a Slurm job", "ray_start", trains=True),
-        Command("ray stop", "shut it down and verify that its nodes are free", "ray_stop"),
+        Command(
+            "ray stop", "shut the Ray cluster down and verify that its nodes are free", "ray_stop"
+        ),
         Command(
             "ray status", "show where the Ray cluster runs, and its state", "ray_status", reads=True
         ),
@@ -131,7 +133,7 @@ COMMANDS = {
         ),
         Command(
             "sandbox down",
-            "stop it; --wipe also deletes jobs and results",
+            "stop the sandbox; --wipe also deletes jobs and results",
             "sandbox_down",
             variables=("sandbox_wipe",),
             site="sandbox",
@@ -139,14 +141,14 @@ COMMANDS = {
         ),
         Command(
             "sandbox status",
-            "show which parts of it are running",
+            "show which parts of the sandbox are running",
             "sandbox_status",
             site="sandbox",
             reads=True,
             one_run=False,
         ),
         Command(
-            "sandbox shell", "open a shell or run a command on one of its nodes", one_run=False
+            "sandbox shell", "open a shell, or run a command, on one of its nodes", one_run=False
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,14 @@ _STRAY_LINES = 40
 
 _LONG = 10
 """Seconds after which a task gets a line even where lines cannot be erased."""
+
+_OF_FIRST_USE = re.compile(
+    r"Module remote_tmp \S+ did not exist and was created with a mode of 0?700, this may cause "
+    r"issues when running as another user\. To avoid this, create the remote_tmp dir with the "
+    r"correct permissions manually\.?"
+)
+"""Ansible's warning about the folder that its first module on a host makes: mnrun's modules run as
+one user."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +245,6 @@ class Display:
 
     def _warn(self, warnings: Sequence[str]) -> None:
         for text in (" ".join(warning.split()) for warning in warnings):
-            if text not in self._warned:
+            if text not in self._warned and not _OF_FIRST_USE.fullmatch(text):
                 self._warned.add(text)
                 self._terminal.line(self._terminal.style(f"  ! {text}", "yellow"))

@@ -22,8 +22,10 @@ _SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]"
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb"
+    r"\xad\u180e\u200b\u2060-\u2065\ufeff\U000e0000-\U000e007f]"
 )
+_LONGEST_LINE = 24 * 1024  # characters, as there
 
 
 class Terminal:
@@ -111,7 +113,9 @@ class Terminal:
 
 
 def printable(text: str) -> str:
-    """Return a line without what a terminal obeys instead of showing it."""
+    """Return a line without what a terminal obeys instead of showing it; of one that nobody could
+    read to its end, the beginning."""
+    text = text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
 
 

@@ -13,7 +13,7 @@ from mnrun.errors import UsageError
 # More than is one: a hint may lack a value, but not show a secret.
 _SECRET = re.compile(r"key|token|pass|pwd|secret|credential|auth|cookie|_pat\b", re.IGNORECASE)
 _FORM = re.compile(
-    r"://[^/@\s]*@|:[^/@\s]+@|\b(?:hf|gh[pousr]|github_pat)_\w{9}|\b(?:sk|glpat|nvapi|xox.)-\w{9}"
+    r"://[^/@\s]*@|:[^/@\s:]+@|\b(?:hf|gh[pousr]|github_pat)_\w{9}|\b(?:sk|glpat|nvapi|xox.)-\w{9}"
 )
 _HIDDEN = "…"
 

@@ -118,7 +118,7 @@ def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED:
         return text
     # In a quoted value a backslash counts only before a quote or at the end.
-    escaped = re.sub(r"(\\*)('|\Z)", _escape, text)
+    escaped = re.sub(r"(?<!\\)(\\*)('|\Z)", _escape, text)
     return f"'{escaped}'"
 
 

@@ -7,11 +7,11 @@ DOCUMENTATION = r"""
 module: head_access
 short_description: Whether ssh from the controller reaches the compute nodes
 description:
-  - PPO's steps run on the head of a Ray cluster. Whether ssh gets there is found out before
-    anything waits in a queue. ssh runs on the controller, to a node that is up; where it is let in
-    only beside a job of one's own, a job of two minutes and one CPU runs there meanwhile.
-  - Fails if ssh does not get through to a node on which that job runs. When no node is free for
-    such a job, the question remains open, which is reported and is not a failure.
+  - PPO's steps run on the head of a Ray cluster. Before anything is submitted, this checks that ssh
+    from the controller reaches a node that is up. If the site admits users only to nodes on which
+    they have a job, a job of two minutes and one CPU runs there meanwhile.
+  - Fails if ssh does not get through to a node on which that job runs. If no node is free for such
+    a job, the result is unknown, which is reported and is not a failure.
   - Does nothing if PPO has already run in the run.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0

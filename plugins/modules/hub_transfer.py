@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hub_transfer
-short_description: Run a program that talks to the Hugging Face Hub on this machine
+short_description: On this machine, run a program that talks to the Hugging Face Hub
 description:
   - For sites whose compute nodes cannot reach the Hub. The programs are those of the roles
     C(mnrun.train.publish) and C(mnrun.train.fetch), which elsewhere run in a Slurm job.
@@ -19,7 +19,7 @@ attributes:
     description: The program compares both sides but transfers nothing.
   diff_mode:
     support: full
-    description: Shows the files of the other side before and after.
+    description: Shows the files at the destination before and after.
 options:
   program:
     description: The file of O(files) to run.
@@ -30,7 +30,7 @@ options:
     type: dict
     required: true
   plan:
-    description: What to do, as the program reads it.
+    description: The program's instructions.
     type: dict
     required: true
   activate:

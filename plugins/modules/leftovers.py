@@ -7,10 +7,10 @@ DOCUMENTATION = r"""
 module: leftovers
 short_description: Leftovers (jobs, files, processes) that no run owns
 description:
-  - Finds jobs of this user that mnrun submitted according to their comment and that are open in no
-    ledger, published heads and tokens of Ray clusters that are over, and folders that killed Ray
+  - Finds jobs of this user that mnrun submitted, according to their comment, and that no ledger has
+    as alive; published heads and tokens of Ray clusters that are over; and folders that killed Ray
     clusters left on the disks of the login node and of the run's nodes.
-  - Removes them and verifies that; in check mode it only lists them.
+  - Removes them and verifies that they are gone; in check mode it only lists them.
   - What it cannot classify is reported and left alone.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ray_cluster_info
-short_description: Where the head of a run's Ray cluster is
+short_description: The head of a run's Ray cluster
 description:
   - Reads the run's ledger, queries Slurm about the job of the Ray cluster that was started last,
     and returns what that job published when all its nodes were up. Changes nothing.
@@ -37,15 +37,14 @@ options:
     description:
       - With O(wait), a job that ended because of single nodes is not a failure while Slurm has
         others free that could replace them, and neither is one in which Ray only took too long to
-        start. RV(again) then says that it is to be started once more, without RV(excluded).
-      - It is a failure if all of several nodes failed otherwise, as the nodes are then hardly to
-        blame.
+        start. RV(again) is then true, and the next start excludes RV(excluded).
+      - If several nodes all failed, the nodes are hardly to blame, and it is a failure.
     type: bool
     default: false
   sbatch:
     description: >-
       With O(relaunch), the options of C(sbatch) that the cluster's job was submitted with. The
-      nodes that its C(exclude) names stay left out.
+      nodes that its C(exclude) names remain excluded.
     type: dict
     default: {}
 seealso:
@@ -68,7 +67,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The state, as a text.
+  description: The state, as text.
   type: str
   returned: always
 job:

@@ -45,7 +45,7 @@ options:
         V(2:00:00) as 7200, which sbatch takes for minutes.
       - Names that C(sbatch --help) does not know are refused, and so are those that this module
         sets itself (C(job-name), C(output), C(error), C(comment), C(chdir) and others).
-      - They do not belong to O(spec); a change of them is no reason to run a stage again.
+      - They are not part of O(spec); changing them does not run a stage again.
     type: dict
     default: {}
   output:
@@ -116,7 +116,7 @@ msg:
   type: str
   returned: always
 notes:
-  description: What else was done with a submission, which RV(msg) contains too.
+  description: What else was done for a submission; RV(msg) contains it too.
   type: list
   elements: str
   returned: always
@@ -130,7 +130,7 @@ fingerprint:
   type: str
   returned: always
 attempt:
-  description: Number of the attempt that RV(job) is of.
+  description: Number of the attempt that RV(job) belongs to.
   type: int
   returned: when something was submitted
 job:
@@ -158,12 +158,12 @@ labels:
   type: dict
   returned: always
 progress:
-  description: How far the training is by its log (first_… are the first values).
+  description: Progress of the training according to its log (first_… are the first values).
   type: dict
   returned: always
   sample: {step: 40, total: 160, metrics: {loss: 1.93, first_loss: 5.9}}
 output:
-  description: The result, if the work is done and its result is whole.
+  description: The result, if the work is done and the result is complete.
   type: dict
   returned: always
   sample:
@@ -189,7 +189,7 @@ cause:
     advice: Allow more time, or save more often.
 retryable:
   description: >-
-    The cause is not the training's fault, and another attempt is to be made by itself.
+    The cause is not the training's fault, and another attempt follows automatically.
   type: bool
   returned: failure of the job
 log_tail:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: slurm_job_info
-short_description: How the stages of a run are
+short_description: The state of the stages of a run
 description:
-  - Reads the run's ledger, asks Slurm about jobs that may be alive, and reads their logs for the
+  - Reads the run's ledger, queries Slurm about jobs that may be alive, and reads their logs for the
     training's progress. Changes nothing.
-  - Of Ray jobs it tells what the shared file system knows, and what Slurm knows of their cluster;
-    M(mnrun.train.ray_job_info) on the Ray head can ask Ray itself.
+  - For Ray jobs it returns what the shared file system has, and what Slurm knows about their
+    cluster; M(mnrun.train.ray_job_info) on the Ray head can query Ray itself.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:
@@ -56,15 +56,15 @@ stages:
       description: False if the state of the job is unknown; the last known one is returned.
       type: bool
     detail:
-      description: Why it is not known.
+      description: Why the state is not known.
       type: str
     kind:
-      description: Whose job it is, V(slurm) or V(ray).
+      description: Kind of the job, V(slurm) or V(ray).
       type: str
     from:
       description: >-
-        The stages whose results it stands on, each with C(stage), C(fingerprint) and the C(job) of
-        that result. Empty if only one stage was asked for.
+        The stages whose results it is based on, each with C(stage), C(fingerprint) and the C(job)
+        of that result. Empty if only one stage was asked for.
       type: list
     seconds:
       description: How long it has been waiting, or running, or how long it ran.
@@ -76,8 +76,8 @@ stages:
       type: dict
 damaged:
   description: >-
-    Records that cannot be trusted, each with its C(stage) and a C(msg) for the user. They are
-    warned of as well.
+    Records that cannot be trusted, each with its C(stage) and a C(msg) for the user. A warning is
+    issued for each.
   type: list
   elements: dict
   returned: success

@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The same as a text, a line for each name.
+  description: The same as text, one line for each name.
   type: str
   returned: success
 removed:

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ..module_utils.base.safe_name import DEFAULT_RUN
+from ..module_utils.environment.secret import inner_secrets
 
 # Texts that templates and manuals put where a user's own value belongs.
 _PLACEHOLDER = re.compile(
@@ -20,6 +21,11 @@ _PLACEHOLDER = re.compile(
 )
 # <pad> and </s> are words of trainers; alone as an option of ours, <partition> is not.
 _WHOLE_PLACEHOLDER = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\.\.\.|…|TODO|FIXME|XXX")
+_OWN_CHECK = ("environment_variables",)  # by the module activation, with more advice
+_OF_SECRETS = (
+    "keep it in a file of mode 600, which your program reads, or in your account's environment on"
+    " the cluster"
+)
 _PATH_NAME = re.compile(r"_(dir|path|file|files|prefix|hook|init|model|spec)$")
 _ON_THE_CLUSTER = (
     "mnrun_base_dir", "mnrun_run_dir", "mnrun_model", "mnrun_train_files", "mnrun_test_files",
@@ -76,9 +82,15 @@ def placeholders(value: Any, spec: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def text_faults(name: str, value: Any, spec: Mapping[str, Any]) -> list[str]:
-    """Characters that would break a script or a command later."""
+    """Characters that would break a script or a command later, and secrets, which others could read
+    there."""
     if spec.get("type") == "dict":
+        secrets = inner_secrets(value, of_trainer=not name.endswith("_sbatch"))
         return [
+            f"{secret}, and others could read it: {_OF_SECRETS}"
+            for secret in secrets
+            if name not in _OWN_CHECK
+        ] + [
             "contains a control character: remove it"
             for text in texts(value)
             if any(ord(character) < 32 and character not in "\n\t" for character in text)

@@ -101,7 +101,7 @@ def test_the_checkpoints_stay_that_are_to(trained: Cluster) -> None:
     assert kept == [4, 6, 8], kept
     assert steps(trained, "ppo") == [3, 4]
     log = trained.run(f"cat {RUN}/sft/logs/*.out")
-    assert re.search(r"^mnrun: checkpoints that stay: .*8 \(best\)", log, re.MULTILINE), log[-3000:]
+    assert re.search(r"^mnrun: checkpoints kept: .*8 \(best\)", log, re.MULTILINE), log[-3000:]
 
 
 def test_a_damaged_conversion_of_sft(trained: Cluster) -> None:

@@ -241,7 +241,7 @@ def test_a_damaged_model_is_not_published(hub: Hub, here: Here, plan: dict[str, 
     shard.write_bytes(shard.read_bytes()[:-10])
     assert shard.name in refused(here.run("publish.py", plan))
     (Path(plan["folder"]) / manifest.NAME).unlink()
-    assert "no converted model" in refused(here.run("publish.py", plan))
+    assert "not a converted model" in refused(here.run("publish.py", plan))
     assert not hub.repo(REPO).exists()
 
 

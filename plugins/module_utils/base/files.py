@@ -72,7 +72,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 _UNKNOWN = (
-    " What is there is unknown now, so nothing was submitted, moved or deleted for it; run this "
+    " Its content is unknown, so nothing was submitted, moved or deleted because of it; run this "
     "again when the file system responds."
 )
 _WHAT_TO_DO = {

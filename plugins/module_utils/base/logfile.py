@@ -15,8 +15,6 @@ MOST, MOST_LINES = (
     2000,
 )  # bytes and lines that are new: more could not be shown in time
 
-_LONGEST_LINE = 24 * 1024  # characters: more than the trainer writes
-
 
 def head(path: Path) -> str:
     """The first part of a log; empty if it does not exist."""
@@ -33,12 +31,8 @@ def tail(path: Path, most: int = CHUNK) -> str:
 def clean_lines(text: str) -> list[str]:
     """Lines as a terminal would leave them: a progress bar's last state, and nothing that a
     terminal would obey. Of one without an end, its beginning."""
-    kept = (printable(_beginning(line.rstrip().rsplit("\r", 1)[-1])) for line in text.split("\n"))
+    kept = (printable(line.rstrip().rsplit("\r", 1)[-1]) for line in text.split("\n"))
     return [line for line in kept if line.strip()]
-
-
-def _beginning(line: str) -> str:
-    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 
 class News(NamedTuple):

@@ -31,7 +31,7 @@ class Mount(NamedTuple):
 
 def mounted_at(path: Path) -> str:
     """The folder at which the file system of `path` is mounted; empty if that is not known."""
-    mount = _mount_of(os.path.realpath(path))
+    mount = mount_of(path)
     return mount.folder if mount else ""
 
 
@@ -44,7 +44,7 @@ def is_mounted(folder: str) -> bool:
 def local_locks(path: Path) -> str:
     """Why locks below `path` do not exclude other hosts, as a message; empty if nothing is known
     against them."""
-    mount = _mount_of(os.path.realpath(path))
+    mount = mount_of(path)
     if mount is None:
         return ""
     if mount.kind in _ALWAYS_LOCAL:
@@ -61,12 +61,13 @@ def local_locks(path: Path) -> str:
     )
 
 
-def _mount_of(path: str) -> Mount | None:
-    """The mount that a path without links is on."""
+def mount_of(path: Path) -> Mount | None:
+    """The mount that a path is on, links followed; None if that is not known."""
+    real = os.path.realpath(path)
     fitting = [
         mount
         for mount in _mounts()
-        if mount.folder == "/" or f"{path}/".startswith(f"{mount.folder}/")
+        if mount.folder == "/" or f"{real}/".startswith(f"{mount.folder}/")
     ]
     # Of two mounts on one folder the later one counts.
     return max(reversed(fitting), key=lambda mount: len(mount.folder), default=None)

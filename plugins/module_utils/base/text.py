@@ -12,14 +12,22 @@ _SEQUENCE = re.compile(
     r"|(?:\x1b[PX^_\]]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]"
 )
-# Other control characters but the tab, and those that turn the direction of what follows.
+# Other control characters but the tab, those that turn the direction of what follows, and those
+# that are not seen at all.
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]"
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb"
+    r"\xad\u180e\u200b\u2060-\u2065\ufeff\U000e0000-\U000e007f]"
 )
 
 
+_LONGEST_LINE = 24 * 1024  # characters: more than a trainer writes, and far more than can be read
+
+
 def printable(text: str) -> str:
-    """One line of text that comes from a job, a file or a program, safe to show on a terminal."""
+    """One line of text that comes from a job, a file or a program, safe to show on a terminal. Of
+    one that is too long to be one, its beginning."""
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[:_LONGEST_LINE]}…"
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
 
 

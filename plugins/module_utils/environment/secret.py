@@ -7,7 +7,7 @@ of files, words in brackets (`PAD_TOKEN=<pad>`).
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Iterator, Mapping
 
 # Parts of a name, in upper case. The last part decides for the words that mean other things too.
 _ANYWHERE = re.compile(
@@ -28,21 +28,25 @@ _OF_DATA = re.compile(
 )
 _HARMLESS = re.compile(
     r"[-+]?[\d.,:_]*|true|false|yes|no|on|off|auto|none|null|<[^<>]*>|\[[^\[\]]*\]"
-    r"|(?:~|\.{1,2}|\$\w+|\$\{\w+\})?/[^/]\S*|\S*[*?{]\S*",
+    r"|(?:~|\.{1,2}|\$\w+|\$\{\w+\})?/[^/]\S*|[^\s*?{]*[*?{]\S*",
     re.IGNORECASE,
 )
 _BASE64 = re.compile(r"[A-Za-z0-9/+=]{40}")  # as AWS writes its keys, which may begin with a slash
 _PASSWORD, _SHORTEST = re.compile(r"\w*PASS(?:WORD|WD)?|PWD"), 4  # may be a number of this length
+_LONGEST = 1 << 17  # characters that are looked at: more than a variable may have
+_LONG_KEY = 16  # characters of a key that has digits, and is no column
+_OF_SERVICE = re.compile(r"API|ACCESS|SECRET|PRIVATE|AUTH|SIGNING|ENCRYPTION|OPENAI|WANDB|HF|AWS")
+_BETWEEN = re.compile(r"[^A-Z0-9]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-_USERINFO = re.compile(r"[a-zA-Z][\w+.-]*://[^/?#@\s:]*:[^/?#@\s]+@")
+_USERINFO = re.compile(r"[a-zA-Z][\w+.-]{0,30}://[^/?#@\s:]*:[^/?#@\s]+@")
 _PROXY_USERINFO = re.compile(r"[^/@\s:]+:[^/@\s]+@[\w.\[-]")  # without a scheme, as proxies may be
 _KNOWN = re.compile(
     r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}"
     r"|gl(?:pat|dt|rt|ptt|soat)-[\w-]{16,}|sk-[\w-]{16,}|[spr]k_(?:live|test)_\w{16,}"
     r"|xox[a-z]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}|npm_\w{30,}|pypi-[\w-]{30,}"
     r"|dckr_pat_[\w-]{16,}|nvapi-[\w-]{16,}|r8_\w{30,}|gsk_\w{30,}|dapi[0-9a-f]{32}|dop_v1_[0-9a-f]{60,}"
-    r"|hv[sb]\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,}|ATATT3[\w-]{16,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}"
+    r"|hv[sb]\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,}|ATATT3[\w-]{16,}|(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}"
     r"|AGE-SECRET-KEY-\w{16,})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY|hooks\.slack\.com/services/\w"
     r"|discord(?:app)?\.com/api/webhooks/\d"
@@ -53,11 +57,13 @@ _WITHIN = re.compile(
 )
 
 
-def secret_fault(name: str, value: Any) -> str:
+def secret_fault(name: str, value: Any, of_trainer: bool = False) -> str:
     """Why the value of a variable must not be written into a script that others can read; empty if
-    it may be."""
-    text = str(value).strip()
-    parts = [part for part in _CAMEL.sub("_", name).upper().split("_") if part]
+    it may be. `of_trainer`: it is an option of a trainer, whose keys are mostly columns."""
+    text = str(value).strip()[:_LONGEST]
+    parts = [part for part in _BETWEEN.split(_CAMEL.sub("_", name[-_LONGEST:]).upper()) if part]
+    if of_trainer and parts[-1:] in (["KEY"], ["KEYS"]) and not _opens(parts, text):
+        parts = []
     if _USERINFO.search(text) or (_is_address(parts) and _PROXY_USERINFO.match(text)):
         return "contains a password in its address"
     if _KNOWN.search(text) or _WITHIN.search(text):
@@ -67,6 +73,34 @@ def secret_fault(name: str, value: Any) -> str:
     number = _PASSWORD.fullmatch(parts[-1]) and text.isdigit() and len(text) >= _SHORTEST
     harmless = _HARMLESS.fullmatch(text) and not _BASE64.fullmatch(text) and not number
     return "" if harmless else "is a secret by its name"
+
+
+def inner_secrets(value: Any, name: str = "", of_trainer: bool = False) -> Iterator[str]:
+    """The same for everything in a mapping: a line for each secret, which names it by its key.
+    Texts such as `A=1,B=2`, as sbatch's export has them, are looked into too."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from inner_secrets(item, f"{name}.{key}" if name else str(key), of_trainer)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from inner_secrets(item, name, of_trainer)
+    else:
+        texts = value.split(",") if isinstance(value, str) else []
+        pairs = [text.partition("=")[::2] for text in texts if "=" in text]
+        pairs.append((name, value))
+        for key, item in pairs:
+            fault = secret_fault(key, item, of_trainer)
+            if fault:
+                yield f"{key.strip() or name} {fault}"
+                return
+
+
+def _opens(parts: list[str], text: str) -> bool:
+    """Whether a key is one of a service, and not the name of a column."""
+    return bool(
+        (len(parts) > 1 and _OF_SERVICE.fullmatch(parts[-2]))
+        or (len(text) >= _LONG_KEY and re.search(r"[0-9]", text))
+    )
 
 
 def _names_a_secret(parts: list[str]) -> bool:

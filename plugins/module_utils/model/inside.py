@@ -14,7 +14,8 @@ from typing import Any
 _LONGEST, _LONGEST_PART = 1024, 255  # bytes
 # Of what is printed and typed: no control characters, no changes of the direction, no halves.
 _UNSEEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+    r"\xad\u180e\u200b-\u200d\u2060-\u2065\ufeff\U000e0000-\U000e007f]"
 )
 
 

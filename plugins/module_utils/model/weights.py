@@ -21,12 +21,13 @@ else:  # in a job, which carries both files
 
 INDEX = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_ENTRY = b"PK\x03\x04"  # how each entry of an archive begins
 _LARGEST = 1 << 62  # bytes; no file is larger
 
 
 def torch_fault(path: Path) -> str:
     """A file of torch.save is a zip archive, whose directory is at the end: a truncated file has
-    none."""
+    none. One with holes, as after a crash of its host, may have it, and zeros before."""
     if not is_file(path):
         return f"{path} is missing"
     return "" if seen(lambda: _is_archive(path)) else f"{path} is truncated or damaged"
@@ -66,10 +67,26 @@ class _Noted:
 def _is_archive(path: Path) -> bool:
     with path.open("rb") as stream:
         noted = _Noted(stream)
-        whole = zipfile.is_zipfile(noted)
+        whole = _has_entries(noted)
     if noted.error:
         raise noted.error
     return whole
+
+
+def _has_entries(stream: _Noted) -> bool:
+    """Whether the directory is there, and what it says is where it says: looked at for the first
+    entry, the last one and one in between."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+        return False
+    offsets = sorted(entry.header_offset for entry in entries)
+    for offset in {*offsets[:1], *offsets[len(offsets) // 2 :][:1], *offsets[-1:]}:
+        stream.seek(offset)
+        if stream.read(len(_ENTRY)) != _ENTRY:
+            return False
+    return bool(entries)
 
 
 def _expected_size(path: Path, size: int) -> int:

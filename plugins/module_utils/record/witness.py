@@ -50,7 +50,7 @@ def other_slurm(folder: Path, attempt: Attempt, here: SlurmName) -> Doubt | None
         return None
     return Doubt(
         f"it was submitted to the Slurm cluster {there}, and this host uses {name}",
-        f"run this on a host of {there}; if that no longer exists, {_forget(folder)}",
+        f"run this on a host of {there}; if that no longer exists, {forget(folder)}",
     )
 
 
@@ -61,7 +61,7 @@ def unseen(folder: Path, attempt: Attempt, here: SlurmName) -> Doubt | None:
         who = _user(submitter)
         return Doubt(
             f"{who} submitted it, and Slurm may hide it from {_user(os.geteuid())}",
-            f"let {who} run this; if that user is gone and no job is alive, {_forget(folder)}",
+            f"let {who} run this; if that user is gone and no job is alive, {forget(folder)}",
         )
     if attempt.submitted_on and not attempt.slurm_cluster and not here():
         return Doubt(
@@ -105,7 +105,8 @@ def _submitter(folder: Path, attempt: Attempt) -> int | None:
     return None
 
 
-def _forget(folder: Path) -> str:
+def forget(folder: Path) -> str:
+    """What a user does to have an attempt forgotten that is certainly over."""
     return f"move {folder} and {folder.parent / 'intents'} away"
 
 

@@ -106,9 +106,9 @@ def _place(path: Path) -> Path:
     for link in (path, *path.parents):
         if is_link(link) and not is_dir(link):
             raise Unknown(
-                f"{link} is a link to {os.readlink(link)}, which is not there now. Its file system "
-                "may not be mounted on this host, so nothing was submitted or moved. Mount it, or "
-                "remove the link, and run this again."
+                f"{link} is a link to {os.readlink(link)}, which does not exist now. Its file "
+                "system may not be mounted on this host, so nothing was submitted or moved. Mount "
+                "it, or remove the link, and run this again."
             )
     return Path(os.path.realpath(path)) if is_link(path) else path
 

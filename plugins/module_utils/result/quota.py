@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base.errors import MnrunError
+from ..base.mounts import mount_of
 from ..base.process import Runner
 
 _PATIENCE = 10.0  # seconds for one command
 _BLOCK = 1024  # bytes; both commands count in these
-_MOUNTS = Path("/proc/self/mounts")
 _HEADING = re.compile(r"Disk quotas for (?:user|group) (.+) \((uid|gid) (\d+)\)")
 # Used (in brackets: not exactly known; with a star: over), soft limit, hard limit, time left.
 _ROW = re.compile(r"(?:^|\s)\[?(\d+)\]?\*?\s+(\d+)\s+(\d+)\s+(\S+)\s+\[?\d+\]?\*?\s+\d+\s+\d+\b")
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Quota(NamedTuple):
@@ -34,13 +33,6 @@ class Quota(NamedTuple):
     limit: int
 
 
-class Mount(NamedTuple):
-    """A file system, as this host has it."""
-
-    point: str
-    kind: str
-
-
 def quotas(path: Path, run: Runner) -> list[Quota]:
     """Those that limit what this user writes below the existing folder `path`."""
     mount = mount_of(path)
@@ -49,32 +41,15 @@ def quotas(path: Path, run: Runner) -> list[Quota]:
     ids = {"u": os.geteuid(), "g": _group(path)}
     if mount.kind == "lustre":
         texts = [
-            (kind, _answer(["lfs", "quota", "-q", f"-{kind}", str(number), mount.point], run))
+            (kind, _answer(["lfs", "quota", "-q", f"-{kind}", str(number), mount.folder], run))
             for kind, number in ids.items()
         ]
     else:
         # -p: the time as a number, which is always printed, unlike its text.
-        answer = _answer(["quota", "-w", "-p", "-u", "-g", "-f", mount.point], run)
+        answer = _answer(["quota", "-w", "-p", "-u", "-g", "-f", mount.folder], run)
         texts = _sections(answer, ids)
     found = [_read(kind, ids[kind], text) for kind, text in texts]
     return [quota for quota in found if quota]
-
-
-def mount_of(path: Path, mounts: Path = _MOUNTS) -> Mount | None:
-    """The file system of a folder; the last of several that are mounted in one place."""
-    try:
-        text, real = mounts.read_text(encoding="utf-8", errors="replace"), path.resolve()
-    except OSError:
-        return None
-    best: Mount | None = None
-    for fields in (line.split() for line in text.splitlines()):
-        if len(fields) < 3:
-            continue
-        point = _ESCAPED.sub(lambda code: chr(int(code.group(1), 8)), fields[1])
-        above = Path(point) == real or Path(point) in real.parents
-        if above and (best is None or len(point) >= len(best.point)):
-            best = Mount(point, fields[2])
-    return best
 
 
 def _group(path: Path) -> int:

@@ -81,11 +81,11 @@ def plan(options: Options, found: Found, request: Request) -> list[str]:
     old = started_with(options)
     if old != options:
         raise SandboxError(
-            f"The sandbox is up with {_words(old)}, and you ask for {_words(options)}. "
+            f"The sandbox is up with {_words(old)}, but {_words(options)} was requested. "
             "Run `mnrun sandbox down` first: it ends all jobs."
         )
     if not files.owned(options, request.owner):
-        lines.append(f"let user {request.owner} log in, who is not its user so far")
+        lines.append(f"let user {request.owner} log in")
     lost = [node.name for node in options.machines if node.name not in found.nodes]
     lines += [f"start the node {name}" for name in lost]
     lines += [f"resume the drained node {name}" for name in found.drained]

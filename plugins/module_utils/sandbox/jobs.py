@@ -32,7 +32,7 @@ def version(options: Options, pid: int) -> str:
     """The version of Slurm that a node has, as its own program reports. `pid` is the node's first
     process."""
     done = process.run([*enter(options, pid), "sinfo", "--version"], ANSWER, check=False)
-    found = re.search(r"\d+(\.\d+)+", done.stdout)
+    found = re.search(r"\b\d{1,6}(\.\d{1,6})+", done.stdout)
     return found.group() if found else "unknown"
 
 

@@ -132,5 +132,5 @@ def host_version() -> str:
         answer = run(["slurmctld", "-V"], check=False).stdout
     except SandboxError:
         return ""
-    found = re.search(r"\d+(\.\d+)+", answer)
+    found = re.search(r"\b\d{1,6}(\.\d{1,6})+", answer)
     return found.group() if found else ""

@@ -13,7 +13,7 @@ from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, 
 from ..record.job_report import has_started, read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
 from ..record.recorder import with_end_recorder
-from ..record.witness import other_slurm, still_writing, unseen
+from ..record.witness import forget, other_slurm, still_writing, unseen
 from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost, own_words
 from .directives import with_directives
 from .live import live_jobs
@@ -159,7 +159,8 @@ class SlurmBackend:
         """Nothing reported how the job ended. It is certainly gone only if both sources that could
         know it answered, neither has a row about it, and we would see it if it were alive."""
         if shown.rows is None or past.rows is None:
-            return Observation(Phase.UNKNOWN, detail=shown.error or past.error)
+            where = f"where it never answers and squeue has no such job, {forget(folder)}"
+            return Observation(Phase.UNKNOWN, detail=f"{shown.error or past.error} ({where})")
         if odd:
             return Observation(
                 Phase.UNKNOWN, detail=f"Slurm calls the job {odd.state or 'nothing'}"

@@ -48,7 +48,7 @@ def survey(client: SlurmClient) -> dict[str, Partition]:
             name, partition, cpus, memory, gres, state = match.groups()
             node = SlurmNode(name, int(cpus), int(memory), _gpus(gres), state)
             nodes.setdefault(partition, []).append(node)
-    rows = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
+    rows = [dict(re.findall(r"(?<!\w)(\w+)=(\S*)", line)) for line in shown.splitlines()]
     partitions = [_partition(row, nodes) for row in rows if "PartitionName" in row]
     if not partitions or not nodes:
         raise Denied("scontrol shows no partition" if nodes else "sinfo shows no node")

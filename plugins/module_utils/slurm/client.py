@@ -16,6 +16,7 @@ from ..base.process import Result, Runner
 from .parse import (
     HISTORY_FIELDS,
     Row,
+    has_no_accounting,
     parse_cluster_name,
     parse_history,
     parse_queue,
@@ -62,17 +63,24 @@ class SlurmClient:
         self._run = run
         self.clock = clock
         self._queues: dict[str, tuple[float, Answer]] = {}
-        self._name = ""
+        self._config = ""
 
     def name(self) -> str:
         """This Slurm's ClusterName; empty if that is not known, as where scontrol is denied."""
-        if not self._name:
+        return parse_cluster_name(self._shown_config())
+
+    def keeps_no_accounts(self) -> bool:
+        """Whether this Slurm certainly has no accounting, and so no QOS."""
+        return has_no_accounting(self._shown_config())
+
+    def _shown_config(self) -> str:
+        if not parse_cluster_name(self._config):
             try:
                 result = self._query(["scontrol", "show", "config"])
             except Invalid:
                 return ""
-            self._name = parse_cluster_name(result.out) if result.code == 0 else ""
-        return self._name
+            self._config = result.out if result.code == 0 else ""
+        return self._config
 
     def queue(self, cluster: str = "") -> Answer:
         """This user's jobs, including those that ended recently."""
@@ -91,20 +99,32 @@ class SlurmClient:
         return Answer(rows, "" if rows is not None else _why("squeue", result))
 
     def show(self, job_id: str, cluster: str = "") -> Answer:
-        """One job, as slurmctld remembers it. No rows: it certainly does not know the job."""
+        """One job, as slurmctld remembers it. No rows: it certainly does not know the job.
+
+        Where users may not ask scontrol, squeue tells the same of this user's own jobs.
+        """
         if not _is_id(job_id):
             return Answer(None, f"{job_id!r} is not the id of a Slurm job")
-        result = self._query(["scontrol", *_on(cluster), "show", "job", "-o", job_id])
+        try:
+            result = self._query(["scontrol", *_on(cluster), "show", "job", "-o", job_id])
+        except Missing:
+            return self._queued(job_id, cluster)
         row = parse_shown(result.out) if result.code == 0 else None
         if row:
             return Answer([row])
         if "Invalid job id specified" in result.out + result.err:
             return Answer([])
+        if _denied(result):
+            return self._queued(job_id, cluster)
         return Answer(None, _why("scontrol", result))
 
+    def _queued(self, job_id: str, cluster: str) -> Answer:
+        rows, error = self.queue(cluster)
+        return Answer(rows and [row for row in rows if row.job_id == job_id], error)
+
     def history(self, selection: list[str], cluster: str = "") -> Answer:
-        """Jobs in the accounting. A site without accounting answers with no rows, and so
-        does one without sacct, as that has nothing which could be read with it."""
+        """Jobs in the accounting. A site without accounting answers with no rows, and so does one
+        without sacct, or whose users may not ask it: there is nothing which could be read."""
         bar = _new_bar()
         wanted = ["-X", "-P", f"--delimiter={bar}", "-o", HISTORY_FIELDS]
         command = ["sacct", *_on(cluster), *wanted, *selection]
@@ -114,6 +134,8 @@ class SlurmClient:
             return Answer([], "there is no sacct")
         if "accounting storage is disabled" in (result.out + result.err).lower():
             return Answer([], "accounting is off")
+        if _denied(result):
+            return Answer([], _why("sacct", result))
         rows = parse_history(result.out, bar) if result.code == 0 else None
         return Answer(rows, "" if rows is not None else _why("sacct", result))
 
@@ -166,6 +188,19 @@ def lost(result: Result) -> bool:
     """Whether a command that failed lost its connection or was ended, so that nothing is known."""
     output = f"{result.err}\n{result.out}".lower()
     return result.code is None or result.code < 0 or any(words in output for words in _LOST)
+
+
+# What a command, or a site's own in its place, says to users who may not ask it. A passing trouble
+# has other words, and is no answer.
+_DENIAL = re.compile(
+    r"(?i)\b(?:access|permission) denied|\bnot (?:permitted|allowed|authori[sz]ed|privileged)\b"
+    r"|\b(?:restricted|disabled) (?:on|for|to|by)\b|\badministrators? only\b"
+)
+
+
+def _denied(result: Result) -> bool:
+    """Whether a command was refused to this user, and would be the next time."""
+    return bool(result.code and not lost(result) and _DENIAL.search(f"{result.err}\n{result.out}"))
 
 
 def _is_id(text: str) -> bool:

@@ -80,8 +80,12 @@ class _Request:
     def faults(self) -> Iterator[str]:
         """What Slurm would refuse, or keep pending for ever."""
         yield from self._state_faults()
-        yield from self._node_faults()
         yield from self._time_faults()
+        if any(partition.nodes for partition in self._partitions):
+            yield from self._of_nodes()
+
+    def _of_nodes(self) -> Iterator[str]:
+        yield from self._node_faults()
         gpus, kind = _gpus_wanted(self._given)
         memory = _megabytes(self._given.get("mem", "0"))
         cpus = _least(self._given.get("cpus-per-task", "1"))
@@ -151,6 +155,9 @@ class _Request:
         """What makes the job wait."""
         if all(partition.state == "DOWN" for partition in self._partitions):
             yield f"partition {self._name} is down: the job will wait until it is up"
+        if not any(partition.nodes for partition in self._partitions):
+            yield f"Slurm does not show the nodes of partition {self._name} to you, or it has none"
+            return
         # What a reservation keeps for its users is out for all others.
         out_of_use = _OUT if not self._given.get("reservation") else _OUT_OF_ALL
         out = [node for node in self._nodes.values() if out_of_use.search(node.state)]

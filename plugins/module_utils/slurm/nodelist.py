@@ -13,7 +13,8 @@ from typing import List, Tuple, Union
 MOST_NAMES = 100_000
 """No cluster has as many nodes; a list that comes to more is not understood."""
 
-_PIECE = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
+_BALANCED = re.compile(r"(?:[^\[\]]|\[[^\[\]]*\])*")
+_PIECE = re.compile(r"(?:[^,\[\]]|\[[^\[\]]*\])+")
 _PART = re.compile(r"\[([0-9,-]+)\]|([\w.-]+)", re.ASCII)
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
@@ -23,7 +24,9 @@ _Part = Union[str, List[Tuple[range, int]]]
 
 def names_in(nodelist: str) -> list[str]:
     """The single names of a list, in its order. What is not understood is left out; nothing is
-    left of a list of more than `MOST_NAMES`."""
+    left of a list of more than `MOST_NAMES`, or of one that was cut off within brackets."""
+    if not _BALANCED.fullmatch(nodelist):
+        return []
     pieces = [parts for parts in map(_parts, _PIECE.findall(nodelist)) if parts]
     if sum(math.prod(map(_size, parts)) for parts in pieces) > MOST_NAMES:
         return []

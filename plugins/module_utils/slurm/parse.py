@@ -143,7 +143,7 @@ def _shown_line(out: str) -> str:
 
 
 def _work_dir(line: str) -> str:
-    match = re.search(r" WorkDir=(.*?)(?= Comment=| StdErr=|$)", line)
+    match = re.search(r" WorkDir=(.*?)(?= Comment=| StdErr=|\n|$)", line)
     return match.group(1) if match else ""
 
 
@@ -151,6 +151,12 @@ def parse_cluster_name(out: str) -> str:
     """The ClusterName in `scontrol show config`; empty if it is not there."""
     match = re.search(r"^ClusterName\s*=\s*([A-Za-z0-9_.-]+)\s*$", out, re.MULTILINE)
     return match.group(1) if match else ""
+
+
+def has_no_accounting(out: str) -> bool:
+    """Whether `scontrol show config` says that there is none."""
+    none = r"^AccountingStorageType\s*=\s*(?:\(null\)|accounting_storage/none)\s*$"
+    return re.search(none, out, re.MULTILINE) is not None
 
 
 def _field(line: str, key: str) -> str:

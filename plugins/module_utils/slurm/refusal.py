@@ -9,14 +9,15 @@ from typing import Callable, Mapping, NamedTuple
 
 from ..base.errors import Unknown
 from .capacity import Partition, survey
-from .client import SlurmClient, lost, own_words
+from .client import Denied, SlurmClient, lost, own_words
 from .directives import with_directives
 from .judge import Findings, excused, judge
 
 # Of nodes that are busy, down or reserved now: sbatch itself would take the job.
 _LATER = re.compile(r"are busy|is busy|node not available|not available now", re.IGNORECASE)
 # Of a command of the site's own that stands in the place of sbatch.
-_NOT_THAT = re.compile(r"(?i)(unrecognized|unknown|invalid) (option|argument).*test-only")
+_NO_ACCOUNTS = re.compile(r"(?i)no accounting|not running a supported|accounting \w+ is disabled")
+_NOT_THAT = re.compile(r"(?i)(unrecognized|unknown|invalid) (option|argument).{0,200}test-only")
 
 
 class _Case(NamedTuple):
@@ -82,8 +83,11 @@ def by_limits(
 
 
 def _a_qos_lifts_limits(client: SlurmClient) -> bool:
+    """Whether some QOS may do that: also where users may not see which there are."""
     try:
         shown = client.ask(["sacctmgr", "-n", "-P", "show", "qos", "format=Flags"])
+    except Denied as error:
+        return not (_NO_ACCOUNTS.search(error.message) or client.keeps_no_accounts())
     except Unknown:
         return False
     return "partition" in shown.lower()

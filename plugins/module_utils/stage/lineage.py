@@ -28,7 +28,7 @@ def require_free(stage: Stage, key: str) -> None:
             role = request.stage.partition("-")[0]
             anyway = "" if need.live else f", set that aside with -e {role}_replace=true"
             raise Refused(
-                f"The stage {record.stage} {need.why}, and it stands on the result of "
+                f"The stage {record.stage} {need.why}, and it depends on the result of "
                 f"{request.stage} with other options in {request.checkpoints.path}, which these "
                 "options would set aside. Nothing was changed. Let it finish (mnrun all with the "
                 f"options as they were), stop it (mnrun cancel {record.stage}){anyway}, or train "

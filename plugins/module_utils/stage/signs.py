@@ -83,8 +83,8 @@ RAY_DIED = re.compile(
     r"|raylet.{0,60}(?:died|marked dead)"
 )
 NETWORK = re.compile(
-    r"DistBackendError|DistNetworkError|DistStoreError|NCCL (?:error|failure)|nccl\w+Error"
-    r"|Rendezvous\w*Error|\bgloo\b.{0,200}(?:closed|reset|timed out|Timeout)"
+    r"DistBackendError|DistNetworkError|DistStoreError|NCCL (?:error|failure)|nccl\w{1,40}Error"
+    r"|Rendezvous\w{0,40}Error|\bgloo\b.{0,200}(?:closed|reset|timed out|Timeout)"
     r"|closed by peer|reset by peer"
     r"|Watchdog caught collective operation timeout|waiting for clients"
     r"|client socket has (?:timed out|failed)"

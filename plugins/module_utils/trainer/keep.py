@@ -243,7 +243,7 @@ def _report(left: list[int], best: list[int], gone: list[int]) -> None:
     stay = ", ".join(f"{step}{' (best)' if step in best else ''}" for step in left)
     deleted = f"; deleted: {', '.join(map(str, gone))}" if gone else ""
     # The trainer's own line may not be at its end yet.
-    say(f"\nmnrun: checkpoints that stay: {stay}{deleted}")
+    say(f"\nmnrun: checkpoints kept: {stay}{deleted}")
 
 
 def say(text: str) -> None:
@@ -287,7 +287,7 @@ def main() -> int:
         last = over.is_set()
         trouble = _look(keeper, last)
         if trouble and trouble != reported:
-            say(f"\nmnrun: checkpoints could not be deleted, so more stay: {trouble}")
+            say(f"\nmnrun: checkpoints could not be deleted, so more are kept: {trouble}")
         reported = trouble
         if last:
             return 0

@@ -51,7 +51,7 @@ def _saves(stage: str, config_name: str, config: Any) -> Saves:
         return saves(config_name, config)
     except (TypeError, ValueError) as error:
         raise Invalid(
-            f"{stage}: trainer.save_freq, total_epochs and the like are numbers ({error})"
+            f"{stage}: trainer.save_freq, total_epochs and the like must be numbers ({error})"
         ) from None
 
 

@@ -16,13 +16,13 @@ _CHAIN = 4  # exceptions that came from one another and are shown
 
 # What hydra, argparse and the trainer itself say of an option that they do not take.
 OPTION_ERROR = re.compile(
-    r"^Could not override |is not in struct|\b(?:Config\w+Error|MissingMandatoryValue)\b"
+    r"^Could not override |is not in struct|\b(?:Config\w{1,60}Error|MissingMandatoryValue)\b"
     r"|OverrideParseException|HydraException|MissingConfigException|unrecognized arguments"
     r"|No such option|mismatched input|Primary config"
 )
 # What other ranks, launchers and Ray say because the first one failed.
 _REACTION = (
-    r"ChildFailedError|SignalException|Rendezvous\w*Error|DistBackendError|BrokenPipe"
+    r"ChildFailedError|SignalException|Rendezvous\w{0,40}Error|DistBackendError|BrokenPipe"
     r"|Dist(?:Network|Store)Error|(?:closed|reset) by peer|Connection was likely closed"
     r"|Broken pipe|^(?:srun|slurmstepd): error|^KeyboardInterrupt|^SystemExit"
 )
@@ -32,7 +32,7 @@ _WRAPPER = (
     r"|: Caught [\w.]+ in |^(?:Base)?ExceptionGroup:|RemoteTraceback|^Error executing job"
     r"|[Ee]ngine ?[Cc]ore (?:initialization failed|encountered an issue|proc)|EngineDeadError"
     r"|WorkerProc initialization failed|(?:root cause|stack ?trace|error) (?:\(?above|for the root)"
-    r"|DataLoader worker \(pid(?:\(s\))? [\d, ]+\) exited unexpectedly|Process\w+Exception:"
+    r"|DataLoader worker \(pid(?:\(s\))? [\d, ]+\) exited unexpectedly|Process\w{1,60}Exception:"
     r"|CalledProcessError: Command .{1,400} returned non-zero exit status"
     r"|An error occurred while generating the dataset|InstantiationException"
 )

@@ -81,7 +81,7 @@ def convert(settings: dict[str, Any], wanted: dict[str, Any]) -> None:
         steps.next()
         manifest.write(folder, about)
         _give_name(folder, target, wanted["fingerprint"])
-    print(f"mnrun: {target} holds the model of step {settings['source']['step']}", flush=True)
+    print(f"mnrun: {target} contains the model of step {settings['source']['step']}", flush=True)
 
 
 def _about(settings: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _give_name(folder: Path, target: Path, fingerprint: str) -> None:
         if owner == fingerprint:
             shutil.rmtree(aside)
         else:
-            print(f"mnrun: what was there was set aside to {aside}", flush=True)
+            print(f"mnrun: the earlier model was moved to {aside}", flush=True)
     else:
         folder.rename(target)
 

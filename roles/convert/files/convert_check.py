@@ -215,7 +215,7 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConversionError(f"the merger wrote no sound config.json: {error}") from error
+        raise ConversionError(f"the merger wrote no valid config.json: {error}") from error
     return dict(config)
 
 
@@ -256,7 +256,7 @@ def load(folder: Path, base: Path) -> Loaded:
     )
     wrong = [f"{kind} {_some(sorted(map(str, found[kind])))}" for kind in found if found[kind]]
     if wrong:
-        raise ConversionError(f"transformers does not load it whole: {'; '.join(wrong)}")
+        raise ConversionError(f"transformers does not load all of the model: {'; '.join(wrong)}")
     return _ready(model, tokenizer)
 
 

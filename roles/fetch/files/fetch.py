@@ -162,7 +162,7 @@ def install_model(staging: Path, target: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         path.replace(place)
     shutil.rmtree(staging, ignore_errors=True)
-    say(f"{target} holds the model")
+    say(f"{target} contains the model")
 
 
 def install_data(data: Plan, file: Plan) -> None:
@@ -172,7 +172,7 @@ def install_data(data: Plan, file: Plan) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not gsm8k.is_raw(source):
         source.replace(target)
-        say(f"{target} is as it came")
+        say(f"{target} was moved into place unchanged")
         return
     form = {**data["form"], "split": file["split"]}
     if source == target:

@@ -25,7 +25,7 @@ def is_raw(path: Path) -> bool:
     try:
         return set(pq.read_schema(path).names) == RAW
     except (pa.ArrowException, OSError) as error:
-        raise HubError(f"{path} is no parquet file: {str(error).splitlines()[0]}") from error
+        raise HubError(f"{path} is not a parquet file: {str(error).splitlines()[0]}") from error
 
 
 def convert(raw: Path, target: Path, form: dict[str, str]) -> int:

@@ -211,7 +211,7 @@ def refusal(status: int, repo: str, where: str, plan: dict[str, Any]) -> str:
     if status == 403:
         return f"the token has no right to do this with {repo} ({where}). {from_where(plan)}"
     if not read_token(plan["token_files"]):
-        return f"the Hub ({where}) wants a token for {repo}. {no_token(plan)}"
+        return f"the Hub ({where}) requires a token for {repo}. {no_token(plan)}"
     return f"the Hub ({where}) does not accept the token. {from_where(plan)}"
 
 
@@ -230,7 +230,7 @@ def from_where(plan: dict[str, Any]) -> str:
     """Where the token came from, for a user who has to change it."""
     there = [name for name in plan["token_files"] if Path(name).expanduser().exists()]
     source = there[0] if there else "HF_TOKEN"
-    return f"It is from {source}; a token that may write is made at /settings/tokens."
+    return f"It is from {source}; create one with write access at /settings/tokens."
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -50,7 +50,7 @@ def publish(plan: dict[str, Any]) -> dict[str, Any]:
     folder = Path(plan["folder"])
     faults = manifest.faults(folder)
     if faults:
-        raise HubError(f"{folder} is no converted model, so nothing is published: {faults[0]}")
+        raise HubError(f"{folder} is not a converted model, so nothing is published: {faults[0]}")
     files = wanted(folder, Path(sys.argv[1]).parent / plan["card"])
     result = to_folder(plan, files) if plan["to"] == "folder" else to_hub(plan, files)
     result["files"] = {name: file.sha256 for name, file in files.items()}
@@ -96,7 +96,7 @@ def to_hub(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
     }
     if plan.get("check") or not result["changed"]:
         if not result["changed"]:
-            say(f"{result['where']} has all {len(files)} files already, whole")
+            say(f"{result['where']} already has all {len(files)} files, intact")
         return result
     if remote is None:
         create(api, plan)
@@ -119,8 +119,8 @@ def open_repo(api: Any, plan: dict[str, Any]) -> tuple[Any, str]:
         return None, revision
     if plan["private"] and not info.private:
         raise HubError(
-            f"{repo} is public, but it is to be private, so nothing was sent. Make it private in"
-            " its settings, or say publish_private=false."
+            f"{repo} is public, but publish_private is set, so nothing was sent. Make it private in"
+            " its settings, or set publish_private=false."
         )
     try:
         return listing(api, repo, revision), revision
@@ -145,13 +145,13 @@ def check_token(api: Any, plan: dict[str, Any]) -> None:
 def create(api: Any, plan: dict[str, Any]) -> None:
     """Make the repository."""
     kind = "private" if plan["private"] else "public"
-    say(f"making the {kind} repository {plan['repo']}")
+    say(f"creating the {kind} repository {plan['repo']}")
     try:
         make = partial(api.create_repo, plan["repo"], private=plan["private"], exist_ok=True)
         patiently(make)
     except OSError as error:
         raise HubError(
-            f"the repository {plan['repo']} cannot be made: {explain(error, plan)}"
+            f"the repository {plan['repo']} cannot be created: {explain(error, plan)}"
         ) from error
 
 
@@ -197,7 +197,7 @@ def send(api: Any, plan: dict[str, Any], files: dict[str, File], obsolete: list[
     for name, file in files.items():
         addition = CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(file.path))
         if addition.upload_info.sha256.hex() != file.sha256:
-            raise HubError(f"{file.path} is damaged: its content is not what the manifest says")
+            raise HubError(f"{file.path} is damaged: its content differs from the manifest")
         # What is on the Hub's storage from an upload that was cut off is not sent again.
         patiently(partial(api.preupload_lfs_files, repo, [addition], **options))
         additions.append(addition)
@@ -253,7 +253,7 @@ def to_folder(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
         paths[name].unlink()
     wrong = [name for name, file in files.items() if not same_file(file, paths[name])]
     if wrong:
-        raise HubError(f"{target} does not hold what was written: {', '.join(wrong[:5])} differ")
+        raise HubError(f"{target} does not contain what was written: {', '.join(wrong[:5])} differ")
     return result
 
 

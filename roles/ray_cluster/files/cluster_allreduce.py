@@ -24,7 +24,7 @@ def main() -> None:
     import torch
     import torch.distributed as dist
 
-    # Gloo would take the address that the host's own name has, which may be of its loopback.
+    # Gloo would use the address of the host's own name, which may be the loopback's.
     wanted, hint = os.environ["MNRUN_INTERFACE"], os.environ.get("NCCL_SOCKET_IFNAME", "")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", choose(wanted, hint, address).name)
     rank, ranks = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"])

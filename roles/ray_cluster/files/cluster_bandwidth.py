@@ -31,7 +31,7 @@ _CONSEQUENCE = re.compile(
     r"connection (?:closed|reset|refused)|broken pipe|timed? ?out|remote ?error|peer|aborted",
     re.IGNORECASE,
 )
-# Not of those that srun ended itself, after the first.
+# Ranks that srun itself ended after the first failure do not count.
 _ENDED = re.compile(r"srun: error: (\S+): tasks? [\d,-]+: (?:Exited|Segmentation|Bus|Aborted)")
 
 
@@ -63,7 +63,7 @@ def measure(
     log = Path(plan.log_dir) / f"allreduce-{plan.job_id}.log"
     with reserve_port() as holder, log.open("wb") as out:
         command = _command(plan, nodes, size, ranks, holder.getsockname()[1])
-        # Not in a group of its own: whatever ends this process's group ends srun too.
+        # It stays in this process's group: whatever ends the group ends srun too.
         srun = subprocess.Popen(
             command, env=_environment(plan), stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
@@ -79,7 +79,7 @@ def measure(
 
 
 def slow_nodes(rates: Rates, least: float) -> dict[str, str]:
-    """Nodes whose network is slower than `least` GB/s (0: none is): name -> fault."""
+    """Nodes whose network is slower than `least` GB/s (0: any speed will do): name -> fault."""
     each: Mapping[str, float] = rates.get("nodes", {})
     return {
         node: f"its all-reduce moves {rate:g} GB/s, {least:g} are expected "
@@ -155,7 +155,7 @@ def at_fault(lines: list[str], nodes: list[str], ranks: int) -> list[str]:
 
 
 def _end(srun: subprocess.Popen[bytes]) -> None:
-    """End the step. The job's own end takes whatever stays."""
+    """End the step. Whatever remains of it ends with the job."""
     if srun.poll() is None:
         srun.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 _TAIL = 131072  # bytes at the end of a log that are looked at
-# The raylet's dumps of its state, and the frames of C++ and what stands above them.
+# The raylet's dumps of its state, the frames of C++ and what stands above them, and what Ray says
+# of itself while all is well (`… INFO usage_lib.py:441 -- …`, `[… I 12 12] (raylet) main.cc:9: …`).
 _NOISE = re.compile(
-    r"\[state-dump\]|\(\+0x[0-9a-f]+\) ?\[0x[0-9a-f]+\]|\[0x[0-9a-f]{8,}\]|@ +0x[0-9a-f]{8,}"
+    r"^\S{8,12} [\d:,.]{8,16}\s+(?:INFO|DEBUG) |^\[\S{8,12} [\d:,.]{8,16} [ID] "
+    r"|\[state-dump\]|\(\+0x[0-9a-f]+\) ?\[0x[0-9a-f]+\]|\[0x[0-9a-f]{8,}\]|@ +0x[0-9a-f]{8,}"
     r"|\*\*\* StackTrace|^\s*(?:PC: )?@"
 )
 
@@ -32,8 +34,8 @@ def write_private(path: Path, text: str) -> None:
 
 
 def remove_tokens(folder: Path) -> None:
-    """Remove the tokens of earlier jobs of a record: of a record one job at a time is alive. Those
-    of another user are not ours to judge."""
+    """Remove the tokens of a record's earlier jobs: only one of its jobs is alive at a time.
+    Tokens of other users stay."""
     for path in folder.glob("token-*"):
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_uid == os.geteuid():
@@ -65,7 +67,7 @@ def withdraw(path: Path, job_id: str) -> None:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log of Ray; none when there is no such file.
+    """The last lines of one of Ray's logs; empty when there is no such file.
 
     Left out is what hides the cause: empty lines, the raylet's state dumps (hundreds of lines), and
     stack frames.
@@ -74,7 +76,7 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 def first_lines(path: Path, count: int) -> list[str]:
-    """The first lines of a short file of errors, where the cause stands; as `last_lines`."""
+    """The first lines of a short error log, which hold the cause; otherwise as `last_lines`."""
     return _telling(_lines(path))[:count]
 
 

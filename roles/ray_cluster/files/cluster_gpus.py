@@ -1,4 +1,4 @@
-"""Whether a job that asked for GPUs is to find them. What a node shows does not decide that.
+"""Whether a job that asked for GPUs should find them. What a node shows does not decide that.
 
 A node whose GPUs fell off the bus shows none. Only a torch that cannot use any says that none are
 needed, as in a sandbox whose GPUs are stand-ins.
@@ -25,8 +25,8 @@ def has_real_gpus(devices: Path = Path("/dev")) -> bool:
 
 
 def built_for_gpus() -> bool:
-    """Whether the torch of this environment was built for GPUs, and is to use them. It is not
-    imported: that takes seconds."""
+    """Whether the torch of this environment was built for GPUs and should use them. It is not
+    imported, which takes seconds."""
     try:
         if find_spec("mnrun_cpu_shim") is not None:
             return False  # the sandbox's trains on a CPU, whichever torch could be had

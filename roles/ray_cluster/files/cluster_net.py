@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-# A proxy that the environment names has no business between two processes of one node.
+# No proxy of the environment is used between two processes of one node.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -24,7 +24,7 @@ _MOST_NODES = 10000
 
 
 class NoAnswerError(Exception):
-    """The dashboard does not answer, or not as Ray's does. Says what it did instead."""
+    """The dashboard does not answer, or not as Ray's does. The message says what it did."""
 
 
 def reserve_port(preferred: int = 0) -> socket.socket:

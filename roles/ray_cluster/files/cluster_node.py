@@ -32,13 +32,13 @@ _NOT_FOR_RAY = {
     "RAY_ADDRESS",  # names some other cluster
     "RAY_AUTH_TOKEN",  # wins over our token's file
     "RAY_ENABLE_K8S_TOKEN_AUTH",  # has Kubernetes judge the token
-    # Slurm's, beside CUDA_VISIBLE_DEVICES, where gres.conf does not say what GPUs these are; verl's
-    # workers refuse to start when both are set.
+    # Slurm sets it beside CUDA_VISIBLE_DEVICES where gres.conf does not name the kind of GPU, and
+    # verl's workers refuse to start when both are set.
     "ROCR_VISIBLE_DEVICES",
 }
 
 # Ray's own limits for parts of its start, most of them 30 s, and what each counts in (1: seconds).
-# How long the start may take is ray_cluster_ready_timeout's to say, so they come a little later.
+# ray_cluster_ready_timeout decides how long the start may take, so these expire a little later.
 _LATER = 30  # seconds
 _LIMITS = {
     "RAY_raylet_start_wait_time_s": 1,
@@ -48,14 +48,14 @@ _LIMITS = {
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": 1,
 }
 
-# Seconds that Ray and a driver get to leave by themselves. Ray alone would take 30.
+# Seconds for Ray and a driver to shut down by themselves. Ray's own limit is 30.
 _GRACE = 1.5
 
-# Lines of each of Ray's files of errors that are kept when Ray ends by itself: the first ones tell.
+# Lines kept of each of Ray's error logs when Ray ends by itself: the first ones hold the cause.
 _QUOTED = 5
 _LATE = re.compile(r"timed? ?out|deadline exceeded", re.IGNORECASE)  # how Ray says that it was slow
 
-# Seconds to wait for the word to stop after Ray ended by itself.
+# Seconds to wait for the signal to stop after Ray ended by itself.
 _PATIENCE = 60.0
 
 
@@ -144,7 +144,7 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     seconds = int(plan.ready_timeout) + _LATER
     limits = {name: str(seconds * factor) for name, factor in _LIMITS.items()}
     network = own_interface(plan, env).name
-    # Gloo would take the address that the host's own name has, which may be of its loopback.
+    # Gloo would use the address of the host's own name, which may be the loopback's.
     gloo = {"GLOO_SOCKET_IFNAME": network} if network else {}
     given = {name: env[name] for name in env if name not in _NOT_FOR_RAY}
     ours = {**limits, **gloo, **given}
@@ -200,7 +200,7 @@ class RayNode:
             finally:
                 left = end_descendants(_GRACE)
                 if left:
-                    say(f"processes that are not ours to end, or do not end by SIGKILL: {left}")
+                    say(f"processes that belong to others or survive SIGKILL: {left}")
                 shutil.rmtree(home, onerror=_complain)
 
     def _watch(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:
@@ -261,7 +261,7 @@ def main() -> int:
     events = Events([signal.SIGTERM, signal.SIGINT, signal.SIGCHLD])
 
     def stop_asked(seconds: float) -> bool:
-        """Wait for an event. True for the word to stop."""
+        """Wait for an event. True if this node has to stop."""
         signals, closed = events.wait(seconds, sys.stdin.buffer)
         return closed or signal.SIGTERM in signals or signal.SIGINT in signals
 
@@ -285,7 +285,7 @@ def main() -> int:
         say(fault or "stopped, as asked")
         if not fault:
             return 0
-        # Not to end before cluster.py says so: srun would kill all other nodes at once.
+        # It must not end before cluster.py says so: srun would kill all other nodes at once.
         tell(f"{word} {fault}")
         deadline = time.monotonic() + _PATIENCE
         while not stop_asked(deadline - time.monotonic()):

@@ -1,8 +1,8 @@
 """`ray start`, sooner: without what nothing here needs, and without its fixed pauses.
 
-Before some steps of Ray's, in its own process, come steps of ours which let Ray continue. They
-rely on names inside Ray. Where a Ray has others, its own steps do all the work, only later. A line
-in the node's log reports how many of these shortcuts were taken, and which were not.
+Before some of Ray's own steps, in the same process, come steps of ours that let Ray continue. They
+rely on names inside Ray; a Ray without them does all of the work itself, but more slowly. A line in
+the node's log reports how many of these shortcuts were taken, and which were not.
 Standard library only beside Ray, Python 3.8 or later.
 """
 
@@ -39,7 +39,7 @@ _PATIENCE = float(os.environ.get("RAY_raylet_start_wait_time_s", "60"))  # noqa:
 
 
 class LeftOut(ModuleType):
-    """Stands for a module that Ray does without: nothing can be imported from it."""
+    """Stands in for a module that Ray does without: nothing can be imported from it."""
 
     wanted = False  # whether somebody tried
 
@@ -60,10 +60,10 @@ def hook(params: Any, head: bool) -> None:
         **(_sooner_on_the_head() if head else _sooner_on_a_worker()),
     }
     _hold_ports(params)
-    # One process and two listeners more; `ray start` has no option against it.
+    # It would be a process with two more listeners; `ray start` has no option to leave it out.
     params.ray_client_server_port = None
     missed = [name for name, taken in shortcuts.items() if not taken]
-    rest = f"; not: {', '.join(missed)}. Ray starts without them, only later" if missed else ""
+    rest = f"; not: {', '.join(missed)}. Ray starts without them, but more slowly" if missed else ""
     _say(f"{len(shortcuts) - len(missed)} of {len(shortcuts)} shortcuts taken{rest}")
 
 
@@ -212,7 +212,7 @@ def await_gcs(node: Any) -> None:
 
 
 def await_head(gcs_client: Any, node_selectors: Any = None, **_options: Any) -> None:
-    """Wait until the GCS knows the head's raylet. Ray looks each two seconds."""
+    """Wait until the GCS knows the head's raylet. Ray looks every two seconds."""
     _poll(lambda: gcs_client.get_all_node_info(timeout=5, node_selectors=node_selectors))
 
 

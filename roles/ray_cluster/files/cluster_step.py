@@ -16,7 +16,7 @@ from typing import IO, NamedTuple, cast
 from cluster_files import last_lines
 from cluster_node import Plan
 
-# They describe the tasks of the batch script's job, and srun would take them for its own.
+# They describe the tasks of the batch script, and srun would take them for those of its step.
 _NOT_FOR_SRUN = {
     "SLURM_CPUS_PER_TASK",
     "SRUN_CPUS_PER_TASK",
@@ -61,7 +61,7 @@ def start_step(plan: Plan, nodes: int) -> Step:
 
 
 def srun_command(nodes: int, tasks: int) -> list[str]:
-    """The srun of a step with as many tasks on each node as on each other."""
+    """The srun command of a step with the same number of tasks on each node."""
     return [
         "srun",
         f"--nodes={nodes}",

@@ -81,7 +81,7 @@ class ClusterWatch:
                 return None
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"the Ray cluster is not whole after {seconds:.0f} s "
+                    f"the Ray cluster is not complete after {seconds:.0f} s "
                     f"(ray_cluster_ready_timeout).\n{self._evidence(self._faults)}",
                     self._faults,
                     slow=True,
@@ -200,7 +200,7 @@ class ClusterWatch:
         return {node: fault}
 
     def _gather(self, faults: dict[str, str]) -> None:
-        """Wait a moment for other nodes that fail for the same reason: all are to be named."""
+        """Wait a moment for other nodes that fail for the same reason, so that all are named."""
         began = time.monotonic()
         while len(faults) < len(self._nodes):
             silent = set(self._nodes) - self._checked - set(faults)

@@ -76,3 +76,22 @@ def test_a_link_to_such_a_mount_is_seen(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(mounts, "MOUNTS", table)
     (tmp_path / "link").symlink_to(there)
     assert "nolock" in mounts.local_locks(tmp_path / "link" / "lock")
+
+
+def test_the_file_system_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, deep = tmp_path / "mounts", tmp_path / "a b" / "c"
+    deep.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(deep)
+    folder = str(tmp_path / "a b").replace(" ", "\\040")
+    table.write_text(
+        f"{ROOT}\nauto {folder} autofs rw 0 0\nx@tcp:/work {folder} lustre rw,flock 0 0\n"
+        f"y {folder}/cd nfs rw 0 0\nbroken\n"
+    )
+    assert mounts.mount_of(tmp_path) is not None
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    for path in (deep, tmp_path / "link", deep / "to come"):
+        found = mounts.mount_of(path)
+        assert found == mounts.Mount(str(tmp_path / "a b"), "lustre", ["rw", "flock"])
+    assert mounts.mounted_at(tmp_path) == "/"
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "none")
+    assert mounts.mount_of(deep) is None

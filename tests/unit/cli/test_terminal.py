@@ -31,6 +31,7 @@ HOSTILE = {
     "character set": "a\x1b(0b",
     "bell and backspace": "a\x07\x08\x7fb",
     "direction": "a\u202e\u2066\u200fb",
+    "what is not seen": "a\u200b\ufeff\U000e0041\xadb",
     "line separators": "a\u2028\x85\x0b\x0cb",
     "application string": "a\x1b_Gf=100;AAAA\x1b\\b",
 }

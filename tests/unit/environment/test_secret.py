@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from ansible_collections.mnrun.train.plugins.module_utils.environment.secret import secret_fault
+from ansible_collections.mnrun.train.plugins.module_utils.environment.secret import (
+    inner_secrets,
+    secret_fault,
+)
 
 # Put together here, so that no scanner takes this file for a leak.
 TAIL = "A1b2C3d4" * 5
@@ -152,3 +157,44 @@ def test_a_password_may_be_a_number(value: object, secret: bool) -> None:
 
 def test_a_key_that_begins_like_a_path_is_one_all_the_same() -> None:
     assert secret_fault("AWS_SECRET_ACCESS_KEY", "/" + "aB3" * 13)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({"export": f"ALL,WANDB_API_KEY={TAIL}"}, "WANDB_API_KEY"),
+        ({"export": f"HF_HOME=/x,DB_PASS={TEXT},A=1"}, "DB_PASS"),
+        ({"export": "ALL,https_proxy=http://me:word@proxy:3128"}, "https_proxy"),
+        ({"comment": f"hf_{TAIL}"}, "comment"),
+        ({"+ray_kwargs.ray_init.runtime_env.env_vars.WANDB_API_KEY": TAIL}, "WANDB_API_KEY"),
+        ({"custom_reward_function.reward_kwargs": {"openai_api_key": TEXT}}, "openai_api_key"),
+        ({"custom_reward_function.reward_kwargs": {"judge": {"key": TAIL}}}, "judge.key"),
+        ({"trainer.logger": ["console", f"sk-{TAIL}"]}, "trainer.logger"),
+        ({"reward_model.url": "https://me:word@judge/v1"}, "reward_model.url"),
+        ({"reward.token": TEXT}, "reward.token"),
+    ],
+)
+def test_secrets_are_found_within_options(value: Any, named: str) -> None:
+    (found,) = inner_secrets(value, of_trainer=True)
+    assert named in found
+    assert TAIL not in found
+    assert TEXT not in found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"export": "NONE"},
+        {"export": "ALL,HF_HUB_TOKEN_FILE=/home/me/token,TOKENIZERS_PARALLELISM=false"},
+        {"data.prompt_key": "prompt", "data.reward_fn_key": "data_source"},
+        {"data.multiturn.messages_key": "messages", "data.tools_key": "tools"},
+        {"data.prompt_dict_keys": ["question"], "data.response_dict_keys": ["answer"]},
+        {"data.multiturn.enable_thinking_key": "enable_thinking"},
+        {"actor.loss_agg_mode": "token-mean", "data.max_token_len_per_gpu": 4096},
+        {"reward_kwargs": {"api_key": "${oc.env:OPENAI_API_KEY}"}},
+        {"critic.pad_token": "<pad>", "model.eos_token": "[EOS]"},
+        {"data.image_key": "image", "trainer.use_legacy_token": False},
+    ],
+)
+def test_columns_and_references_are_no_secrets(value: Any) -> None:
+    assert list(inner_secrets(value, of_trainer=True)) == []

@@ -145,6 +145,21 @@ def test_what_is_no_safetensors_file_is_named(tmp_path: Path, data: bytes) -> No
     assert "does not start with a safetensors header" in safetensors_fault(path)
 
 
+def test_a_file_with_holes_is_damaged_though_its_directory_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(9):
+            archive.writestr(f"a/data/{number}", b"weights" * 99)
+    assert torch_fault(path) == ""
+    whole = path.read_bytes()
+    start = whole.index(b"PK\x01\x02")
+    for begin, end in ((0, start), (0, 400), (start - 800, start), (start, start + 40)):
+        path.write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
+        assert torch_fault(path) == f"{path} is truncated or damaged"
+    path.write_bytes(whole[:300] + whole[-300:])
+    assert torch_fault(path) != ""
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     assert torch_fault(tmp_path / "a.pt") == f"{tmp_path / 'a.pt'} is missing"
     assert safetensors_fault(tmp_path / "a") == f"{tmp_path / 'a'} is missing"

@@ -275,3 +275,16 @@ def test_words_that_only_look_like_placeholders_pass(value: Any, spec: Any) -> N
 )
 def test_characters_that_break_scripts(name: str, value: Any, spec: Any, *, faulty: bool) -> None:
     assert bool(text_faults(name, value, spec)) is faulty
+
+
+@pytest.mark.parametrize("name", ["sft_overrides", "ppo_options", "mnrun_sbatch", "sft_sbatch"])
+def test_a_secret_in_a_mapping_is_refused_without_being_shown(name: str) -> None:
+    secret = "correct horse"  # noqa: S105 - not one
+    (fault,) = text_faults(name, {"export": f"WANDB_API_KEY={secret}"}, {"type": "dict"})
+    assert fault.startswith("WANDB_API_KEY is a secret by its name")
+    assert secret not in fault
+
+
+def test_variables_of_the_environment_are_judged_where_they_are_written_out() -> None:
+    given = {"HF_TOKEN": "correct horse"}
+    assert text_faults("environment_variables", given, {"type": "dict"}) == []

@@ -101,7 +101,7 @@ class Job:
         for seconds in (3, 12, 48):
             self.start(nodes, ready_timeout=seconds, **settings)
             assert self.end() == 1
-            assert f"not whole after {seconds} s (ray_cluster_ready_timeout)" in self.said()
+            assert f"not complete after {seconds} s (ray_cluster_ready_timeout)" in self.said()
             if names not in self.said():
                 return
         pytest.fail(self.said())
@@ -177,7 +177,7 @@ def test_up_published_and_stopped_as_asked(job: Job) -> None:
     assert job.said().endswith("[ray] stopped: asked to (SIGUSR1)\n")
     assert "[ray] Welcome to the cluster\n" in job.said()
     # The fake has no module `ray._private.node`.
-    missed = "not: raylet beside the dashboard. Ray starts without them, only later"
+    missed = "not: raylet beside the dashboard. Ray starts without them, but more slowly"
     assert f"mnrun: ray start: 4 of 5 shortcuts taken; {missed}\n" in job.node_log()
     assert job.node_log().endswith("mnrun: stopped, as asked\n")
     assert secret.decode() not in job.said() + job.node_log()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Missing, Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.mounts import Mount
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     CheckpointRule,
@@ -15,9 +16,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.contract import
 )
 from ansible_collections.mnrun.train.plugins.module_utils.result import quota, space
 from ansible_collections.mnrun.train.plugins.module_utils.result.quota import (
-    Mount,
     Quota,
-    mount_of,
     quotas,
 )
 
@@ -46,13 +45,13 @@ class Shell:
 
 @pytest.fixture
 def on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quota, "mount_of", lambda path: Mount("/home", "nfs4"))
+    monkeypatch.setattr(quota, "mount_of", lambda path: Mount("/home", "nfs4", []))
     monkeypatch.setattr(quota, "_group_name", lambda number: "lab")
 
 
 @pytest.fixture
 def on_lustre(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quota, "mount_of", lambda path: Mount("/work", "lustre"))
+    monkeypatch.setattr(quota, "mount_of", lambda path: Mount("/work", "lustre", []))
     monkeypatch.setattr(quota, "_group_name", lambda number: "lab")
 
 
@@ -152,21 +151,6 @@ def test_a_command_that_is_not_there_is_no_fault(on: None, tmp_path: Path) -> No
         raise Missing(f"There is no {command[0]}")
 
     assert quotas(tmp_path, missing) == []
-
-
-def test_the_file_system_of_a_folder(tmp_path: Path) -> None:
-    mounts = tmp_path / "mounts"
-    deep = tmp_path / "a b" / "c"
-    deep.mkdir(parents=True)
-    point = str(tmp_path / "a b").replace(" ", "\\040")
-    mounts.write_text(
-        f"/dev/vda / ext4 rw 0 0\nauto {point} autofs rw 0 0\nx@tcp:/work {point} lustre rw 0 0\n"
-        f"y {point}/cd nfs rw 0 0\nbroken\n"
-    )
-    assert mount_of(deep, mounts) == Mount(str(tmp_path / "a b"), "lustre")
-    assert mount_of(tmp_path, mounts) == Mount("/", "ext4")
-    assert mount_of(tmp_path, tmp_path / "none") is None
-    assert mount_of(tmp_path) is not None
 
 
 def test_too_little_quota_is_refused_with_what_to_do(on: None, tmp_path: Path) -> None:

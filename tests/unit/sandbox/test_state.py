@@ -67,7 +67,7 @@ def test_a_drained_node_is_resumed(options: Options) -> None:
 def test_other_options_than_those_that_run_are_refused(options: Options) -> None:
     old = options._replace(nodes=4, accounting=False)
     options.path("options.json").write_text(json.dumps(old._asdict()))
-    words = "up with this machine's own Slurm, 4 nodes, 8 GPUs each, accounting off, and you"
+    words = "up with this machine's own Slurm, 4 nodes, 8 GPUs each, accounting off, but this"
     with pytest.raises(SandboxError, match=words):
         plan(options, running(options))
     assert len(plan(options, cluster.NOTHING)) == 1
@@ -76,7 +76,7 @@ def test_other_options_than_those_that_run_are_refused(options: Options) -> None
 def test_another_slurm_than_the_one_that_runs_is_refused(options: Options) -> None:
     # Written before there was a choice: it runs this machine's own.
     options.path("options.json").write_text('{"nodes": 2}')
-    with pytest.raises(SandboxError, match=r"own Slurm, 2 .* you ask for Slurm 26\.05\.5, 2 nodes"):
+    with pytest.raises(SandboxError, match=r"own Slurm, 2 .* but Slurm 26\.05\.5, 2 nodes"):
         plan(options._replace(slurm="26.05.5"), running(options))
 
 
@@ -119,7 +119,7 @@ def test_whoever_calls_sudo_may_log_in(options: Options, monkeypatch: pytest.Mon
     assert files.owner(options) == os.getuid()
     assert plan(options, running(options)) == []
     monkeypatch.setenv("SUDO_UID", "4321")
-    assert plan(options, running(options)) == ["let user 4321 log in, who is not its user so far"]
+    assert plan(options, running(options)) == ["let user 4321 log in"]
 
 
 OURS = {"NSpid": "71\t1", "State": "S (sleeping)", "Uid": "0\t0\t0\t0"}

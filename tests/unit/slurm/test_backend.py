@@ -147,6 +147,49 @@ def test_empty_answers_are_no_answers(tmp_path: Path) -> None:
     assert not backend.find(tmp_path, an_attempt("")).sure
 
 
+NOT_FOR_USERS = [
+    Result(1, "", "slurm_load_jobs error: Access/permission denied"),
+    Result(1, "sacct is restricted to administrators on this cluster\n", ""),
+    Result(126, "", "bash: /usr/bin/scontrol: Permission denied"),
+    None,
+]
+
+
+@pytest.mark.parametrize("tool", ["scontrol", "sacct"])
+@pytest.mark.parametrize("answer", NOT_FOR_USERS, ids=["denied", "wrapped", "mode", "removed"])
+def test_a_command_that_users_may_not_ask_is_done_without(
+    slurm: FakeSlurm, clock: FakeClock, tmp_path: Path, tool: str, answer: Result | None
+) -> None:
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        if command[0] != tool:
+            return slurm(command, seconds, stdin)
+        if answer is None:
+            raise Missing(f"There is no {tool} on login1.")
+        return answer
+
+    backend = SlurmBackend(SlurmClient(run, clock), SlurmJob(Path("/run"), "sft"))
+    assert backend.observe(tmp_path, an_attempt()).phase is Phase.GONE
+    found = backend.find(tmp_path, an_attempt(""))
+    assert (found.sure, found.job) == (True, None)
+    slurm.down = True
+    clock.sleep(2)
+    assert backend.observe(tmp_path, an_attempt()).phase is Phase.UNKNOWN
+    assert not backend.find(tmp_path, an_attempt("")).sure
+
+
+def test_what_never_answers_is_no_dead_end(
+    slurm: FakeSlurm, clock: FakeClock, tmp_path: Path
+) -> None:
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        wrapped = Result(0, "Please use our portal.\n", "")
+        return wrapped if command[0] == "sacct" else slurm(command, seconds, stdin)
+
+    backend = SlurmBackend(SlurmClient(run, clock), SlurmJob(Path("/run"), "sft"))
+    seen = backend.observe(tmp_path, an_attempt())
+    assert seen.phase is Phase.UNKNOWN
+    assert f"squeue has no such job, move {tmp_path}" in seen.detail
+
+
 def test_gone_only_if_all_who_could_know_say_no(backend: SlurmBackend, tmp_path: Path) -> None:
     assert backend.observe(tmp_path, an_attempt()).phase is Phase.GONE
 

@@ -258,11 +258,34 @@ def test_a_qos_that_users_have_by_default_may_allow_it_too() -> None:
     report = preflight.check(given, site(("sacctmgr -n -P show qos", flags)))
     assert report.faults == []
     assert "unless your QOS allows it" in report.warnings[0]
-    for denied in (DENIED, None):
-        report = preflight.check(given, site(("sacctmgr", denied)))
+    no_accounting = Result(1, "", "You are not running a supported accounting_storage plugin")
+    for none in (no_accounting, Result(0, "\nDenyOnLimit\n", "")):
+        report = preflight.check(given, site(("sacctmgr", none)))
         assert "but partition gpu allows 7 days" in report.faults[0]
     nowhere = params(slurm=[{"stage": "sft", "options": {"partition": "nope"}}])
     assert preflight.check(nowhere, site(("sacctmgr -n -P show qos", flags))).faults
+
+
+@pytest.mark.parametrize("sacctmgr", [DENIED, None, Result(1, "use our portal", "")])
+def test_where_users_may_not_see_the_qos_one_may_allow_it(sacctmgr: Result | None) -> None:
+    given = params(slurm=[{"stage": "sft", "options": {"partition": "gpu", "time": "8-0"}}])
+    config = "AccountingStorageType   = {}\nClusterName             = osk\n"
+    slurmdbd = Result(0, config.format("accounting_storage/slurmdbd"), "")
+    run = site(("sacctmgr", sacctmgr), ("scontrol show config", slurmdbd))
+    report = preflight.check(given, run)
+    assert report.faults == []
+    assert "unless your QOS allows it" in report.warnings[0]
+    off = Result(0, config.format("(null)"), "")
+    report = preflight.check(given, site(("sacctmgr", sacctmgr), ("scontrol show config", off)))
+    assert "but partition gpu allows 7 days" in report.faults[0]
+
+
+def test_a_partition_whose_nodes_alone_are_hidden_is_left_to_sbatch() -> None:
+    hidden = "".join(line for line in NODES.splitlines(True) if "|gpu|" not in line)
+    given = params(slurm=[{"stage": "sft", "options": GOOD}])
+    report = preflight.check(given, site(("sinfo -a -h -N", Result(0, hidden, ""))))
+    assert report.faults == []
+    assert "does not show the nodes of partition gpu" in report.warnings[0]
 
 
 def test_nodes_that_a_reservation_keeps_are_not_out_for_its_users() -> None:

@@ -27,6 +27,10 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.nodelist import 
         ("-o", []),
         ("(null)", []),
         ("None assigned", []),
+        ("a[1-3,5", []),
+        ("b,a[1-2", []),
+        ("a[1-2]],b", []),
+        ("a[[1-2]", []),
     ],
 )
 def test_a_list_of_nodes_is_written_out(nodelist: str, names: list[str]) -> None:

@@ -92,11 +92,10 @@ def done(run: Run) -> Run:
 
 
 def tried(run: Run, disk: Stumbling, **changes: Any) -> tuple[str, bool]:
-    """Present the stage: how that ended, and whether anything failed. It may submit and move
-    nothing."""
+    """Present the stage: how that ended, and whether anything failed. It may submit nothing."""
     first, count = disk.first, disk.count
     disk.fail(0, 0)
-    before, jobs = whole(run), len(run.slurm.jobs)
+    jobs = len(run.slurm.jobs)
     disk.fail(first, count)
     try:
         outcome = run.present(**changes)
@@ -110,17 +109,19 @@ def tried(run: Run, disk: Stumbling, **changes: Any) -> tuple[str, bool]:
     failed = disk.failed > 0
     disk.fail(0, 0)
     assert len(run.slurm.jobs) == jobs, "it was trained again"
-    assert whole(run) == before, "something was set aside"
     return ended, failed
 
 
 def each_point(run: Run, disk: Stumbling, count: int, **changes: Any) -> list[str]:
-    """How it ended with errors from the first read on, from the second one on, and so on."""
+    """How it ended with errors from the first read on, from the second one on, and so on. None of
+    them may move anything."""
     ends: list[str] = []
+    before = whole(run)
     while True:
         disk.fail(len(ends) + 1, count)
         ended, failed = tried(run, disk, **changes)
         if not failed:
+            assert whole(run) == before, "something was set aside"
             return ends
         ends.append(ended)
 

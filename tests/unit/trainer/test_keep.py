@@ -199,8 +199,8 @@ def test_it_runs_beside_the_training_and_looks_once_more_at_its_end(folder: Path
     assert process.wait(20) == 0
     assert left(folder) == ["global_step_20", "global_step_50", "global_step_60", TRACKER]
     text = log.read_text()
-    assert "mnrun: checkpoints that stay: 20 (best), 50; deleted: 10, 30, 40\n" in text
-    assert text.endswith("\nmnrun: checkpoints that stay: 20 (best), 50, 60\n")
+    assert "mnrun: checkpoints kept: 20 (best), 50; deleted: 10, 30, 40\n" in text
+    assert text.endswith("\nmnrun: checkpoints kept: 20 (best), 50, 60\n")
 
 
 def test_a_folder_that_cannot_be_read_is_said_and_harms_nothing(folder: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_be_read_is_said_and_harms_nothing(folder: Path) ->
     log.write_text("")
     process = start(folder.parent / "nowhere", log, Rule(newest=1))
     deadline = time.monotonic() + 20
-    while "could not be deleted, so more stay" not in log.read_text():
+    while "could not be deleted, so more are kept" not in log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
