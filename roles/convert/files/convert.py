@@ -31,14 +31,14 @@ VERSIONS = ("verl", "torch", "transformers")
 
 
 class Steps:
-    """Tells how far it is, in the form that mnrun reads from a job's log."""
+    """Prints the progress, in the form that mnrun reads from a job's log."""
 
     def __init__(self, parts: list[str]) -> None:
         self.parts = parts
         self.done = 0
 
     def next(self) -> None:
-        """Say what comes now."""
+        """Print the part that comes next."""
         self.done += 1
         print(f"mnrun: [{self.done}/{len(self.parts)}] {self.parts[self.done - 1]}", flush=True)
 
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def convert(settings: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Make, check and describe the model, then give it its name."""
+    """Create, check and describe the model, then rename its folder to the final name."""
     steps = Steps([*PARTS[:3], *(["score answers"] if settings["score"] else []), PARTS[3]])
     target = Path(settings["target"])
     convert_merge.require_room(target.parent, Path(settings["base_model"]["path"]))
@@ -107,8 +107,8 @@ def _version(name: str) -> str:
 
 @contextlib.contextmanager
 def _workshop(target: Path) -> Iterator[Path]:
-    """An empty folder beside the target; gone afterwards, unless it was given its name. What jobs
-    that were killed left goes too: one job of a stage is alive at a time."""
+    """An empty folder beside the target, removed afterwards unless it was renamed. Those that
+    killed jobs left are removed too: one job of a stage is alive at a time."""
     for left in target.parent.glob(f".{target.name}.part-*"):
         shutil.rmtree(left)
     folder = target.with_name(f".{target.name}.part-{os.environ.get('SLURM_JOB_ID', os.getpid())}")
@@ -120,8 +120,8 @@ def _workshop(target: Path) -> Iterator[Path]:
 
 
 def _give_name(folder: Path, target: Path, fingerprint: str) -> None:
-    """A result of other options is set aside under its own fingerprint; a damaged one of these
-    options makes room."""
+    """Move a result of other options aside, under its own fingerprint; remove a damaged one of
+    these."""
     if target.exists():
         found = manifest.read(target) or {}
         owner = str(found.get("fingerprint", ""))

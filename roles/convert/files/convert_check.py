@@ -1,4 +1,4 @@
-"""Is what the merger wrote the model? Compared with the base model tensor by tensor, then used."""
+"""Checks what the merger wrote: compares it with the base model tensor by tensor, then uses it."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class _Adapter:
         return tensor.float() + added
 
     def require_used(self) -> None:
-        """Raise if some of the adapter went nowhere; then take it away."""
+        """Raise if part of the adapter was not merged; then remove it."""
         if self._unused:
             raise ConversionError(
                 f"{len(self._unused)} tensors of the LoRA adapter belong to no weight of the base "

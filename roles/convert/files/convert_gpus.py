@@ -1,4 +1,4 @@
-"""Which GPUs a conversion may use: those that Slurm gave its job, and without a word of it, none.
+"""Which GPUs a conversion may use: those that Slurm gave its job, and no others.
 
 Where Slurm does not confine jobs to their devices, a job sees the GPUs of others too.
 """
@@ -18,6 +18,6 @@ def are_given(env: Mapping[str, str] = os.environ) -> bool:
 
 
 def hide_those_of_others(env: MutableMapping[str, str] = os.environ) -> None:
-    """See that nothing that runs from here on finds a GPU that is not the job's."""
+    """Hide all GPUs that are not the job's from what runs after this."""
     if not are_given(env):
         env.update(dict.fromkeys(_SEEN, ""))

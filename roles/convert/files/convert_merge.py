@@ -1,4 +1,5 @@
-"""From shards to one model: finds the checkpoint, sees that it is whole, runs verl's merger."""
+"""From shards to one model: finds the checkpoint, checks that it is complete, runs verl's
+merger."""
 
 from __future__ import annotations
 

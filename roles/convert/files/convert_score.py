@@ -31,7 +31,7 @@ def scores(loaded: Loaded, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def metrics(found: dict[str, Any]) -> dict[str, float]:
-    """As a stage's metrics: of the model that it began with, and of what it came to."""
+    """As metrics of a stage: the scores of the model that it started from, and of its result."""
     *_, first, last = found["models"].values()
     numbers = {f"first_{kind}_score": value for kind, value in first.items()}
     numbers.update({f"{kind}_score": value for kind, value in last.items()})

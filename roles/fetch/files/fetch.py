@@ -36,7 +36,7 @@ Plan = dict[str, Any]
 
 
 def fetch(plan: Plan) -> dict[str, Any]:
-    """Do what the plan says; return what was brought."""
+    """Do what the plan says; return what was fetched."""
     sent: list[str] = []
     where = [one["target"] for one in [plan["model"]] if one]
     where += [file["target"] for file in plan["data"]["files"]] if plan["data"] else []
@@ -56,7 +56,7 @@ def fetch(plan: Plan) -> dict[str, Any]:
 
 
 def download(plan: Plan) -> list[str]:
-    """Bring what is missing to the staging folders; return its names."""
+    """Download what is missing to the staging folders; return its names."""
     model, data = plan["model"], plan["data"]
     wanted_data = [file for file in data["files"] if not file["raw"]] if data else []
     names = []
@@ -133,7 +133,7 @@ def within(folder: Path, name: str) -> Path:
 
 
 def arriving(staging: Path) -> int:
-    """Bytes of the file that is on its way; the client writes it beside its notes."""
+    """Bytes of the file that is being downloaded; the client writes it beside its own metadata."""
     sizes = [0]
     for path in (staging / ".cache").rglob("*.incomplete"):
         with suppress(OSError):  # it is whole by now, and has its name
@@ -166,7 +166,7 @@ def install_model(staging: Path, target: Path) -> None:
 
 
 def install_data(data: Plan, file: Plan) -> None:
-    """Put one table into its place, converted if it is raw."""
+    """Move one table to its destination, converted if it is raw."""
     target = Path(file["target"])
     source = target if file["raw"] else Path(data["staging"], file["source"])
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -42,21 +42,21 @@ def say(text: str) -> None:
 
 
 class Meter:
-    """How far a transfer is, in lines that mnrun shows: `1.2 GB of 4.8 GB, files (3/7)`."""
+    """The progress of a transfer, in lines that mnrun shows: `1.2 GB of 4.8 GB, files (3/7)`."""
 
     def __init__(self, sizes: list[int]) -> None:
         self._files, self._total = len(sizes), sum(sizes)
         self._number = self._done = 0
 
     def file(self, size: int, name: str) -> None:
-        """One more file is there, whole."""
+        """Count one more complete file."""
         self._number, self._done = self._number + 1, self._done + size
         self._tell(self._done)
         say(f"{name}: {size_text(size)}")
 
     @contextmanager
     def watching(self, arrived: Callable[[], int]) -> Iterator[None]:
-        """Meanwhile tell from time to time how much of the next file has `arrived`, in bytes."""
+        """Print from time to time how much of the next file has `arrived`, in bytes."""
         over = threading.Event()
 
         def watch() -> None:

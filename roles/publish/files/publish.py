@@ -74,7 +74,7 @@ def wanted(folder: Path, card: Path) -> dict[str, File]:
 
 
 def to_hub(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
-    """Bring the repository to the state that the manifest describes."""
+    """Make the repository match the manifest."""
     api = connect(plan)
     if not api.token:
         raise HubError(f"there is no token for the Hub. {no_token(plan)}")
@@ -211,7 +211,7 @@ def send(api: Any, plan: dict[str, Any], files: dict[str, File], obsolete: list[
 
 
 def compare(remote: dict[str, Any], files: dict[str, File], where: str) -> None:
-    """The Hub's own word on what it has now. Raises HubError."""
+    """Raise HubError if the files on the Hub, by its own hashes, differ from those to publish."""
     wrong = [name for name, file in files.items() if not same(file, remote.get(name))]
     if wrong:
         raise HubError(
@@ -224,7 +224,7 @@ def compare(remote: dict[str, Any], files: dict[str, File], where: str) -> None:
 
 
 def to_folder(plan: dict[str, Any], files: dict[str, File]) -> dict[str, Any]:
-    """Bring a folder to the state that the manifest describes; the manifest comes last."""
+    """Make a folder match the manifest, which is written last."""
     target = Path(plan["target"])
     earlier = (manifest.read(target) or {"files": {}})["files"]
     paths = places(target, [*files, *earlier])
@@ -272,7 +272,7 @@ def same_file(file: File, path: Path) -> bool:
 
 
 def copy(file: File, path: Path) -> None:
-    """Copy one file; it is there whole or not at all."""
+    """Copy one file, completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     shutil.copyfile(str(file.path), str(part))

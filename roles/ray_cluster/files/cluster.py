@@ -94,7 +94,7 @@ def serve(plan: Plan, nodes: list[str], settings: Settings, record: Path) -> str
 def pass_gate(
     cluster: ClusterWatch, plan: Plan, nodes: list[str], settings: Settings
 ) -> dict[str, Any] | str:
-    """Wait until all is there, and measure the network if that is wanted.
+    """Wait until all nodes are up, and measure the network if that is requested.
 
     Returns:
         What was found, for head.json; or a reason to stop that came up before.
@@ -122,7 +122,7 @@ def pass_gate(
 
 
 def head_facts(plan: Plan, nodes: list[str], version: str) -> dict[str, Any]:
-    """The content of head.json: all that a client needs, and which job it is true for."""
+    """The content of head.json: all that a client needs, and the job that it belongs to."""
     return {
         "job_id": plan.job_id,
         "host": plan.head,
@@ -238,7 +238,7 @@ def knows_tokens(version: str) -> bool:
 
 
 def open_to_all(plan: Plan, nodes: int) -> str:
-    """The warning about a Ray without tokens that runs all the same."""
+    """The warning about a Ray without tokens that is started nevertheless."""
     where = (
         f"whoever is on {plan.head}"
         if nodes == 1

@@ -1,4 +1,4 @@
-"""One rank of the all-reduce by which the nodes' network is measured before anybody trains on it.
+"""One rank of the all-reduce by which the nodes' network is measured before a training uses it.
 
 srun starts it once for each GPU of each node (once for each node without GPUs). All ranks together
 first, then the ranks of the first node with those of each other one: all nodes of one all-reduce

@@ -1,4 +1,4 @@
-"""Which network interface the nodes of the Ray cluster see each other by.
+"""The network interface through which the nodes of the Ray cluster reach each other.
 
 Standard library only, Python 3.8 or later: runs inside the Slurm job, beside cluster.py.
 """
@@ -17,7 +17,7 @@ _SIOCGIFADDR = 0x8915
 
 
 class NoInterfaceError(OSError):
-    """The interface that the user named is not there, or has no IPv4 address."""
+    """The interface that the user named does not exist, or has no IPv4 address."""
 
 
 class Interface(NamedTuple):

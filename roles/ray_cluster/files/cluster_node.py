@@ -93,9 +93,9 @@ def ray_command(plan: Plan, node: str, env: Mapping[str, str]) -> list[str]:
         "node-name": node,
         "num-gpus": env.get("SLURM_GPUS_ON_NODE", plan.gpus),
         "num-cpus": env["SLURM_CPUS_ON_NODE"],
-        # Ray opens its folder to everybody (0777), so it gets one inside ours.
+        # Ray makes its folder writable for all (0777), so it gets one inside ours.
         "temp-dir": f"{plan.temp_dir}/ray",
-        # 0: any free ones, so that clusters which share a node do not meet.
+        # 0: any free ones, so that clusters which share a node do not collide.
         "min-worker-port": 0,
         "max-worker-port": 0,
         "dashboard-agent-listen-port": 0,
@@ -116,7 +116,7 @@ def _head_options(plan: Plan) -> dict[str, object]:
         "include-dashboard": "true",
         "dashboard-host": "127.0.0.1",
         "dashboard-port": plan.dashboard_port,
-        # The autoscaler has nothing to scale here, and would serve its metrics to everybody.
+        # The autoscaler has nothing to scale here, and would serve its metrics to anyone.
         "no-monitor": True,
     }
 

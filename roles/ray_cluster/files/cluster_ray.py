@@ -1,4 +1,4 @@
-"""`ray start`, sooner: without what nothing here needs, and without its fixed pauses.
+"""`ray start`, faster: without the parts that are not needed here, and without its fixed pauses.
 
 Before some of Ray's own steps, in the same process, come steps of ours that let Ray continue. They
 rely on names inside Ray; a Ray without them does all of the work itself, but more slowly. A line in

@@ -27,7 +27,7 @@ _JUDGE = 30.0  # the same, while a node has not reported on its GPUs
 
 
 def node_faults(expected: list[str], gpus: int, seen: list[dict[str, Any]]) -> dict[str, str]:
-    """What keeps the cluster from being whole: node name -> fault. Empty when all are there."""
+    """What the cluster still lacks: node name -> fault. Empty when all nodes are up."""
     alive = {node.get("node_name"): node for node in seen if node.get("state") == "ALIVE"}
     faults = {}
     for name in expected:
