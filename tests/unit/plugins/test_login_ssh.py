@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -100,16 +101,14 @@ SHOW = """
 - hosts: all
   gather_facts: false
   tasks:
-    - ansible.builtin.copy:
-        content: "{{ lookup('mnrun.train.login_ssh') | ansible.builtin.to_json }}"
-        dest: "{{ found }}"
+    - ansible.builtin.debug:
+        msg: "found:{{ lookup('mnrun.train.login_ssh') | to_json | ansible.builtin.b64encode }}"
 """
 
 
 def test_the_lookup_knows_every_name_and_place(tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text(SHOW)
     given = {
-        "found": str(tmp_path / "found"),
         "folder": "/x",
         "ansible_connection": "ssh",
         "ansible_ssh_common_args": "-F {{ folder }}/config",
@@ -129,7 +128,9 @@ def test_the_lookup_knows_every_name_and_place(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "found").read_text())
+    encoded = re.search(r"found:([\w+/=]+)", done.stdout)
+    assert encoded, done.stdout
+    found = json.loads(base64.b64decode(encoded[1]))
     assert found["words"] == "-p 2222 -l carl -F /x/config -v login.example.org"
     assert "ControlPersist=60s" in found["ssh_args"]
     assert found["head"]["ssh_common_args"] == "-F /x/config"
