@@ -113,8 +113,8 @@ class Terminal:
 
 
 def printable(text: str) -> str:
-    """Return a line without what a terminal obeys instead of showing it; of one that nobody could
-    read to its end, the beginning."""
+    """Return a line without what a terminal obeys instead of showing it; of one that is too long
+    to be read, the beginning."""
     text = text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
 

@@ -26,11 +26,13 @@ from .intent import Intent, newest
 from .job_report import claims
 
 VERSION = 1
+_MOST_ATTEMPTS = 999_999  # as their scripts have room for
 LOCK_LIMIT = 300.0  # seconds; longer than any single act under the lock
 _FOLDER = re.compile(r"[0-9a-f]{12}")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _FORMS = {  # of what gets into command lines
-    "job_id": re.compile(r"|[A-Za-z0-9][A-Za-z0-9._-]*"),
+    "token": re.compile(r"[A-Za-z0-9-]{1,64}"),
+    "job_id": re.compile(r"|[A-Za-z0-9][A-Za-z0-9._-]{0,120}"),
     "head_job": re.compile(r"|[1-9][0-9]*"),
     "slurm_cluster": re.compile(rf"|{_NAME}"),
     "submitted_on": re.compile(rf"|{_NAME}"),
@@ -182,8 +184,7 @@ def _parse(text: str, path: Path, stage: str, key: str) -> Record:
         _expect(record.stage == stage, f"it belongs to the stage {record.stage!r}")
         _expect(record.fingerprint == fingerprint(record.spec), "its spec was changed")
         _expect(record.fingerprint.startswith(key), "it is the record of other options")
-        written_sum = data.pop("sum", None)
-        _expect(written_sum == _sum(data), "its checksum is wrong")
+        _expect(_is_whole(data), "its checksum is wrong")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(
             f"The record {path} is damaged ({error}), so nothing is done for this stage. Running "
@@ -194,12 +195,14 @@ def _parse(text: str, path: Path, stage: str, key: str) -> Record:
 
 
 def _refuse_newer(data: dict[str, Any], path: Path) -> None:
-    version, writer = data.get("version"), f"mnrun {data.get('mnrun', '')}".strip()
-    if type(version) is int and version > VERSION:
+    version: Any = data.get("version")
+    writer = f"mnrun {data.get('mnrun', '')}".strip()
+    later = type(version) in (int, float) and version > VERSION
+    if later or (isinstance(version, str) and _is_whole(data)):  # whatever it calls its version
         raise Newer(
-            f"The record {path} was written by {writer}, a later one (version {version} of the "
-            f"record; this one knows up to {VERSION}), so nothing is done for this stage. Update "
-            "mnrun here, and run this again.",
+            f"The record {path} was written by {writer}, a later one (version {version!s:.20} of "
+            f"the record; this one knows up to {VERSION}), so nothing is done for this stage. "
+            "Update mnrun here, and run this again.",
             reason=f"its version is {version}",
         )
 
@@ -207,6 +210,10 @@ def _refuse_newer(data: dict[str, Any], path: Path) -> None:
 def _sum(data: dict[str, Any]) -> str:
     """A checksum of the content, not of the text, to detect changes by a disk or an editor."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_whole(data: dict[str, Any]) -> bool:
+    return bool(data.get("sum") == _sum({key: data[key] for key in data if key != "sum"}))
 
 
 def _expect(true: bool, otherwise: str) -> None:
@@ -218,6 +225,7 @@ _KNOWN = {"version", "sum", *(field.name for field in fields(Record))}
 
 
 def _record(data: dict[str, Any]) -> Record:
+    _expect(isinstance(data["attempts"], list), "attempts is not a list")
     record = Record(
         stage=data["stage"],
         kind=data["kind"],
@@ -246,9 +254,15 @@ def _attempt(item: dict[str, Any], kind: str) -> Attempt:
             _expect(field.default is not MISSING, f"an attempt has no {field.name}")
         elif field.name != "phase":
             # With postponed annotations a field's type is its text.
-            right = isinstance(values[field.name], _TYPES[str(field.type)])
+            right = _is_of(values[field.name], _TYPES[str(field.type)])
             _expect(right, f"an attempt's {field.name} is {values[field.name]!r}")
+    _expect(0 < values["number"] <= _MOST_ATTEMPTS, f"an attempt's number is {values['number']}")
     for name, form in _FORMS.items():
         given = values.get(name) or ""
         _expect(form.fullmatch(given) is not None, f"an attempt's {name} is {given!r}")
     return Attempt(**values, others=others)
+
+
+def _is_of(value: Any, types: tuple[type, ...]) -> bool:
+    """Whether a value is of one of `types`; True and False are no numbers."""
+    return isinstance(value, types) and not isinstance(value, bool)

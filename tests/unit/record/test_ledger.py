@@ -275,6 +275,37 @@ def test_a_record_of_a_later_mnrun_is_left_as_it_is(ledger: Ledger) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("version", [2.0, 1.5, "2", "1.1", "next", 10**40])
+def test_whatever_a_later_mnrun_calls_its_version(ledger: Ledger, version: object) -> None:
+    record = a_record()
+    ledger.save(record)
+    path = ledger.folder(record.fingerprint) / "record.json"
+    rewritten(path, version=version)
+    with pytest.raises(Newer):
+        ledger.load(record.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"token": ""}, {"token": "a b"}, {"token": "a=b"}, {"number": True}, {"number": -1},
+     {"number": 0}, {"number": 10**30}, {"job_id": "1" * 500}, {"submitted_by": True},
+     {"last_step": False}],
+)  # fmt: skip
+def test_what_no_attempt_has_is_not_taken_from_a_record(
+    ledger: Ledger, changes: dict[str, object]
+) -> None:
+    record = a_record()
+    ledger.save(record)
+    path = ledger.folder(record.fingerprint) / "record.json"
+    attempts = json.loads(path.read_text())["attempts"]
+    rewritten(path, attempts=[{**attempts[0], **changes}])
+    with pytest.raises(Damaged, match=f"an attempt's {next(iter(changes))} is"):
+        ledger.load(record.fingerprint)
+    rewritten(path, attempts={})
+    with pytest.raises(Damaged, match="attempts is not a list"):
+        ledger.load(record.fingerprint)
+
+
 def test_fields_that_are_not_known_are_kept(ledger: Ledger) -> None:
     record = a_record()
     ledger.save(record)
