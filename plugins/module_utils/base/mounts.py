@@ -18,7 +18,9 @@ _LOCAL = {
     "cifs": r"nobrl",
     "smb3": r"nobrl",
 }
-_ALWAYS_LOCAL = ("fuse.sshfs",)
+# Those of object stores know neither locks of other hosts nor hard links.
+_OF_STORES = "sshfs rclone s3fs goofys mountpoint-s3 mount-s3 gcsfuse blobfuse blobfuse2"
+_ALWAYS_LOCAL = tuple(f"fuse.{program}" for program in _OF_STORES.split())
 
 
 class Mount(NamedTuple):

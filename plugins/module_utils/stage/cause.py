@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..record.contract import GONE, Attempt, Observation, Phase
 from ..trainer import advice
-from .signs import NETWORK, RAY_DIED, SURE, TELLING
+from .signs import BROKEN_GPU, NETWORK, RAY_DIED, SURE, TELLING
 
 
 class Cause(Enum):
@@ -265,7 +265,8 @@ def _by_log(evidence: Evidence) -> Cause:
     attempt, telling = evidence.attempt, evidence.telling
     for name, words in (*SURE, *TELLING):
         if words.search(telling):
-            return Cause[name]
+            broken = name == "GPU_PROGRAM" and _says(evidence, BROKEN_GPU)
+            return Cause.GPU if broken else Cause[name]
     for name, words in SURE:
         if any(words.search(line) for line in evidence.last_lines):
             return Cause[name]

@@ -77,6 +77,11 @@ TELLING = (
         ),
     ),
 )
+# What the driver says of the hardware itself, for which a program then gets errors as of its own.
+BROKEN_GPU = re.compile(
+    r"[Uu]ncorrectable (?:NVLink|ECC) error|GPU has fallen off the bus|\bGPU is lost"
+    r"|\bXid\b.{0,30}: (?:48|63|64|74|79|94|95|119|120)\b"
+)
 RAY_DIED = re.compile(
     r"(?:Actor(?:Died|Unavailable)|RayActor|NodeDied|WorkerCrashed|OwnerDied|LocalRayletDied)Error"
     r"|The actor (?:died|is dead)|Failed to connect to GCS|GCS.{0,40}(?:is down|unavailable)"

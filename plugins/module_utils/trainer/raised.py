@@ -180,7 +180,10 @@ class _Stream:
         end = place
         while text.endswith(":") and end - place < _MESSAGE_LINES and end + 1 < len(self._lines):
             following = self._lines[end + 1].body.strip()
-            if _BEGIN.search(following) or _ERROR.match(following) or following in _LINKS:
+            own = text.endswith(" raised:")  # and what that was
+            if _BEGIN.search(following) or following in _LINKS:
+                break
+            if _ERROR.match(following) and not own:
                 break
             if following.startswith(("===", '"""', "Set the environment variable HYDRA_")):
                 break

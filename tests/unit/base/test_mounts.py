@@ -39,6 +39,9 @@ def locks(place: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> str:
         ("gfs2", "rw,localflocks", "localflocks"),
         ("cifs", "rw,vers=3.0,nobrl", "nobrl"),
         ("fuse.sshfs", "rw,user_id=0", "fuse.sshfs"),
+        ("fuse.s3fs", "rw,user_id=0", "fuse.s3fs"),
+        ("fuse.gcsfuse", "rw,allow_other", "fuse.gcsfuse"),
+        ("fuse.rclone", "rw", "fuse.rclone"),
     ],
 )
 def test_locks_of_this_host_only_are_refused(

@@ -117,6 +117,20 @@ def test_a_sure_sign_elsewhere_wins_over_a_vague_error() -> None:
     assert by_log(vague, "[gloo] Connection closed by peer") is Cause.TRAINER
 
 
+@pytest.mark.parametrize(
+    ("driver", "cause"),
+    [
+        ("NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus.", Cause.GPU),
+        ("NVRM: Xid (PCI:0000:3b:00): 94, pid=1, Contained ECC error", Cause.GPU),
+        ("NVRM: Xid (PCI:0000:3b:00): 31, pid=1, MMU Fault", Cause.GPU_PROGRAM),
+        ("", Cause.GPU_PROGRAM),
+    ],
+)
+def test_a_broken_gpu_is_not_blamed_on_the_program(driver: str, cause: Cause) -> None:
+    telling = "RuntimeError: CUDA error: unspecified launch failure"
+    assert by_log(telling, driver) is cause
+
+
 def test_a_connection_is_lost_to_a_node_that_is_down() -> None:
     closed = "RuntimeError: [gloo] Connection closed by peer"
     assert find(Evidence(ended(), None, ("n2",), closed, (closed,))) is Cause.NODE

@@ -204,6 +204,13 @@ note: and goes on
 KeyError: 'a'
 """
 
+COMPILED = """Traceback (most recent call last):
+  File "/env/x.py", line 1, in f
+    compile(g)
+torch._dynamo.exc.BackendCompilerFailed: backend='inductor' raised:
+RuntimeError: Found Tesla P100-PCIE which is too old
+"""
+
 
 @pytest.mark.parametrize(
     ("text", "line"),
@@ -213,6 +220,8 @@ KeyError: 'a'
         (LAUNCHED, "ValueError: the real one; df timed out after 30 seconds"),
         (NOT_LOADED, "ModuleNotFoundError: No module named 'verl'"),
         (NO_TRACEBACK, "KeyError: 'a'"),
+        (COMPILED, ("torch._dynamo.exc.BackendCompilerFailed: backend='inductor' raised: "
+         "RuntimeError: Found Tesla P100-PCIE which is too old")),
         ("run.sh: line 9: 1234 Killed                  torchrun x.py\n",
          "run.sh: line 9: 1234 Killed                  torchrun x.py"),
         (REPORT_ONLY, "RuntimeError: no such file"),
