@@ -8,10 +8,10 @@ DOCUMENTATION = r"""
 name: srun
 short_description: Steps of a Slurm job, started on a login node that is reached by ssh
 description:
-  - Runs tasks on a compute node to which ssh is closed. ssh leads to a login node, and there
+  - Runs tasks on a compute node that does not accept ssh. ssh leads to a login node, and there
     C(srun --overlap) starts each command as a step of a job that runs on the node.
   - Exit codes, output and errors are the command's own. When the job has ended, or srun cannot
-    start the step, the host is unreachable, and the message says which it was.
+    start the step, the host is unreachable, and the message says which of the two it was.
   - Files are copied through the step too, so nothing has to be shared but what the play needs.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0

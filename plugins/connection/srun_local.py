@@ -8,10 +8,10 @@ DOCUMENTATION = r"""
 name: srun_local
 short_description: Steps of a Slurm job, started on the host that Ansible runs on
 description:
-  - Runs tasks on a compute node to which ssh is closed, from a login node on which Ansible itself
+  - Runs tasks on a compute node that does not accept ssh, from a login node on which Ansible itself
     runs. C(srun --overlap) starts each command as a step of a job that runs on the node.
   - Exit codes, output and errors are the command's own. When the job has ended, or srun cannot
-    start the step, the host is unreachable, and the message says which it was.
+    start the step, the host is unreachable, and the message says which of the two it was.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:

@@ -19,7 +19,7 @@ options:
     type: str
     default: ""
   wait:
-    description: Answer when there is something else to tell than what was O(since).
+    description: Answer only when something differs from O(since).
     type: bool
     default: false
   since:

@@ -27,7 +27,7 @@ notes:
   - Needs Slurm 20.11 or later (C(srun --overlap)) on the login node.
   - The steps share the job's node with the job's own processes. They take no GPU and no memory of
     the job, and they end with it.
-  - Pipelining (C(ansible_pipelining=true)) makes one step of a task instead of several.
+  - With pipelining (C(ansible_pipelining=true)) a task is one step instead of several.
   - C(become) and C(async) do not work. A step runs as the job's user, and processes that it leaves
     behind end with it.
 """

@@ -9,14 +9,14 @@ from ..module_utils.record.contract import Phase
 
 DOCUMENTATION = r"""
 name: cancel_plan
-short_description: Decide what to end of a run
+short_description: Decide which jobs of a run to stop
 description:
-  - Turns the result of M(mnrun.train.slurm_job_info) into what has to be ended. A damaged record
-    may hide a job that is alive, so its stage is among that; the record is rebuilt before its job
-    is ended.
-  - PPO is ended on its Ray cluster first, so that its own record names who ended it. The cluster
-    that PPO brought up goes with it; one of C(mnrun ray start) only if everything or C(ray) is
-    asked for.
+  - Turns the result of M(mnrun.train.slurm_job_info) into the jobs to stop. A damaged record may
+    hide a job that is alive, so its stage is included; the record is rebuilt before its job is
+    stopped.
+  - PPO is stopped on its Ray cluster first, so that its own record names who stopped it. A cluster
+    that PPO started is stopped with it; one of C(mnrun ray start) only if everything or C(ray) is
+    requested.
 author: The mnrun authors
 version_added: 0.1.0
 positional: stage
@@ -26,7 +26,7 @@ options:
     type: dict
     required: true
   stage:
-    description: The only stage to end. Empty for all of the run.
+    description: The only stage to stop. Empty for all of the run.
     type: str
     default: ""
 """
@@ -41,8 +41,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    C(ppo), whether PPO's job has to be ended on its Ray cluster; C(jobs), a list of the Slurm jobs
-    to end, each with its C(stage), the C(labels) that it must have, and the C(signal) to send
+    C(ppo), whether PPO's job has to be stopped on its Ray cluster; C(jobs), a list of the Slurm
+    jobs to stop, each with its C(stage), the C(labels) that it must have, and the C(signal) to send
     first.
   type: dict
 """

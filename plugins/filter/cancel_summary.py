@@ -7,10 +7,10 @@ from typing import Any
 
 DOCUMENTATION = r"""
 name: cancel_summary
-short_description: Show what was ended, in a few lines
+short_description: Summarize what was stopped, in a few lines
 description:
   - Turns results of M(mnrun.train.slurm_job) and M(mnrun.train.ray_job), called with
-    C(state=absent), into lines for people. Results of tasks that were skipped do not count.
+    C(state=absent), into lines for people. Results of skipped tasks are ignored.
 author: The mnrun authors
 version_added: 0.1.0
 positional: stage
@@ -21,7 +21,7 @@ options:
     elements: dict
     required: true
   stage:
-    description: The only stage that was to be ended. Empty for all of the run.
+    description: The only stage that was to be stopped. Empty for all of the run.
     type: str
     default: ""
 """

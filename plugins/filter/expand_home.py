@@ -9,7 +9,7 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: expand_home
-short_description: Put a home folder in the place of ~
+short_description: Replace ~ by a home folder
 description:
   - Replaces C(~) alone and C(~/) at the start of a text with the given home folder, also in the
     texts inside lists and mappings. Everything else stays as it is.
@@ -19,11 +19,11 @@ author: The mnrun authors (@mnrun)
 positional: home
 options:
   _input:
-    description: A text, or a list or mapping that holds texts.
+    description: A text, or a list or mapping that contains texts.
     type: raw
     required: true
   home:
-    description: The home folder there, an absolute path.
+    description: The home folder on the cluster, an absolute path.
     type: str
     required: true
 """

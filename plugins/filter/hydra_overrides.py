@@ -12,7 +12,7 @@ DOCUMENTATION = r"""
 name: hydra_overrides
 short_description: Turn a mapping of trainer options into hydra override strings
 description:
-  - Gives one string C(option=value) for each entry, in order, quoted by the rules of hydra's own
+  - Returns one string C(option=value) for each entry, in order, quoted by the rules of hydra's own
     grammar, so that a value arrives in the trainer exactly as it is written in the inventory.
   - Text that YAML leaves as text but that is a number in scientific form (C(1e-6)) is passed as a
     number. All other text stays text, also C("true") and C("12").
@@ -22,7 +22,7 @@ options:
   _input:
     description:
       - Options by their dotted name. A name may begin with C(+) (a new option), C(++) (new or
-        existing) or C(~) (removed; without a value the whole option goes).
+        existing) or C(~) (removed; the whole option if there is no value).
     type: dict
     required: true
 """

@@ -7,11 +7,11 @@ from typing import Any
 
 DOCUMENTATION = r"""
 name: ppo_round
-short_description: Decide what comes next while PPO is trained
+short_description: Decide the next step of a PPO training
 description:
-  - One round of the role P(mnrun.train.ppo#role) is a Ray cluster, a training on it, and no cluster
-    of ours left behind. This decides each step of it from what the tasks before it returned.
-  - What bounds the number of rounds is in the ledger; RV(_value.again) only repeats its verdict.
+  - One round of the role P(mnrun.train.ppo#role) is a Ray cluster, a training on it, and the
+    shutdown of the cluster. This decides each of its steps from the results of the tasks before it.
+  - The ledger limits the number of rounds; RV(_value.again) only returns its decision.
 author: The mnrun authors
 version_added: 0.1.0
 options:
@@ -19,8 +19,9 @@ options:
     description:
       - What is known. C(plan) and C(end) are results of M(mnrun.train.ray_job) on the login node,
         before the training and after its cluster was stopped; C(training) is its result on the
-        head. Results that are not there yet are empty, and may be those of the round before.
-      - C(cluster) is what was done to have a Ray cluster (RV(mnrun.train.slurm_job#module:action)).
+        head. Results that do not exist yet are empty, or those of the previous round.
+      - C(cluster) is what was done to start a Ray cluster
+        (RV(mnrun.train.slurm_job#module:action)).
       - C(find_only), C(wait) and C(check) are how the role was called.
     type: dict
     required: true
@@ -38,7 +39,7 @@ _value:
   type: dict
   contains:
     needs_cluster:
-      description: A Ray cluster has to be there, or would have to be.
+      description: A Ray cluster is needed, or would be.
       type: bool
     trains:
       description: The training is to be submitted, or attached to.
@@ -51,13 +52,12 @@ _value:
       type: bool
     stops_if_used:
       description: >-
-        The cluster is stopped only if PPO has run in it. False for one that this round brought up
-        and did not use.
+        The cluster is stopped only if PPO has run in it. False for one that this round started and
+        did not use.
       type: bool
     asks:
       description: >-
-        The training ended without a result. Why is clear only once it is known how its cluster
-        ended.
+        The training ended without a result. The reason is known only after its cluster has ended.
       type: bool
     failed:
       description: It is not retried.
@@ -66,7 +66,7 @@ _value:
       description: The next round follows.
       type: bool
     result:
-      description: What is known of PPO in the end.
+      description: The final result of PPO.
       type: dict
 """
 

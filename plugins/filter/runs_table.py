@@ -12,8 +12,8 @@ DOCUMENTATION = r"""
 name: runs_table
 short_description: Show runs as a table, or two runs compared
 description:
-  - Turns the result of M(mnrun.train.training_run_info) into lines for people. When two runs were
-    named, how they differ; otherwise a table with a row for each run.
+  - Turns the result of M(mnrun.train.training_run_info) into lines for people. For two named runs,
+    their differences; otherwise a table with one row for each run.
 author: The mnrun authors (@mnrun)
 options:
   _input:

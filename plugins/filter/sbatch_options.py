@@ -9,16 +9,16 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: sbatch_options
-short_description: Lay the options of sbatch over each other
+short_description: Merge the options of sbatch
 description:
-  - Gives the options of one job. What a role asks for comes first, then what the site wants for
-    every job, then what a user gave for this job; of two values for one option the later counts.
-  - What can be in such options is judged by the modules that take them.
+  - Returns the options of one job. The role's options come first, then the site's for every job,
+    then the user's for this job; later values override earlier ones.
+  - The modules that take the options check them.
 author: The mnrun authors
 positional: partition, site, own
 options:
   _input:
-    description: What the role asks for, by the long names of sbatch.
+    description: The role's options, by the long names of sbatch.
     type: dict
     required: true
   partition:

@@ -9,10 +9,10 @@ from ..module_utils.trainer.metrics import compared
 
 DOCUMENTATION = r"""
 name: stage_summary
-short_description: Tell in a few lines what a stage came to
+short_description: Summarize the result of a stage in a few lines
 description:
   - Turns the result of M(mnrun.train.slurm_job) or M(mnrun.train.ray_job) into lines for people.
-    What the result does not hold is left out.
+    What the result does not contain is left out.
 author: The mnrun authors (@mnrun)
 options:
   _input:

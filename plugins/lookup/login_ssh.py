@@ -15,7 +15,7 @@ DOCUMENTATION = r"""
 name: login_ssh
 short_description: How ssh reaches the login node, and through it the nodes behind it
 description:
-  - Gives the options with which Ansible's connection plugin C(ssh) reaches the host of the play,
+  - Returns the options with which Ansible's connection plugin C(ssh) reaches the host of the play,
     wherever they were set (variables under any of their names, environment, ansible.cfg, command
     line), and those with which ssh reaches a host behind it.
 author: The mnrun authors

@@ -13,14 +13,14 @@ DOCUMENTATION = r"""
 name: programs
 short_description: Texts of the programs that jobs carry
 description:
-  - Gives programs of this collection by their names, wherever in it they are, for the option
+  - Returns programs of this collection by name, wherever they are in it, for the option
     C(files) of M(mnrun.train.slurm_job), M(mnrun.train.ray_job) and M(mnrun.train.hub_transfer).
 author: The mnrun authors
 version_added: 0.1.0
 options:
   _terms:
     description: >-
-      Names, such as V(keep.py), or shell patterns, such as V(cluster*.py). Each has to fit a
+      Names, such as V(keep.py), or shell patterns, such as V(cluster*.py). Each must match a
       program.
     type: list
     elements: str

@@ -11,7 +11,7 @@ description:
     without C(conda init) and without touching C(~/.bashrc), and sets variables, limits and W&B.
     Every job and every step on the Ray head sources it.
   - Works under Environment Modules and under Lmod, and in shells that are not interactive.
-  - The script is tested first, in a bash without any start-up file. If it fails, it is not
+  - The script is tested first, in a bash without start-up files. If it fails, it is not
     installed; the message names what is missing and what exists instead.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
@@ -72,7 +72,7 @@ options:
     default: {}
     suboptions:
       entity:
-        description: User or team at W&B. Empty for the key's own.
+        description: User or team at W&B. Empty for the owner of the key.
         type: str
         default: ""
       project:
@@ -99,7 +99,7 @@ options:
         choices: [auto, online, offline, disabled]
         default: auto
       used:
-        description: Whether a trainer logs to W&B. If not, nothing is reported of it.
+        description: Whether a trainer logs to W&B. If not, nothing is reported about W&B.
         type: bool
         default: true
   verify:

@@ -11,8 +11,8 @@ short_description: Forward the Ray dashboard to this machine
 description:
   - Runs ssh on the controller, with a port of this machine's loopback that leads to the dashboard
     on the head's loopback, until it is interrupted or O(seconds) are over.
-  - Says the address, and how to read the token that the dashboard asks for. The token itself is not
-    shown and does not pass through Ansible.
+  - Prints the address, and how to read the token that the dashboard asks for. The token itself is
+    not shown and does not pass through Ansible.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment: [mnrun.train.ray_head]

@@ -9,10 +9,10 @@ short_description: A stage of a run as a Ray job, submitted once
 description:
   - Submits a bash script through Ray's job API on the head of a Ray cluster, follows it by its
     status there, and ends it.
-  - Runs on the head. Without O(head), on the login node, it can still tell what is left to do
-    (C(check_mode)) and how an O(attempt) goes and ends, from the run's ledger and from Slurm.
+  - Runs on the head. Without O(head), on the login node, it can still report what remains to be
+    done (C(check_mode)), and follow an O(attempt) to its end, from the run's ledger and from Slurm.
   - The script records its own start and end, and its output goes to the shared file system, so that
-    nothing is lost with the head. A job that was lost with its cluster gets a successor.
+    nothing is lost with the head. A job that was lost with its cluster is retried.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 extends_documentation_fragment:
@@ -71,7 +71,7 @@ msg:
   type: str
   returned: always
 notes:
-  description: What else was done with a submission, which RV(msg) contains too.
+  description: What else was done for a submission; RV(msg) contains it too.
   type: list
   elements: str
   returned: always
@@ -85,7 +85,7 @@ fingerprint:
   type: str
   returned: when there is a record
 attempt:
-  description: Number of the attempt that RV(job) is of.
+  description: Number of the attempt that RV(job) belongs to.
   type: int
   returned: when something was submitted
 job:
@@ -113,7 +113,7 @@ labels:
   type: dict
   returned: always
 progress:
-  description: How far the training is by its log (first_… are the first values).
+  description: Progress of the training according to its log (first_… are the first values).
   type: dict
   returned: always
   sample: {step: 40, total: 435, metrics: {reward: 0.31, first_reward: 0.02}}

@@ -23,7 +23,7 @@ options:
     choices: [up, down]
     default: up
   directory:
-    description: Folder of the cluster's files. Two sandboxes need two of these.
+    description: Folder of the cluster's files. Each sandbox needs its own.
     type: path
     default: /var/lib/mnrun-sandbox
   nodes:
@@ -35,7 +35,7 @@ options:
     type: int
     default: 8
   accounting:
-    description: Whether slurmdbd and MariaDB run, so that C(sacct) answers.
+    description: Whether slurmdbd and MariaDB run, for C(sacct).
     type: bool
     default: true
   ssh_to_nodes:
