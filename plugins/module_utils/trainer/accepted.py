@@ -9,6 +9,7 @@ import ast
 import difflib
 import importlib.util
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
@@ -49,6 +50,8 @@ _PACKAGES = {
     },
     "actor_rollout_ref.rollout.name": {"vllm": "vllm", "sglang": "sglang"},
 }  # fmt: skip
+# Packages that say so in this group are loaded by the trainer, and add names of their own to its.
+_PLUGINS = "verl.plugins"
 _WORD = re.compile(r"""["']([A-Za-z][\w.+-]{1,40})["']""", re.ASCII)
 
 
@@ -91,7 +94,7 @@ class _Known:
 
     def faults(self, name: str, value: str) -> Iterator[str]:
         listed = self._listed(name)
-        if value in (listed or self._all_words()):
+        if value in (listed or self._all_words()) or value in self._of_plugins():
             return
         names, cutoff = (listed, 0.6) if listed else (self._all_words(), 0.8)
         near = difflib.get_close_matches(value, sorted(names), n=1, cutoff=cutoff)
@@ -113,10 +116,34 @@ class _Known:
 
     def _all_words(self) -> set[str]:
         if not self._words:
-            for path in self._source.rglob("*.py"):
-                text = path.read_text(encoding="utf-8", errors="replace")
-                self._words.update(_WORD.findall(text))
+            self._words = _words(self._source.rglob("*.py"))
         return self._words
+
+    def _of_plugins(self) -> set[str]:
+        """Words of the plug-ins, if the trainer is one that loads any (verl from 0.9 on)."""
+        start = self._source / "__init__.py"
+        if not start.is_file() or _PLUGINS not in start.read_text(encoding="utf-8"):
+            return set()
+        return _words(path for module in _plugins() for path in _sources(module))
+
+
+def _words(paths: Iterable[Path]) -> set[str]:
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
+    return {word for text in texts for word in _WORD.findall(text)}
+
+
+def _plugins() -> set[str]:
+    """Modules of the plug-ins in this environment, up to the first dot."""
+    points = (point for each in metadata.distributions() for point in each.entry_points)
+    return {re.split(r"[.:]", each.value)[0] for each in points if each.group == _PLUGINS}
+
+
+def _sources(module: str) -> Iterable[Path]:
+    found = importlib.util.find_spec(module)
+    if found is None or not found.origin:
+        return []
+    file = Path(found.origin)
+    return file.parent.rglob("*.py") if found.submodule_search_locations else [file]
 
 
 def _estimators(tree: ast.AST) -> Iterator[str]:

@@ -179,6 +179,7 @@ def test_a_mended_shim_needs_no_new_build(
     here = tmp_path / "files"
     here.mkdir()
     for name in installer.SHIM:
+        (here / name).parent.mkdir(exist_ok=True)
         (here / name).write_text("old")
     (here / "verl-0.5-3.11.lock").write_text("torch==2.13.0\n")
     monkeypatch.setattr(installer, "HERE", here)
@@ -200,7 +201,9 @@ def test_another_lock_is_another_environment(installer: ModuleType) -> None:
 
 
 def test_all_of_the_shim_is_installed(installer: ModuleType) -> None:
-    there = {path.name for path in SOURCE.iterdir() if path.name.startswith("mnrun_cpu")}
+    found = [path for path in SOURCE.rglob("mnrun_cpu*") if path.is_file()]
+    found += (SOURCE / "mnrun_cpu.dist-info").iterdir()
+    there = {str(path.relative_to(SOURCE)) for path in found}
     assert set(installer.SHIM) == there
 
 

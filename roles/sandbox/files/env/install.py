@@ -30,6 +30,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SHIM = (
+    "mnrun_cpu.dist-info/METADATA",
+    "mnrun_cpu.dist-info/entry_points.txt",
     "mnrun_cpu_patches.py",
     "mnrun_cpu_platform.py",
     "mnrun_cpu_rollout.py",
@@ -182,6 +184,7 @@ def sync_shim(packages: Path, source: Path) -> bool:
     for name in SHIM:
         content, target = (source / name).read_bytes(), packages / name
         if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(exist_ok=True)
             write_atomically(target, content)
             changed = True
     return changed
