@@ -1,5 +1,6 @@
-"""What decides a training beside its options, model and data: files that the options name, and the
-trainer itself."""
+"""What determines a training besides its options, model and data: files that the options name,
+and the trainer itself.
+"""
 
 from __future__ import annotations
 

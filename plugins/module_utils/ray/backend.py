@@ -40,13 +40,12 @@ class RayJob:
     script: str = ""  # for bash, without a first line `#!`
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # of the driver's log, made by log_pattern; empty: beside the script
-    head_job: str = ""  # Slurm job id of the head that is talked to
+    head_job: str = ""  # Slurm job id of the connected head
 
 
 class RayRecords:
-    """Ray jobs while no head is talked to: what their files say, and Slurm of their heads.
-
-    Enough for a plan, and to tell how a job is. See `job.Backend`.
+    """Ray jobs without a connection to a head: their state from their files, and from Slurm's
+    answers about their heads. Enough for a plan, and for queries. See `contract.Backend`.
     """
 
     noun = "Ray job"
@@ -113,7 +112,7 @@ class RayRecords:
         return self._heads.slurm_name() if self._heads else ""
 
     def live_jobs(self, base: str) -> list[Stray]:  # noqa: ARG002
-        """None: no head is talked to, and nothing is submitted."""
+        """None: there is no connection to a head, and nothing is submitted."""
         return []
 
     def _explained(self, end: Observation, attempt: Attempt) -> Observation:

@@ -18,7 +18,7 @@ from ..base.files import parse_json
 QUERY_LIMIT = 20.0  # seconds for one question
 SUBMIT_LIMIT = 90.0  # Ray waits by itself for an agent that takes the job
 
-# The environment's proxies have no business between a head and a client on it.
+# Proxies from the environment must not come between a head and a client on it.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -1,4 +1,4 @@
-"""Whether the one who looks for a job could see it, if it were alive.
+"""Whether a job would be visible to this process if it were alive.
 
 That a scheduler does not know a job proves something only to the user who submitted it, on the
 Slurm to which it was submitted, and only while the job itself does not show that it works.
@@ -27,12 +27,12 @@ class Doubt(NamedTuple):
 
     @property
     def observation(self) -> Observation:
-        """It as an answer about the job."""
+        """The doubt as an answer about the job."""
         return Observation(Phase.UNKNOWN, detail=self.detail, advice=self.advice)
 
     @property
     def found(self) -> Found:
-        """It as an answer to whether there is a job."""
+        """The doubt as an answer to whether there is a job."""
         return Found(False, None, self.detail, self.advice)
 
 
@@ -106,7 +106,7 @@ def _submitter(folder: Path, attempt: Attempt) -> int | None:
 
 
 def forget(folder: Path) -> str:
-    """What a user does to have an attempt forgotten that is certainly over."""
+    """How a user makes mnrun forget an attempt that is certainly over."""
     return f"move {folder} and {folder.parent / 'intents'} away"
 
 

@@ -1,4 +1,5 @@
-"""What stands on what: a spec contains the fingerprints of the stages whose results it uses."""
+"""Which results depend on which: a spec contains the fingerprints of the stages whose results it
+uses."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from .context import Stage
 
 
 def require_free(stage: Stage, key: str) -> None:
-    """Raise Refused if checkpoints would be set aside on which something stands that is alive, not
+    """Raise Refused if checkpoints would be set aside that a stage depends on which is alive, not
     finished, or still to be converted. `key`: the fingerprint of the new ones."""
     request = stage.request
     owner = owner_of(request.checkpoints.path) if request.checkpoints else ""
@@ -37,7 +38,7 @@ def require_free(stage: Stage, key: str) -> None:
 
 
 def origins(record: Record, records: list[Record]) -> list[dict[str, str]]:
-    """The records that a record stands on: stage, fingerprint, and the job of each result."""
+    """The records that a record depends on: stage, fingerprint, and the job of each result."""
     named = set(_texts(record.spec))
     return [
         {"stage": one.stage, "fingerprint": one.fingerprint, "job": _worker(one)}
@@ -90,7 +91,7 @@ def _is_used(record: Record, records: list[Record]) -> bool:
 
 
 def _worker(record: Record) -> str:
-    """The job that brought a record's result, or that works on it."""
+    """The job that produced a record's result, or that works on it."""
     attempts: list[Attempt] = [one for one in record.attempts if one.job_id]
     return attempts[-1].job_id if attempts else ""
 
