@@ -16,6 +16,7 @@ _QUEUE_COLUMNS = ["%i", "%T", "%r", "%S", "%N", "%j", "%k"]
 HISTORY_FIELDS = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList,JobName,WorkDir,Comment"
 _HISTORY_COLUMNS = HISTORY_FIELDS.split(",")
 _ID = re.compile(r"[1-9][0-9]*")
+_SUBMITTED = re.compile(r"([1-9][0-9]*)(?:;([A-Za-z0-9_][A-Za-z0-9_.-]*))?")
 _ANY_ID = r"[0-9][0-9_+%,\[\]-]*"  # also of an array, or of a part of a heterogeneous job
 
 _PHASES = {
@@ -53,12 +54,14 @@ class Row(NamedTuple):
 
 
 def parse_submitted(out: str) -> JobRef | None:
-    """The job in the output of `sbatch --parsable`, banners around it or not."""
-    for line in reversed(_whole_lines(out)):
-        match = re.fullmatch(r"([1-9][0-9]*)(?:;([A-Za-z0-9_.-]+))?", line.strip())
-        if match:
-            return JobRef(match.group(1), match.group(2) or "")
-    return None
+    """The job in the output of `sbatch --parsable`, banners around it or not. None if there is
+    none, or if other numbers stand there alone: which one it is shows the queue."""
+    lines = (_SUBMITTED.fullmatch(line.strip()) for line in _whole_lines(out))
+    found = {match.groups() for match in lines if match}
+    if len(found) != 1:
+        return None
+    ((job_id, cluster),) = found
+    return JobRef(job_id, cluster or "")
 
 
 def queue_format(bar: str) -> str:
