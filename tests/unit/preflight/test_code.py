@@ -42,3 +42,32 @@ def test_files_in_a_list_count_and_folders_only_if_they_are_models(tmp_path: Pat
 def test_the_version_is_of_the_package_that_is_installed() -> None:
     assert version_of("pytest.main")[:1].isdigit()
     assert version_of("no_such_package.main") == ""
+
+
+def test_files_among_other_things_count_and_the_option_stays(tmp_path: Path) -> None:
+    reward, tools = tmp_path / "reward.py", tmp_path / "tools"
+    tools.mkdir()
+    for path in (reward, tools / "search.py"):
+        path.write_text("def compute_score(): return 1\n")
+    options = {
+        "custom_reward_function": {"path": str(reward), "name": "compute_score"},
+        "agents": [{"file": str(reward)}],
+        "mixed": [str(reward), "other"],
+        "hydra": f"[{reward},'{reward}']",
+        "called": f"{reward}:compute_score",
+        "tools": str(tools),
+    }
+    found = named_files(options)
+    assert set(found) == {"custom_reward_function.path", "agents.0.file", "mixed.0",
+                          f"hydra: {reward}", f"called: {reward}", "tools"}  # fmt: skip
+    for path in (reward, tools / "search.py"):
+        path.write_text("def compute_score(): return 2\n")
+    new = named_files(options)
+    assert set(new) == set(found)
+    assert all(new[name] != found[name] for name in found)
+
+
+def test_a_text_that_only_begins_like_a_path_is_none() -> None:
+    texts = ["/" + "a" * 300, "/a" * 5000, "/a\0b", "/", "~", "~nobody-here/x", "//", "é/" * 200]
+    assert named_files({str(n): text for n, text in enumerate(texts)}) == {}
+    assert named_files({"some": {"text": texts}}) == {}
