@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,11 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
     texts,
 )
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_types import type_faults
+from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import (
+    ProfileError,
+    places,
+    profile,
+)
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "inventory" / "osk"
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -30,6 +35,7 @@ _SITE = "mnrun"
 _RENAMED_ROLES = {"data_check": "preflight"}
 # A value that depends on the result of a task cannot be checked before it.
 _OF_WANDB = ("environment_wandb_entity", "environment_wandb_project")
+_STAGES = ("sft", "ppo")  # that train
 _TRAINERS_OWN = ("options", "overrides")  # the later counts
 _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
 
@@ -68,6 +74,7 @@ class ActionModule(ActionBase):
                 raise AnsibleError(f"validate: {role} is not a role; there are {', '.join(specs)}.")
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
         faults = [*self._twice(), *self._unknown(given, specs), *self._bad(given, wanted)]
+        faults += [] if faults else _profile_faults(given, self._templar, arguments["roles"])
         result["changed"] = False
         if self._is_a_copy(given) and not faults:
             wandb = bool(set(_OF_WANDB) & set(wanted)) and _logs_to_wandb(given, self._templar)
@@ -212,7 +219,7 @@ def _logs_to_wandb(known: Mapping[str, Any], templar: Any) -> bool:
     try:
         if templar.template(known.get("environment_wandb_mode")) == "disabled":
             return False
-        for stage in ("sft", "ppo"):
+        for stage in _STAGES:
             given = [templar.template(known.get(f"{stage}_{part}")) for part in _TRAINERS_OWN]
             options = {
                 key: item
@@ -220,10 +227,30 @@ def _logs_to_wandb(known: Mapping[str, Any], templar: Any) -> bool:
                 if isinstance(part, Mapping)
                 for key, item in part.items()
             }
-            loggers.append(options.get("trainer.logger", "wandb"))
-    except AnsibleError:  # what is wrong with it is reported where it is checked
+            of = (_profile(known, templar, stage).get(stage) or {}).get("loggers") or {}
+            loggers.append(options.get(of.get("option"), of.get("default") or []))
+    except (AnsibleError, ProfileError):  # what is wrong with it is reported where it is checked
         return True
     return any("wandb" in logger for logger in loggers if isinstance(logger, (str, list, tuple)))
+
+
+def _profile(known: Mapping[str, Any], templar: Any, stage: str) -> Mapping[str, Any]:
+    """The trainer's profile of a stage. Raises ProfileError."""
+    name = templar.template(known.get(f"{stage}_profile") or known.get("mnrun_trainer") or "")
+    return profile(str(name), places(str(known.get("inventory_dir") or "")))
+
+
+def _profile_faults(known: Mapping[str, Any], templar: Any, roles: Iterable[str]) -> list[str]:
+    """What is wrong with the profiles of the stages in `roles`, each with its line."""
+    faults: list[str] = []
+    for stage in (stage for stage in _STAGES if stage in roles):
+        try:
+            _profile(known, templar, stage)
+        except ProfileError as error:
+            faults += str(error).splitlines()
+        except AnsibleError:
+            continue  # a value that is not known before a task
+    return list(dict.fromkeys(faults))
 
 
 def _owner(name: str, roles: Mapping[str, Any]) -> str:

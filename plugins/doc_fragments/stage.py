@@ -79,7 +79,7 @@ options:
     type: dict
     suboptions:
       path:
-        description: The folder with C(global_step_N).
+        description: The folder with one folder for each step.
         type: str
         required: true
       parts:
@@ -105,6 +105,13 @@ options:
         description: The last step, if an option of the trainer sets one; V(0) otherwise.
         type: int
         default: 0
+  trainer:
+    description:
+      - What the trainer writes and prints, as its profile says (C(words) of the filter
+        P(mnrun.train.trainer_stage#filter)). It is kept with the record, and is not part of the
+        spec.
+    type: dict
+    default: {}
   manifest:
     description:
       - The stage's result is a folder that a manifest describes, C(mnrun_manifest.json), such as a

@@ -102,6 +102,11 @@ options:
         description: Whether a trainer logs to W&B. If not, nothing is reported about W&B.
         type: bool
         default: true
+  packages:
+    description: Packages that the environment has to hold, whose versions are reported.
+    type: list
+    elements: str
+    default: []
   verify:
     description: Test the script before it is installed.
     type: bool
@@ -165,7 +170,6 @@ from ..module_utils.base.presence import read_text
 from ..module_utils.base.private import claim_private
 from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
-from ..module_utils.trainer.words import PACKAGES
 
 _OFFLINE = "W&B logs this run offline"
 
@@ -195,6 +199,7 @@ def spec() -> dict[str, Any]:
                 "used": {"type": "bool", "default": True},
             },
         },
+        "packages": {"type": "list", "elements": "str", "default": []},
         "verify": {"type": "bool", "default": True},
     }
 
@@ -232,7 +237,8 @@ def tried(text: str, params: dict[str, Any], folder: str) -> Verified:
     with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".sh", encoding="utf-8") as trial:
         trial.write(text)
         trial.flush()
-        return verify(trial.name, params["conda_prefix"], PACKAGES, params["wandb"]["key"])
+        packages = tuple(params["packages"])
+        return verify(trial.name, params["conda_prefix"], packages, params["wandb"]["key"])
 
 
 def make_script(module: AnsibleModule) -> dict[str, Any]:

@@ -12,7 +12,7 @@ description:
   - The model folder has to be complete (configuration, tokenizer, every file of weights in its
     index, no Git LFS pointers). The data has to be readable parquet with the columns and nested
     fields that the trainers read according to their options, without empty prompts.
-  - The trainers' options are composed by hydra with verl's own configuration. Slurm requests are
+  - The trainers' options are checked as their profiles say. Slurm requests are
     compared with the partitions and nodes of the cluster.
   - Must run with the training environment's Python (C(ansible_python_interpreter)), which has
     pyarrow, hydra and verl.
@@ -51,12 +51,41 @@ options:
         description: Name of the stage, for messages.
         type: str
         required: true
-      config_name:
-        description: Name of the trainer's hydra configuration, such as V(ppo_trainer).
+      profile:
+        description: Name of the trainer's profile, for messages.
         type: str
-        required: true
+        default: ""
+      needs:
+        description: The C(package) and C(version) that the profile fits.
+        type: dict
+        default: {}
+      others:
+        description: The same of every profile, by its name.
+        type: dict
+        default: {}
+      program:
+        description: The module, script or program that is started.
+        type: str
+      validate:
+        description: >-
+          How the options are checked, C(by) which rules and with which C(config). Empty if they are
+          not.
+        type: dict
+        default: {}
+      data:
+        description: What is read of the data (C(files), C(columns)), where no options are checked.
+        type: dict
+        default: {}
+      room:
+        description: Bytes of a checkpoint for each weight, likewise. 0 if not known.
+        type: float
+        default: 0
+      last_step:
+        description: The last step, likewise. 0 if not known.
+        type: int
+        default: 0
       overrides:
-        description: The trainer's options as hydra overrides.
+        description: The trainer's options as arguments.
         type: list
         elements: str
         default: []
@@ -85,7 +114,7 @@ options:
         type: str
         required: true
       program:
-        description: The trainer's Python module.
+        description: The trainer's Python module, or the path of a script.
         type: str
         required: true
       options:
@@ -125,7 +154,7 @@ EXAMPLES = r"""
     train_files: [~/data/gsm8k/train.parquet]
     trainers:
       - stage: ppo
-        config_name: ppo_trainer
+        validate: {by: verl-hydra, config: ppo_trainer}
         overrides: [data.train_batch_size=256, trainer.nnodes=2]
     slurm:
       - stage: ray
@@ -190,7 +219,14 @@ SPEC = {
         "default": [],
         "options": {
             "stage": _STAGE,
-            "config_name": {"type": "str", "required": True},
+            "profile": {"type": "str", "default": ""},
+            "needs": {"type": "dict", "default": {}},
+            "others": {"type": "dict", "default": {}},
+            "program": {"type": "str"},
+            "validate": {"type": "dict", "default": {}},
+            "data": {"type": "dict", "default": {}},
+            "room": {"type": "float", "default": 0},
+            "last_step": {"type": "int", "default": 0},
             "overrides": _TEXTS,
             "ranks": {"type": "int", "default": 0},
             "refused": {"type": "dict", "default": {}},

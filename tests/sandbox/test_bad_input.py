@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.filter.hydra_overrides import hydra_overrides
+from ansible_collections.mnrun.train.plugins.plugin_utils.hydra import hydra_overrides
 
 from tests.helpers.overrides import OVERRIDES
 
@@ -105,7 +105,7 @@ def case(
         "trainers": [
             {
                 "stage": stage,
-                "config_name": config_name or f"{stage}_trainer",
+                "validate": {"by": "verl-hydra", "config": config_name or f"{stage}_trainer"},
                 "overrides": [*files, *overrides],
                 "refused": {},
             }
@@ -395,7 +395,7 @@ def spoiled(sandbox: Cluster) -> Iterator[str]:
         ),
         (
             {"sft_overrides": {"trainer.save_freq": 1, "trainer.total_epochs": 9999}},
-            ["left: too little for", "x 9.44 MB of checkpoints", "trainer.max_ckpt_to_keep"],
+            ["left: too little for", "x 9.44 MB of checkpoints", "keep fewer (sft_keep"],
         ),
         ({"sft_overrides": {"trainer.max_ckpt_to_keep": 1}}, ["keep 2 or more"]),
     ],

@@ -77,10 +77,15 @@ def checked(sandbox: Cluster, plan: dict[str, Any]) -> dict[str, Any]:
     sft = ["data.prompt_key=extra_info", "data.response_key=extra_info", "data.train_batch_size=4",
            "data.prompt_dict_keys=[question]", "data.response_dict_keys=[answer]"]  # fmt: skip
     trainers = [
-        {"stage": "sft", "config_name": "sft_trainer", "overrides": [*files, *sft], "refused": {}},
+        {
+            "stage": "sft",
+            "validate": {"config": "sft_trainer"},
+            "overrides": [*files, *sft],
+            "refused": {},
+        },
         {
             "stage": "ppo",
-            "config_name": "ppo_trainer",
+            "validate": {"config": "ppo_trainer"},
             "overrides": [*files, *PPO],
             "refused": {},
         },

@@ -48,6 +48,22 @@ def safetensors_fault(path: Path) -> str:
     return ""
 
 
+def file_fault(path: Path) -> str:
+    """What is wrong with any file of a checkpoint, by what its name says that it is. No file of
+    one is empty."""
+    if path.is_dir():
+        return ""
+    if path.suffix == ".safetensors":
+        return safetensors_fault(path)
+    if path.suffix in (".pt", ".pth", ".bin", ".distcp"):
+        return torch_fault(path)
+    if not is_file(path):
+        return f"{path} is missing"
+    if path.suffix == ".json" and read_json(path) is None:
+        return f"{path} is truncated or damaged"
+    return "" if steadily(path.stat).st_size else f"{path} is empty"
+
+
 class _Noted:
     """A file that remembers why it could not be read: zipfile takes that for damage."""
 

@@ -19,7 +19,7 @@ from ..slurm.directives import sbatch_options
 from ..slurm.judge import Findings
 from ..slurm.refusal import by_limits, by_sbatch
 from ..trainer.content import content_faults
-from ..trainer.data import Checked, check_file
+from ..trainer.data import Checked, check_file, is_there
 from ..trainer.estimate import (
     BYTES,
     keep_faults,
@@ -29,9 +29,10 @@ from ..trainer.estimate import (
     too_few_kept,
     weights,
 )
-from ..trainer.options import reads
+from ..trainer.plain import reads_of
 from ..trainer.reads import Field, Reads
 from .code import named_files, version_of
+from .fits import fit_faults
 from .network import network_faults
 from .summary import summary
 
@@ -59,12 +60,12 @@ class Report:
 def check(params: dict[str, Any], run: Runner) -> Report:
     """Check models, data, trainer options and Slurm requests (the module's own parameters)."""
     report = Report()
-    trainers = _check_trainers(params["trainers"], report)
+    train = [expand(path) for path in params["train_files"]]
+    test = [expand(path) for path in params["test_files"]]
+    trainers = _check_trainers(params["trainers"], train, test, report)
     _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
     _check_networks(params.get("networks") or {}, params.get("found") or "", report)
     _check_models([params["model"], *params["other_models"]], report)
-    train = [expand(path) for path in params["train_files"]]
-    test = [expand(path) for path in params["test_files"]]
     checked = _check_data(train, test, trainers, report)
     _check_content(params, trainers, checked, report)
     report.faults += [fault for each in trainers for fault in too_few_kept(each.stage, each.saves)]
@@ -80,19 +81,26 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     return report
 
 
-def _check_trainers(trainers: list[dict[str, Any]], report: Report) -> list[Reads]:
-    known = [_check_trainer(trainer, report) for trainer in trainers]
+def _check_trainers(
+    trainers: list[dict[str, Any]], train: list[Path], test: list[Path], report: Report
+) -> list[Reads]:
+    known = [_check_trainer(trainer, train, test, report) for trainer in trainers]
     return [reads for reads in known if reads is not None]
 
 
-def _check_trainer(trainer: dict[str, Any], report: Report) -> Reads | None:
+def _check_trainer(
+    trainer: dict[str, Any], train: list[Path], test: list[Path], report: Report
+) -> Reads | None:
     report.faults += [
         f"{trainer['stage']}: {option} is set by mnrun; use {variable} instead"
         for option, variable in trainer["refused"].items()
     ]
-    ranks = int(trainer.get("ranks") or 0)
+    unfit = list(fit_faults(trainer))
+    report.faults += unfit
+    if unfit:
+        return None
     try:
-        found = reads(trainer["stage"], trainer["config_name"], trainer["overrides"], ranks)
+        found = reads_of(trainer, train, test)
     except Invalid as error:
         report.faults += error.message.splitlines()
         return None
@@ -125,7 +133,9 @@ def _check_data(
         for path in [*trainer.train_files, *trainer.test_files]:
             wanted.setdefault(path, {}).update(dict.fromkeys(trainer.fields))
     try:
-        checked = {path: check_file(path, list(fields)) for path, fields in wanted.items()}
+        parquet = not trainers or any(trainer.parquet for trainer in trainers)
+        check = check_file if parquet else is_there
+        checked = {path: check(path, list(fields)) for path, fields in wanted.items()}
     except Invalid as error:
         report.faults.append(error.message)
         return {}
@@ -256,7 +266,10 @@ def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> 
 
 
 def _code_identity(trainer: dict[str, Any]) -> dict[str, Any]:
-    return {"files": named_files(trainer["options"]), "version": version_of(trainer["program"])}
+    program = trainer["program"]
+    # A script of a user's own counts by its content, like the files that options name.
+    own = {"trainer": program} if program.startswith("/") else {}
+    return {"files": named_files({**trainer["options"], **own}), "version": version_of(program)}
 
 
 def _identify(params: dict[str, Any], train: list[Path], test: list[Path], report: Report) -> None:

@@ -19,11 +19,12 @@ def summary(
     lines = [f"Checked: {things}."] if things else []
     for trainer in trainers:
         number = steps(trainer.saves, _rows(trainer.train_files, rows), trainer.batch)
-        line = f"{trainer.stage}: {number:,} steps of {trainer.batch:,} rows"
+        parts = [f"{number:,} steps of {trainer.batch:,} rows"] if trainer.batch else []
         each, kept = space[trainer.stage]["step_bytes"], space[trainer.stage]["kept"]
         if each:
-            line += f"; a checkpoint takes about {size(each)}, at most {kept} at a time"
-        lines.append(f"{line}.")
+            most = f", at most {kept} at a time" if trainer.batch else ""
+            parts.append(f"a checkpoint takes about {size(each)}{most}")
+        lines += [f"{trainer.stage}: {'; '.join(parts)}."] if parts else []
     return lines
 
 
@@ -35,7 +36,10 @@ def _things(params: dict[str, Any], trainers: list[Reads], rows: dict[str, int])
     for purpose, files in (("train", params["train_files"]), ("validate", params["test_files"])):
         if files:
             found = _rows([expand(path) for path in files], rows)
-            yield f"{found:,} rows to {purpose} on ({plural(len(files), 'file')})"
+            count = plural(len(files), "file")
+            yield (
+                f"{found:,} rows to {purpose} on ({count})" if found else f"{count} to {purpose} on"
+            )
     if trainers:
         yield f"the options of {listed([trainer.stage for trainer in trainers])}"
     if params["slurm"]:

@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Union
+from typing import Any, Mapping, NamedTuple, Protocol, Union
 
 # States of an attempt that are ours, in addition to the scheduler's own.
 INTENT = "INTENT"  # on disk before the submission; no job id yet
@@ -185,6 +185,7 @@ class Record:
     labels: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     output: dict[str, Any] | None = None  # step, path, model, metrics of the finished work
+    trainer: dict[str, Any] = field(default_factory=dict)  # what it writes, see trainer/words.py
     others: dict[str, Any] = field(default_factory=dict)  # what a later mnrun wrote, kept as it is
 
     def as_dict(self) -> dict[str, Any]:
@@ -213,6 +214,7 @@ class CheckpointRule(NamedTuple):
     step_bytes: int = 0  # approximate size of one checkpoint; 0: not known
     kept: int = 1  # how many there will be at most
     last_step: int = 0  # the last step that the trainer was given; 0: none
+    trainer: Mapping[str, Any] = {}
 
 
 class ManifestRule(NamedTuple):
@@ -238,6 +240,7 @@ class Request:
     directories: list[Path] = field(default_factory=list)
     checkpoints: CheckpointRule | None = None
     manifest: ManifestRule | None = None
+    trainer: dict[str, Any] = field(default_factory=dict)  # what it writes, see trainer/words.py
     service: bool = False  # a job without a result (a Ray cluster): once over, it is started again
     replace: bool = False
     max_attempts: int = 3

@@ -234,6 +234,7 @@ def _record(data: dict[str, Any]) -> Record:
         labels=dict(data["labels"]),
         attempts=[_attempt(item, data["kind"]) for item in data["attempts"]],
         output=data["output"],
+        trainer=dict(data.get("trainer") or {}),
         others={name: value for name, value in data.items() if name not in _KNOWN},
     )
     texts = (record.stage, record.kind, record.fingerprint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping
 
 from ..record.contract import Attempt, Phase, Record
 from ..trainer.progress import Progress, last_step_option, read_progress
@@ -17,7 +17,8 @@ def reached(record: Record | None, attempt: Attempt) -> Progress:
     done = attempt.settled and output and (attempt.last_step or 0) >= (output.get("step") or 1)
     if output and output.get("step") and (done or attempt.phase is Phase.SUCCEEDED):
         return Progress(output["step"], output["step"], dict(output["metrics"]), total_stated=True)
-    found = [progress_of(one) for one in _up_to(record, attempt)]
+    trainer = record.trainer if record else {}
+    found = [progress_of(one, trainer) for one in _up_to(record, attempt)]
     now = found[-1]
     if now.doing:
         return now
@@ -29,9 +30,9 @@ def reached(record: Record | None, attempt: Attempt) -> Progress:
     )
 
 
-def metrics(attempts: Sequence[Attempt]) -> dict[str, float]:
+def metrics(record: Record) -> dict[str, float]:
     """The last values, and the first ones of the first attempt that had any."""
-    return _merged(map(progress_of, attempts))
+    return _merged(progress_of(attempt, record.trainer) for attempt in record.attempts)
 
 
 def _merged(found: Iterable[Progress]) -> dict[str, float]:
@@ -42,14 +43,14 @@ def _merged(found: Iterable[Progress]) -> dict[str, float]:
     return merged
 
 
-def progress_of(attempt: Attempt) -> Progress:
+def progress_of(attempt: Attempt, trainer: Mapping[str, Any]) -> Progress:
     """What an attempt's logs show; nothing if they cannot be read now. Once it is over that is in
     its record: logs are long, and a run may have many."""
     if attempt.settled and attempt.shown is not None:
         known = {name: attempt.shown[name] for name in Progress._fields if name in attempt.shown}
         return Progress(**known)
     try:
-        return read_progress(attempt.log_paths)
+        return read_progress(attempt.log_paths, trainer)
     except OSError:
         return Progress()
 
@@ -62,6 +63,7 @@ def _up_to(record: Record | None, attempt: Attempt) -> list[Attempt]:
 def _total(record: Record | None, now: Progress) -> int | None:
     """The last step that there will be: SFT only announces the total of its epochs."""
     options: Any = record.spec.get("options") if record else None
-    limit = last_step_option(options) if isinstance(options, dict) else None
+    trainer = record.trainer if record else {}
+    limit = last_step_option(options, trainer) if isinstance(options, dict) else None
     known = [step for step in (now.total, limit) if step]
     return now.total if now.total_stated else min(known, default=None)

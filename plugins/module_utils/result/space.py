@@ -10,7 +10,6 @@ from ..base.presence import is_dir
 from ..base.process import Runner, run
 from ..base.text import sentence, size
 from ..record.contract import CheckpointRule, Record
-from ..trainer import advice
 from ..trainer.checkpoint import count
 from .ownership import owned
 from .quota import quotas
@@ -41,9 +40,8 @@ def require_space(rule: CheckpointRule | None, record: Record, runner: Runner = 
         return
     raise Refused(
         f"{'; '.join(short)}: too little for {to_come} x {size(rule.step_bytes)} of checkpoints. "
-        f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep; or, "
-        f"{advice.KEPT}), or {advice.SAVE_LESS_OFTEN}. If the estimate is wrong: "
-        "preflight_space=false."
+        f"Nothing was submitted. Free some room, keep fewer ({record.stage}_keep, or an option of "
+        "the trainer), or save less often. If the estimate is wrong: preflight_space=false."
     )
 
 

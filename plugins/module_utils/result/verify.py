@@ -93,16 +93,13 @@ def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
     """Enter the end of the newest attempt into `record`, and the result if it is complete."""
     attempt = record.attempts[-1].seen(observation)
     attempt.last_step = newest_step(rule, record)
-    found = progress_of(attempt)
+    found = progress_of(attempt, record.trainer)
     attempt.shown, attempt.reached = found._asdict(), found.step
     record.attempts[-1] = attempt
     output = finished(rule, record)
     if output and output.whole and output.checkpoint:
-        if isinstance(rule, ManifestRule):
-            values = described(output.checkpoint)
-        else:
-            values = metrics(record.attempts)
-        content = weights_identity(output.checkpoint.model)
+        values = described(output.checkpoint) if isinstance(rule, ManifestRule) else metrics(record)
+        content = weights_identity(output.checkpoint.model, record.trainer)
         record.output = _as_dict(output.checkpoint, values, content)
 
 
@@ -113,8 +110,8 @@ def as_result(record: Record, output: Output) -> dict[str, Any] | None:
         return None
     known = record.output
     if known is None:  # an earlier mnrun settled it, by the end of its job alone
-        content = weights_identity(output.checkpoint.model)
-        return _as_dict(output.checkpoint, metrics(record.attempts), content)
+        content = weights_identity(output.checkpoint.model, record.trainer)
+        return _as_dict(output.checkpoint, metrics(record), content)
     return _as_dict(output.checkpoint, known.get("metrics", {}), known.get("content", ""))
 
 
@@ -136,7 +133,9 @@ def _expected_step(rule: CheckpointRule, record: Record) -> int:
     """
     if record.output:
         return int(record.output["step"])
-    all_ = (read_progress(attempt.log_paths) for attempt in reversed(record.attempts))
+    all_ = (
+        read_progress(attempt.log_paths, record.trainer) for attempt in reversed(record.attempts)
+    )
     progress = next((one for one in all_ if one.total_stated or one.all_epochs), Progress())
     if progress.total_stated:
         return progress.total or 0

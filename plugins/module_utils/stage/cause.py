@@ -12,7 +12,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from ..record.contract import GONE, Attempt, Observation, Phase
-from ..trainer import advice
 from .signs import BROKEN_GPU, NETWORK, RAY_DIED, SURE, TELLING
 
 
@@ -28,7 +27,10 @@ class Cause(Enum):
     GPU_MEMORY = (
         "gpu_memory",
         "out of GPU memory",
-        advice.LESS_GPU_MEMORY,
+        (
+            "Reduce the micro batch per GPU, the maximum sequence length, or the rollout's share "
+            "of the memory."
+        ),
     )
     MEMORY = (
         "memory",
@@ -98,8 +100,8 @@ class Cause(Enum):
         "disk",
         "a disk is full",
         (
-            f"Free some space (the log shows where), {advice.KEEP_FEWER}, or move the run folder "
-            "(mnrun_run_dir)."
+            "Free some space (the log shows where), keep fewer checkpoints (sft_keep, ppo_keep), "
+            "or move the run folder (mnrun_run_dir)."
         ),
     )
     QUOTA = (
@@ -111,7 +113,7 @@ class Cause(Enum):
         "time_limit",
         "the job's time limit",
         (
-            f"Allow more time (`time` in the role's sbatch options), or {advice.SAVE_MORE_OFTEN} "
+            "Allow more time (`time` in the role's sbatch options), or save more often "
             "so that fewer steps are lost."
         ),
         True,
@@ -153,7 +155,10 @@ class Cause(Enum):
     SHORT = (
         "short",
         "it exited successfully, but before its last step",
-        advice.RESUMED_WITHOUT_A_STEP,
+        (
+            "The trainer made no step when it resumed, or not all of them. Run the same command "
+            "again: it resumes from an earlier checkpoint."
+        ),
         True,
     )
     RESULT = (
@@ -177,6 +182,7 @@ class Evidence(NamedTuple):
     lost_nodes: tuple[str, ...] = ()  # nodes of the job that are down or do not answer
     telling: str = ""  # the log's most telling line
     last_lines: tuple[str, ...] = ()  # all lines of the log after the last step
+    own: tuple[tuple[str, str], ...] = ()  # patterns of this trainer's errors, with causes' codes
 
 
 _BY_STATE = {
@@ -263,13 +269,9 @@ def _by_enclosing(evidence: Evidence) -> Cause | None:
 
 def _by_log(evidence: Evidence) -> Cause:
     attempt, telling = evidence.attempt, evidence.telling
-    for name, words in (*SURE, *TELLING):
-        if words.search(telling):
-            broken = name == "GPU_PROGRAM" and _says(evidence, BROKEN_GPU)
-            return Cause.GPU if broken else Cause[name]
-    for name, words in SURE:
-        if any(words.search(line) for line in evidence.last_lines):
-            return Cause[name]
+    sign = _by_sign(evidence)
+    if sign:
+        return sign
     if _says(evidence, RAY_DIED):
         return Cause.RAY_WORKER
     if _says(evidence, NETWORK) and (not telling or NETWORK.search(telling)):
@@ -278,6 +280,21 @@ def _by_log(evidence: Evidence) -> Cause:
         return Cause.NO_TRACE
     killed, ended = (attempt.exit_code == code for code in _KILLED)
     return Cause.KILLED if killed or (ended and not telling) else Cause.TRAINER
+
+
+def _by_sign(evidence: Evidence) -> Cause | None:
+    """From what a single line proves."""
+    codes = {cause.code: cause for cause in Cause}
+    own = ((codes[code], re.compile(pattern)) for pattern, code in evidence.own)
+    known = ((Cause[name], words) for name, words in (*SURE, *TELLING))
+    telling = (cause for cause, words in (*own, *known) if words.search(evidence.telling))
+    others = (
+        Cause[name]
+        for name, words in SURE
+        if any(words.search(line) for line in evidence.last_lines)
+    )
+    found = next(telling, None) or next(others, None)
+    return Cause.GPU if found is Cause.GPU_PROGRAM and _says(evidence, BROKEN_GPU) else found
 
 
 def _says(evidence: Evidence, words: re.Pattern[str]) -> bool:

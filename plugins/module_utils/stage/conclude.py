@@ -102,7 +102,7 @@ def _outcome(stage: Stage, number: int) -> Outcome:
     if output:
         outcome.why += f" Its result is not complete: {'; '.join(output.faults[:3])}."
         outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
-    outcome.telling = find_telling(attempt.log_paths)
+    outcome.telling = find_telling(attempt.log_paths, record.trainer)
     if outcome.cause is None or attempt.cancelled_by:
         evidence = _evidence(stage, outcome, attempt)
         outcome.cause = cause.find(evidence)
@@ -119,12 +119,14 @@ def _outcome(stage: Stage, number: int) -> Outcome:
 def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidence:
     enclosing: Observation | None = stage.backend.enclosing_end(attempt)
     lost = [name for name in attempt.lost_nodes.split(",") if name]
+    trainer = outcome.record.trainer if outcome.record else {}
     return cause.Evidence(
         attempt,
         enclosing,
         tuple(lost or (stage.backend.lost_nodes(attempt) if enclosing else ())),
         outcome.telling.line if outcome.telling else "",
-        tuple(behind_last_step(attempt.log_paths)),
+        tuple(behind_last_step(attempt.log_paths, trainer)),
+        tuple((one["pattern"], one["cause"]) for one in trainer.get("causes") or ()),
     )
 
 
@@ -134,8 +136,8 @@ def _problem(outcome: Outcome, judged: Verdict) -> str:
     if outcome.telling:
         lines += _errors(outcome.telling)
     lines += _reasons(outcome)
-    if outcome.cause and outcome.cause.advice and not outcome.retryable:
-        lines.append(f"What to do: {outcome.cause.advice}")
+    if outcome.advice and not outcome.retryable:
+        lines.append(f"What to do: {outcome.advice}")
     return "\n".join(lines)
 
 

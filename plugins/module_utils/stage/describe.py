@@ -36,7 +36,7 @@ def result(outcome: Outcome, request: Request) -> dict[str, Any]:
         answer["log_path"] = str(outcome.telling.path)
     if outcome.cause:
         cause = outcome.cause
-        answer["cause"] = {"code": cause.code, "title": cause.title, "advice": cause.advice}
+        answer["cause"] = {"code": cause.code, "title": cause.title, "advice": outcome.advice}
         answer["retryable"] = outcome.retryable
     return answer
 

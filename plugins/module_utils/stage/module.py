@@ -47,6 +47,7 @@ STAGE_OPTIONS: dict[str, Any] = {
             "last_step": {"type": "int", "default": 0},
         },
     },
+    "trainer": {"type": "dict", "default": {}},
     "manifest": {"type": "dict", "options": {"path": {"type": "str", "required": True}}},
     "replace": {"type": "bool", "default": False},
     "max_attempts": {"type": "int", "default": 3},
@@ -85,12 +86,17 @@ def make_request(params: dict[str, Any], kind: str, name: str, service: bool = F
         spec_before=params["spec_before"],
         labels=_texts(params["labels"]),
         directories=[expand(path) for path in params["directories"]],
-        checkpoints=CheckpointRule(**{**rule, "path": expand(rule["path"])}) if rule else None,
+        checkpoints=_checkpoint_rule(rule, params["trainer"]) if rule else None,
         manifest=ManifestRule(expand(result["path"])) if result else None,
+        trainer=params["trainer"],
         service=service,
         replace=params["replace"],
         max_attempts=params["max_attempts"],
     )
+
+
+def _checkpoint_rule(given: dict[str, Any], trainer: dict[str, Any]) -> CheckpointRule:
+    return CheckpointRule(**{**given, "path": expand(given["path"])}, trainer=trainer)
 
 
 def run_stage(

@@ -29,3 +29,11 @@ class Outcome:
     retryable: bool = False  # another attempt is to be started automatically
     notes: list[str] = field(default_factory=list)
     diff: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def advice(self) -> str:
+        """What to do about the cause, in the words of this trainer's profile if it has any."""
+        if self.cause is None:
+            return ""
+        own = self.record.trainer.get("advice") if self.record else None
+        return (own or {}).get(self.cause.code) or self.cause.advice

@@ -19,7 +19,7 @@ from ..result.folder_owner import require_owner, take_ownership
 from ..result.ownership import require_mounted, take_over
 from ..result.space import require_space
 from ..result.verify import as_result, newest_step, settle, stuck
-from ..trainer.resume_point import make_resumable
+from ..trainer.resume_point import RESUME, make_resumable, resume_folder
 from .context import Stage
 from .decide import UNKNOWN_GRACE, Action, Decision, abandoned, decide
 from .diff import difference
@@ -137,7 +137,7 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     record = _record(stage, facts)
     _require_folder(stage, facts)
     require_space(request.checkpoints, record)
-    record.labels = dict(request.labels)
+    record.labels, record.trainer = dict(request.labels), dict(request.trainer)
     attempt = _new_attempt(stage, facts)
     diff = difference(request, stage.backend, stage.ledger, attempt)
     intent = _declare(stage, facts, record, attempt)
@@ -257,6 +257,8 @@ def _save_attempt(stage: Stage, record: Record, attempt: Attempt) -> None:
     make_directory(folder)
     for name, text in stage.backend.files(folder, attempt).items():
         write_atomic(folder / name, text)
+    if stage.request.checkpoints:
+        write_atomic(folder / RESUME, resume_folder(stage.request.checkpoints))
     keep_request(folder, stage.request)
     record.attempts.append(attempt)
     stage.ledger.save(record)

@@ -74,7 +74,8 @@ def _rebuilt(request: Request, backend: Backend, folder: Path, damage: Damaged) 
         raise _hopeless(folder, "neither a script nor a job's own record is beside it", damage)
     key = fingerprint(spec)
     base = kept["name"] if kept else request.name
-    record = Record(request.stage, request.kind, key, spec, kept["labels"] if kept else {})
+    labels = kept["labels"] if kept else {}
+    record = Record(request.stage, request.kind, key, spec, labels, trainer=dict(request.trainer))
     step = newest_step(request.checkpoints, record)
     for trace in traces:
         name = backend.attempt_name(base, key, trace.number)

@@ -56,6 +56,12 @@ def check_file(path: Path, fields: list[Field]) -> Checked:
         return Checked(0, [f"{path} is not an intact parquet file ({text}); copy or create it"])
 
 
+def is_there(path: Path, _fields: list[Field]) -> Checked:
+    """The same for a file in a form that only the trainer knows."""
+    missing = not path.exists()
+    return Checked(0, [f"there is no data file {path}; {nearest(path)}"] if missing else [])
+
+
 def _files_in(folder: Path) -> str:
     found = sorted(str(path) for path in folder.rglob("*.parquet"))
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""

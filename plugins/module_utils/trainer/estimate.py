@@ -37,7 +37,7 @@ def saves(config_name: str, config: Any) -> Saves:
     trainer = config.get("trainer") or {}
     ppo = "ppo" in config_name
     return Saves(
-        bytes_per_weight=_ppo_bytes(config) if ppo else _contents(trainer.get("checkpoint")),
+        bytes_per_weight=_ppo_bytes(config) if ppo else _contents(_of_sft(config)),
         every=int(trainer.get("save_freq") or 0),
         keep=_keep(trainer, [f"max_{part}_ckpt_to_keep" for part in _PARTS])
         if ppo
@@ -51,8 +51,13 @@ def saves(config_name: str, config: Any) -> Saves:
 def saves_hf(config_name: str, config: Any) -> bool:
     """Whether a checkpoint holds the trained model in Hugging Face format as well."""
     actor = (config.get("actor_rollout_ref") or {}).get("actor") or {}
-    whole = actor if "ppo" in config_name else config.get("trainer") or {}
-    return "hf_model" in ((whole.get("checkpoint") or {}).get("save_contents") or [])
+    saved = actor.get("checkpoint") if "ppo" in config_name else _of_sft(config)
+    return "hf_model" in ((saved or {}).get("save_contents") or [])
+
+
+def _of_sft(config: Any) -> Any:
+    """Where SFT's options of checkpoints are: in a group of their own from verl 0.7 on."""
+    return config.get("checkpoint") or (config.get("trainer") or {}).get("checkpoint")
 
 
 def _ppo_bytes(config: Any) -> int:

@@ -73,9 +73,13 @@ def _of_sft(found: Reads, get: Get, ranks: int) -> Reads:
     # Each rank validates on its own share, and leaves out what is no whole batch.
     shares = ranks // sequences if isinstance(sequences, int) and sequences > 0 else 0
     ends = get("data.truncation") == "error"
+    least = shares * micro if isinstance(micro, int) else 1
+    if get("engine.strategy") is not None:
+        # The trainer with engines validates in batches as large as those of the training.
+        least = get("data.train_batch_size")
     return found._replace(
         chats=bool(found.fields),
-        least_test=max(1, shares * micro if isinstance(micro, int) else 1),
+        least_test=max(1, least if isinstance(least, int) else 1),
         template=str(get("model.custom_chat_template") or ""),
         trusts=bool(get("model.trust_remote_code")),
         trust_option="model.trust_remote_code",

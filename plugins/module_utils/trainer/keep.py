@@ -2,9 +2,9 @@
 
     python keep.py PLAN.json
 
-verl itself knows only the newest ones, so it keeps all, and this program runs beside it in the
-job, on the node whose log is the training's. So whatever happens here, nothing that is to stay is
-lost; there may be too many for a while. The last check is at the training's end (SIGTERM).
+A trainer itself knows only the newest ones, so it keeps all, and this program runs beside it in
+the job, on the node whose log is the training's. So whatever happens here, nothing that is to stay
+is lost; there may be too many for a while. The last check is at the training's end (SIGTERM).
 
 What is complete is seen on disk, file by file; the trainer's tracker only says what is not being
 written any more. A checkpoint goes only if two complete ones stay, and, where the best one is to
@@ -34,24 +34,22 @@ if __package__:
     from ..base.presence import names, read_text
     from .log_reader import Reader
     from .whole import step_faults
-    from .words import METRICS, TRACKER, step_folder, step_of, tracked_step
+    from .words import Words, tracked_step, words
 else:  # in a job, which carries these files
     from log_reader import Reader  # type: ignore[import-not-found, no-redef]
     from presence import names, read_text  # type: ignore[import-not-found, no-redef]
     from whole import step_faults  # type: ignore[import-not-found, no-redef]
     from words import (  # type: ignore[import-not-found, no-redef]
-        METRICS,
-        TRACKER,
-        step_folder,
-        step_of,
+        Words,
         tracked_step,
+        words,
     )
 
 PACE = 10.0  # seconds between two looks
 MARKER = ".mnrun.json"  # whose checkpoints these are
 JUDGED = ".mnrun-validated.json"  # what the validations came to, for the attempts to come
 GOING = ".mnrun-deleting."
-_GOING = re.compile(re.escape(GOING) + r"(global_step_[0-9]{1,12})(?:-[0-9]{1,3})?")
+_NUMBERED = re.compile(r"(.+?)(?:-[0-9]{1,3})?")  # what is put away, perhaps not the first
 _FEWEST = 2  # complete checkpoints that stay in any case
 _BLOCK = 1 << 20  # bytes
 
@@ -59,12 +57,13 @@ Judged = Dict[int, Optional[float]]  # None: it was not validated
 
 
 class Rule(NamedTuple):
-    """What stays. `metric`: the one of words.METRICS that tells which is the best."""
+    """What stays. `metric`: the one that tells which is the best."""
 
     newest: int = 2
     best: bool = False
     every: int = 0  # 0: no others
     metric: str = ""
+    lower: bool = True  # the best one is the lowest
 
 
 def surplus(
@@ -90,7 +89,7 @@ def surplus(
 
 def best_of(rule: Rule, steps: Iterable[int], judged: Judged) -> list[int]:
     """The best of `steps` that were validated; the newest of several; none if none was."""
-    sign = -1 if METRICS[rule.metric].lower else 1
+    sign = -1 if rule.lower else 1
     values = [(judged.get(step), step) for step in steps]
     scored = [(sign * value, step) for value, step in values if value is not None]
     return [max(scored)[1]] if scored else []
@@ -99,9 +98,9 @@ def best_of(rule: Rule, steps: Iterable[int], judged: Judged) -> list[int]:
 class Log:
     """The training's log, read on from where the last look ended."""
 
-    def __init__(self, path: str, metric: str) -> None:
+    def __init__(self, path: str, metric: str, form: Words) -> None:
         self._path, self._offset, self._metric = path, 0, metric
-        self._reader = Reader()
+        self._reader = Reader(form)
 
     def read(self) -> None:
         """Take in the whole lines that are new."""
@@ -138,13 +137,22 @@ class Log:
 
 
 class Keeper:
-    """The folder of a training's checkpoints, and what is known of them. `parts` and `hf`: what
-    makes one complete, see whole.py."""
+    """The folder of a training's checkpoints, and what is known of them. `parts`, `hf` and `form`:
+    what makes one complete, see whole.py."""
 
     def __init__(
-        self, path: Path, rule: Rule, log: str, parts: Sequence[str] = (), hf: bool = False
+        self,
+        path: Path,
+        rule: Rule,
+        log: str,
+        parts: Sequence[str] = (),
+        hf: bool = False,
+        form: Words | None = None,
     ) -> None:
-        self._path, self._rule, self._log = path, rule, Log(log, rule.metric)
+        self._form = form or words({})
+        if rule.metric in self._form.metrics:
+            rule = rule._replace(lower=self._form.metrics[rule.metric].lower)
+        self._path, self._rule, self._log = path, rule, Log(log, rule.metric, self._form)
         self._parts, self._hf = parts, hf
         self._judged: Judged | None = None
         self._facts: tuple[Any, ...] = ()  # of the last look
@@ -156,11 +164,12 @@ class Keeper:
         """Delete what is not to stay; return those steps. Raises OSError if the folder cannot be
         read."""
         self.troubles = []
-        steps = sorted(step for step in map(step_of, self._folders()) if step is not None)
+        known = map(self._form.step_of, self._folders())
+        steps = sorted(step for step in known if step is not None)
         if not self._is_ours():
             return []  # another spec's folder by now: nothing here is ours
         judged = self._judge(steps, over) if self._rule.best else {}
-        finished = tracked_step(read_text(self._path / TRACKER)) or -1
+        finished = self._finished(steps, over)
         whole = self._whole(steps) if over or self._is_news(steps, finished, judged) else []
         going = surplus(self._rule, steps, finished, judged, whole)
         gone = [step for step in going if self._put_away(step)]
@@ -170,6 +179,12 @@ class Keeper:
             best = best_of(self._rule, whole, judged) if self._rule.best else []
             _report(left, best, gone)
         return gone
+
+    def _finished(self, steps: list[int], over: bool) -> int:
+        """The newest step that is not being written any more; -1 if that is not known."""
+        if self._form.tracker:
+            return tracked_step(read_text(self._path / self._form.tracker)) or -1
+        return steps[-1] if steps and over else steps[-2] if len(steps) > 1 else -1
 
     def _folders(self) -> list[str]:
         """The names of the folders there. A link is not ours, wherever it leads to."""
@@ -200,10 +215,12 @@ class Keeper:
         return [step for step in steps if faults.get(step) == []]
 
     def _judge_files(self, step: int, faults: dict[int, list[str]]) -> None:
-        faults[step] = step_faults(self._path / step_folder(step), self._parts, self._hf)
+        faults[step] = step_faults(
+            self._path / self._form.step_folder(step), self._parts, self._hf, self._form
+        )
 
     def _put_away(self, step: int) -> bool:
-        name, taken = step_folder(step), names(self._path)
+        name, taken = self._form.step_folder(step), names(self._path)
         target = f"{GOING}{name}"
         if target in taken:  # left over, and cannot be deleted
             target = next(free for n in range(2, 1000) if (free := f"{target}-{n}") not in taken)
@@ -211,8 +228,12 @@ class Keeper:
 
     def _delete(self) -> None:
         """Delete what was put away, now or by a program that did not get to it."""
-        for name in filter(_GOING.fullmatch, self._folders()):
+        for name in filter(self._is_put_away, self._folders()):
             self._try(partial(shutil.rmtree, str(self._path / name)))
+
+    def _is_put_away(self, name: str) -> bool:
+        match = _NUMBERED.fullmatch(name[len(GOING) :]) if name.startswith(GOING) else None
+        return match is not None and self._form.step_of(match.group(1)) is not None
 
     def _try(self, act: Callable[[], object]) -> bool:
         try:
@@ -273,9 +294,10 @@ def main() -> int:
     """Look again and again until the training has ended, or is gone."""
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     path, parts, hf = Path(plan.pop("path")), plan.pop("parts", []), plan.pop("hf", False)
+    form = words(plan.pop("trainer", {}))
     numbers = {name: int(plan[name]) for name in ("newest", "every") if name in plan}
     rule = Rule(**{**plan, **numbers})
-    keeper = Keeper(path, rule, f"/proc/{os.getpid()}/fd/1", parts, bool(hf))
+    keeper = Keeper(path, rule, f"/proc/{os.getpid()}/fd/1", parts, bool(hf), form)
     parent, over = os.getppid(), threading.Event()
 
     def end(_number: int, _frame: types.FrameType | None) -> None:

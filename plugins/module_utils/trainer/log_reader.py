@@ -13,15 +13,14 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Pattern, Sequence
 
 if __package__:
-    from .words import METRICS
+    from .words import Words, words
 else:  # in a job, which carries both files
-    from words import METRICS  # type: ignore[import-not-found, no-redef]
+    from words import Words, words  # type: ignore[import-not-found, no-redef]
 
 LONGEST = 1 << 16  # characters of a line that are looked at; more than the trainer writes
-NUMBER = r"-?[0-9]{1,30}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?"
 _LARGEST_SAMPLE = 5000  # lines
 
 # `(TaskRunner pid=2, ip=10.0.0.2) ` of Ray, perhaps in colour.
@@ -30,35 +29,15 @@ _RAY = re.compile(
     rf"{_COLOUR}\(\w[\w.]{{0,99}} pid=[0-9]{{1,10}}(?:, ip=[0-9a-fA-F.:]{{1,45}})?\){_COLOUR} ",
     re.ASCII,
 )
-# SFT's bar counts within an epoch, PPO's over all of them.
-_BAR = re.compile(
-    r"(?:Epoch [0-9]{1,6}/([0-9]{1,6})|Training Progress): {0,4}[0-9]{1,3}%\|[^|]{0,400}\|"
-    r" {0,12}[0-9]{1,9}/([0-9]{1,9}) \[(?:[^\]]{0,99}\])?"
-)
-# `step:12 - train/loss:1.93 - train/lr(1e-3):2.9` stands for each step.
-_STEP = re.compile(r"step:([0-9]{1,9}) - ")
-_PIECE = re.compile(
-    rf"([A-Za-z][^\s:/]{{0,99}}/[^\s:]{{1,199}}):(?:np\.\w{{1,20}}\()?({NUMBER}|nan|-?inf)\)?"
-)
-_KNOWN = {name: re.compile(known.pattern) for name, known in METRICS.items()}
-_BEGINNINGS = tuple({re.split(r"[^\w/-]", known.pattern)[0] for known in METRICS.values()})
-_TOTAL = re.compile(
-    r"(?:\w{4,8}:[\w.]{1,99}:)?(?:\[Rank 0\] )?Total training steps: ([0-9]{1,9}),?$"
-)
-# SFT's own sum, which `trainer.total_training_steps` can cut short without a word.
-_ALL_EPOCHS = re.compile(
-    r"(?:Number of steps/epoch [0-9]{1,9}, )?(?:number of epochs [0-9]{1,6}, )?"
-    r"total number of steps ([0-9]{1,9})$"
-)
 _FIELD = re.compile(r"\[\w{1,99}\] ")
 
 
 class Step(NamedTuple):
-    """One line of a step: its number, and those of words.METRICS that are in it."""
+    """One line of a step: its number, and those of the trainer's metrics that are in it."""
 
     number: int
     values: dict[str, float]
-    validation: bool = False  # SFT prints a second line for that
+    validation: bool = False  # some print a second line for that
 
     @property
     def place(self) -> tuple[int, bool]:
@@ -69,9 +48,12 @@ class Step(NamedTuple):
 class Reader:
     """What the lines of one job's logs come to. They are taken in order, and may have gaps."""
 
-    def __init__(self) -> None:
-        self.stated: int | None = None  # the total, in PPO's words
-        self.all_epochs: int | None = None  # the steps of all epochs, in SFT's
+    def __init__(self, form: Words | None = None) -> None:
+        self._form = form or words({})
+        self.stated: int | None = None  # the total, where the trainer states it
+        self.all_epochs: int | None = (
+            None  # the steps of all epochs, of which an option may cut some
+        )
         self._by_bar: int | None = None
         self._found: list[Step] = []
         self._before: list[int] = []  # of each of `_found`, the one before it in its series
@@ -91,14 +73,17 @@ class Reader:
         own = self._samples.without(first)
         last = last.rpartition("\r")[2]
         # What follows a carriage return is the trainer's only if it draws a bar.
-        taken = [self._take(text) for text in (*own, *([last] if _BAR.match(body(last)) else []))]
+        bar = [last] if self._form.bar.match(body(last)) else []
+        taken = [self._take(text) for text in (*own, *bar)]
         return any(taken)
 
     def look_at_bar(self, text: str) -> None:
         """Take in the total of a progress bar, whose line need not be whole."""
-        bar = _BAR.match(body(text))
+        bar = self._form.bar.match(body(text))
         if bar and self._by_bar is None:
-            self._by_bar = int(bar.group(2)) * int(bar.group(1) or 1) or None
+            # A bar may count within an epoch.
+            epochs = bar.groupdict().get("epochs") or 1
+            self._by_bar = int(bar.group("total")) * int(epochs) or None
 
     def close(self) -> None:
         """Nothing more comes: a sample that did not end was none."""
@@ -116,10 +101,10 @@ class Reader:
 
     def _take(self, line: str) -> bool:
         text = body(line)
-        bar = _BAR.match(text)
+        bar = self._form.bar.match(text)
         self.look_at_bar(text)
         text = text[bar.end() :] if bar else text
-        step = _step(text)
+        step = _step(text, self._form)
         if step is None:
             self._announced(text)
             return False
@@ -129,11 +114,11 @@ class Reader:
         """The trainer announces once how many steps there will be, before it makes any."""
         if self._found or self.stated or self.all_epochs:
             return
-        total, epochs = _TOTAL.match(text), _ALL_EPOCHS.match(text)
-        if total:
-            self.stated = int(total.group(1)) or None
-        elif epochs:
-            self.all_epochs = int(epochs.group(1)) or None
+        total, epochs = _total(self._form.total, text), _total(self._form.at_most, text)
+        if total is not None:
+            self.stated = total or None
+        elif epochs is not None:
+            self.all_epochs = epochs or None
 
     def _add(self, step: Step) -> bool:
         if self.total is not None and step.number > self.total:
@@ -154,9 +139,9 @@ def own_lines(lines: Sequence[str]) -> list[str]:
     return [own for line in lines for own in samples.without(line)] + samples.rest()
 
 
-def after_last_step(lines: Sequence[str]) -> int:
+def after_last_step(lines: Sequence[str], form: Words | None = None) -> int:
     """The index in `lines` after that of the last step; 0 if there is none."""
-    reader = Reader()
+    reader = Reader(form)
     return max((n for n, line in enumerate(lines) if reader.take(line)), default=-1) + 1
 
 
@@ -167,21 +152,28 @@ def body(line: str) -> str:
     return line[start : start + LONGEST]
 
 
-def _step(text: str) -> Step | None:
-    match = _STEP.match(text)
-    pieces = text[match.end() :].split(" - ") if match else []
-    if match is None or not any(map(_PIECE.fullmatch, pieces)):
+def _total(patterns: Sequence[Pattern[str]], text: str) -> int | None:
+    matches = (pattern.match(text) for pattern in patterns)
+    return next((int(match.group("total")) for match in matches if match), None)
+
+
+def _step(text: str, form: Words) -> Step | None:
+    match = form.step.match(text)
+    pieces = text[match.end() :].split(form.separator) if match else []
+    if match is None or not any(map(form.value.fullmatch, pieces)):
         return None
+    known = map(form.value.fullmatch, filter(form.begins.search, pieces))
+    pairs = [pair for pair in known if pair]
     found: dict[str, list[float]] = {}
-    for piece in pieces:
-        pair = _PIECE.fullmatch(piece) if piece.startswith(_BEGINNINGS) else None
-        for name in _KNOWN if pair else ():
-            if pair and _KNOWN[name].fullmatch(pair.group(1)):
-                found.setdefault(name, []).append(float(pair.group(2)))
+    for pair in pairs:
+        for name, metric in form.metrics.items():
+            if metric.pattern.fullmatch(pair.group("name")):
+                found.setdefault(name, []).append(float(pair.group("value")))
     finite = {name: list(filter(math.isfinite, each)) for name, each in found.items()}
     # Of several data sets, the mean.
     values = {name: sum(each) / len(each) for name, each in finite.items() if each}
-    return Step(int(match.group(1)), values, pieces[0].startswith("val"))
+    validates = bool(form.validation) and pieces[0].startswith(form.validation)
+    return Step(int(match.group("step")), values, validates)
 
 
 class _Samples:

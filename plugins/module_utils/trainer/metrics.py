@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping
 
-from .words import METRICS
-
+# Those that are shown first, in this order; a profile may name others.
+_FIRST = ("loss", "val_loss", "reward", "val_reward")
 # Of a converted model; they alone are its own, the others its training's.
 _SCORES = ("greedy_score", "sampled_score")
 _MOST_TELLING = ("sampled_score", "val_reward", "reward", "val_loss", "loss")
@@ -31,20 +31,27 @@ def number(value: float) -> str:
 
 def shown(metrics: Mapping[str, Any]) -> list[str]:
     """The metrics that are shown while a stage runs, as `val loss 0.0421`."""
-    return [_text(name, metrics) for name in (*METRICS, *_SCORES) if name in metrics]
+    return [_text(name, metrics) for name in (*_trained(metrics), *_SCORES) if name in metrics]
 
 
 def compared(metrics: Mapping[str, Any]) -> Iterator[str]:
     """What a stage came to, from its first value to its last: `loss 6.398 → 0.0417`."""
-    for name in [name for name in _SCORES if name in metrics] or METRICS:
-        if name in metrics:
-            first = metrics.get(f"first_{name}", metrics[name])
-            yield f"{words(name)} {number(first)} → {number(metrics[name])}"
+    for name in [name for name in _SCORES if name in metrics] or _trained(metrics):
+        first = metrics.get(f"first_{name}", metrics[name])
+        yield f"{words(name)} {number(first)} → {number(metrics[name])}"
 
 
 def most_telling(metrics: Mapping[str, Any]) -> list[str]:
     """The one metric that tells most, if there is any."""
-    return [_text(name, metrics) for name in _MOST_TELLING if name in metrics][:1]
+    return [
+        _text(name, metrics) for name in (*_MOST_TELLING, *_trained(metrics)) if name in metrics
+    ][:1]
+
+
+def _trained(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics of a training that are there."""
+    others = (name for name in metrics if not name.startswith("first_") and name not in _SCORES)
+    return [name for name in dict.fromkeys((*_FIRST, *others)) if name in metrics]
 
 
 def _text(name: str, metrics: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from ..base.logfile import CHUNK, head, size_of, tail
-from .log_reader import LONGEST, NUMBER, Reader, Step
+from .log_reader import LONGEST, Reader, Step
+from .words import NUMBER, VERL, words
 
 # A job of ours that does not train, such as a conversion: `mnrun: [2/5] compare the tensors`.
 _PART = re.compile(r"mnrun: \[([0-9]{1,3})/([0-9]{1,3})\] (.{1,80})")
@@ -26,7 +27,7 @@ class Progress(NamedTuple):
     total: int | None = None
     metrics: dict[str, float] = {}  # noqa: RUF012 - never changed
     total_stated: bool = False  # stated by the trainer; otherwise computed, and an upper bound
-    all_epochs: int | None = None  # the steps of all epochs, in SFT's own words
+    all_epochs: int | None = None  # the steps of all epochs, of which an option may cut some
     doing: str = ""  # what a job of ours does now, where that is no training step
 
     def as_dict(self) -> dict[str, Any]:
@@ -35,29 +36,30 @@ class Progress(NamedTuple):
         return {"step": self.step, "total": self.total, "metrics": self.metrics, **doing}
 
 
-def parse(text: str) -> Progress:
-    """All that a log shows; what is not in it is None."""
-    return _progress([text])
+def parse(text: str, trainer: Mapping[str, Any] = VERL) -> Progress:
+    """All that a log of this trainer shows; what is not in it is None."""
+    return _progress([text], trainer)
 
 
-def last_step_option(options: Mapping[str, Any]) -> int | None:
+def last_step_option(options: Mapping[str, Any], trainer: Mapping[str, Any]) -> int | None:
     """The last step that a user's options of the trainer allow; None: all of its epochs."""
-    value = str(options.get("trainer.total_training_steps") or "")
+    value = str(options.get(words(trainer).last_step) or "")
     return int(value) if value.isascii() and value.isdigit() else None
 
 
-def read_progress(paths: list[Path]) -> Progress:
+def read_progress(paths: list[Path], trainer: Mapping[str, Any] = VERL) -> Progress:
     """The progress that a job's logs show, reading only their first and last parts. Raises OSError
     if one exists and cannot be read."""
-    return _progress(part for path in dict.fromkeys(paths) for part in _parts(path))
+    parts = (part for path in dict.fromkeys(paths) for part in _parts(path))
+    return _progress(parts, trainer)
 
 
 def _parts(path: Path) -> list[str]:
     return [head(path), tail(path)] if size_of(path) > CHUNK else [head(path)]
 
 
-def _progress(texts: Iterable[str]) -> Progress:
-    reader, ours = Reader(), _OurJob()
+def _progress(texts: Iterable[str], trainer: Mapping[str, Any]) -> Progress:
+    reader, ours = Reader(words(trainer)), _OurJob()
     for text in texts:
         for line in text.split("\n")[:-1]:
             ours.take(line)

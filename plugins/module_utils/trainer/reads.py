@@ -37,7 +37,7 @@ class Reads(NamedTuple):
     train_files: list[Path]
     test_files: list[Path]
     fields: list[Field]
-    batch: int
+    batch: int  # 0: not known
     saves: Saves
     faults: tuple[str, ...] = ()  # of its options
     least_test: int = 1  # rows to validate on
@@ -49,4 +49,5 @@ class Reads(NamedTuple):
     limit: Limit | None = None  # of a row's tokens
     saves_hf: bool = False  # its checkpoints hold the model in Hugging Face format as well
     source: str = ""  # the column that chooses the reward function
+    parquet: bool = True  # otherwise its files are only looked for
     scored: Scored | None = None  # None: that is not the trainer's to know

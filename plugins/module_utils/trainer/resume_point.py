@@ -1,8 +1,9 @@
 """From which checkpoint the trainer will resume: the newest complete one, whatever else it finds.
 
-verl resumes from the step in its tracker file, aborts if that one is damaged, and silently starts
-over if it does not exist. So before each submission the tracker is set to the newest complete step.
-Skipped steps are renamed, never deleted.
+One with a tracker (verl) resumes from the step in it, aborts if that one is damaged, and silently
+starts over if it does not exist. So before each submission the tracker is set to the newest
+complete step. Of others, which take the newest folder or the one that an option names, no newer
+folder stays; of one that does not resume, none at all. Skipped steps are renamed, never deleted.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from ..base.files import write_atomic
 from ..base.presence import names
 from ..record.contract import CheckpointRule
 from .checkpoint import steps, survey, tracked
-from .words import TRACKER, step_folder
+from .words import Words, words
 
 PASSED_OVER = "passed_over"
+RESUME = "resume"  # the file beside a job's script with the folder that it resumes from
 
 
 def newest_whole(rule: CheckpointRule, skip: int = 0) -> int:
@@ -27,22 +29,42 @@ def newest_whole(rule: CheckpointRule, skip: int = 0) -> int:
 def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
     """Make the trainer resume from the newest complete step. Returns a note about what was skipped,
     if anything. Call it only while no job writes there."""
-    target, named = newest_whole(rule, skip), tracked(rule.path)
-    if named == target or (named is None and not target):
-        return ""
-    # What is newer than the tracker was being written at the end; the trainer writes it again.
-    passed = [step for step in steps(rule.path) if target < step <= (named or 0)]
-    for step in passed:
-        folder = rule.path / step_folder(step)
-        folder.rename(_free(rule.path, f"{PASSED_OVER}.{folder.name}"))
-    if target:
-        write_atomic(rule.path / TRACKER, str(target))
+    form = words(rule.trainer)
+    if form.tracker:
+        passed = _set_tracker(rule, form, skip)
     else:
-        (rule.path / TRACKER).unlink()
+        target = 0 if form.resume == "none" else newest_whole(rule, skip)
+        passed = [step for step in steps(rule) if step > target]
+    for step in passed:
+        folder = rule.path / form.step_folder(step)
+        folder.rename(_free(rule.path, f"{PASSED_OVER}.{folder.name}"))
     if not passed:
         return ""
     which = ", ".join(map(str, sorted(passed)))
-    return f"The checkpoint of step {which} was skipped (kept as {PASSED_OVER}.global_step_N)."
+    shown = form.folder.partition("{")[0]
+    return f"The checkpoint of step {which} was skipped (kept as {PASSED_OVER}.{shown}N)."
+
+
+def resume_folder(rule: CheckpointRule) -> str:
+    """The folder of the checkpoint that an option has to name; empty if there is none, or if this
+    trainer finds it itself."""
+    form = words(rule.trainer)
+    step = newest_whole(rule) if form.resume == "option" else 0
+    return str(rule.path / form.step_folder(step)) if step else ""
+
+
+def _set_tracker(rule: CheckpointRule, form: Words, skip: int) -> list[int]:
+    """Have the tracker name the newest complete step; returns the steps that must go."""
+    target, named = newest_whole(rule, skip), tracked(rule)
+    if named == target or (named is None and not target):
+        return []
+    # What is newer than the tracker was being written at the end; the trainer writes it again.
+    passed = [step for step in steps(rule) if target < step <= (named or 0)]
+    if target:
+        write_atomic(rule.path / form.tracker, str(target))
+    else:
+        (rule.path / form.tracker).unlink()
+    return passed
 
 
 def _free(folder: Path, name: str) -> Path:

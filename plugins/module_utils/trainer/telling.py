@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 from ..base.logfile import MOST, clean_lines, tail
 from .log_reader import after_last_step, own_lines
 from .raised import Raised, chains
+from .words import VERL, Words, words
 
 TAIL = 10  # lines that a failure shows
 WIDTH = 200  # characters of each
@@ -54,34 +55,37 @@ class Telling(NamedTuple):
     node: str = ""  # where it happened, by name or address; empty: not known
 
 
-def find_telling(paths: list[Path]) -> Telling | None:
+def find_telling(paths: list[Path], trainer: Mapping[str, Any] = VERL) -> Telling | None:
     """Why a job failed, by its logs: the exception at the root of it all, and what led to it.
 
     The error log comes first in `paths`. None if all logs are empty or missing.
     """
+    form = words(trainer)
     logs = [(path, own_lines(clean_lines(tail(path, MOST)))) for path in dict.fromkeys(paths)]
     logs = [(path, lines) for path, lines in logs if lines]
-    found = [(path, lines, chain) for path, lines in logs for chain in [_root(lines)] if chain]
+    found = [
+        (path, lines, chain) for path, lines in logs for chain in [_root(lines, form)] if chain
+    ]
     for path, lines, chain in sorted(found, key=lambda one: _is_echo(one[2])):
-        return _telling(path, lines, chain)
+        return _telling(path, lines, chain, form)
     for path, lines in logs:
         return Telling(path, "", [line[:WIDTH] for line in lines[-TAIL:]])
     return None
 
 
-def behind_last_step(paths: list[Path]) -> list[str]:
+def behind_last_step(paths: list[Path], trainer: Mapping[str, Any] = VERL) -> list[str]:
     """All lines of the logs' ends that come after the last step that was trained."""
     found: list[str] = []
     for path in dict.fromkeys(paths):
         lines = own_lines(clean_lines(tail(path)))
-        found += lines[after_last_step(lines) :]
+        found += lines[after_last_step(lines, words(trainer)) :]
     return found
 
 
-def _telling(path: Path, lines: list[str], chain: list[Raised]) -> Telling:
+def _telling(path: Path, lines: list[str], chain: list[Raised], form: Words) -> Telling:
     told = [one for one in chain if not _ECHO.search(one.text)] or chain
     root = _source_of(told)
-    begin = after_last_step(lines)
+    begin = after_last_step(lines, form)
     shown = [lines[begin + number][:WIDTH] for number in root.lines[-TAIL:]]
     texts = dict.fromkeys(_prefixed(one) for one in told)
     ip = _IP.search(root.process)
@@ -102,10 +106,10 @@ def _source_of(chain: list[Raised]) -> Raised:
     return chain[at]
 
 
-def _root(lines: list[str]) -> list[Raised]:
+def _root(lines: list[str], form: Words) -> list[Raised]:
     """The chain of the exception that is the cause. After the last step that was trained, it is the
     first one that neither wraps another one nor reacts to it."""
-    found = chains(lines[after_last_step(lines) :])
+    found = chains(lines[after_last_step(lines, form) :])
     story = next((c[0].at for c in found for one in c if _WHOLE_STORY.search(one.text)), 0)
     telling = [chain for chain in found if not _is_echo(chain)]
     raised = [chain for chain in telling if any(one.raised for one in chain)]

@@ -5,48 +5,76 @@ Standard library only: jobs carry a copy of this file and of those that it impor
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from itertools import islice
 from pathlib import Path
-from typing import Container, Iterator, Sequence
+from typing import Callable, Container, Iterator, Sequence
 
 if __package__:
     from ..base.presence import names
     from ..model.folder import model_faults
-    from ..model.weights import torch_fault
-    from .words import HF_FOLDER, SHARD, SHARD_KINDS
+    from ..model.weights import file_fault, torch_fault
+    from .words import Words, words
 else:  # in a job, which carries these files
     from folder import model_faults
     from presence import names  # type: ignore[import-not-found, no-redef]
-    from weights import torch_fault
-    from words import (  # type: ignore[import-not-found, no-redef]
-        HF_FOLDER,
-        SHARD,
-        SHARD_KINDS,
-    )
+    from weights import file_fault, torch_fault
+    from words import Words, words  # type: ignore[import-not-found, no-redef]
 
 _MOST_FAULTS = 20  # of one folder
+_SHOWS_DAMAGE = (".safetensors", ".pt", ".pth", ".json")
+# verl's files of a rank.
+_SHARD_KINDS = ("model", "optim", "extra_state")
+_SHARD = re.compile(
+    r"(model|optim|extra_state)_world_size_([1-9][0-9]{0,6})_rank_(0|[1-9][0-9]{0,6})\.pt"
+)
 
 
-def step_faults(step: Path, parts: Sequence[str], hf: bool) -> list[str]:
-    """What is wrong with a step's folder. `parts`: its sub-folders that hold shards; without any,
-    it does so itself. `hf`: its Hugging Face format counts too. Raises OSError if that is
-    unknown.
+def step_faults(step: Path, parts: Sequence[str], hf: bool, form: Words | None = None) -> list[str]:
+    """What is wrong with a step's folder, by the rule of its trainer's `form`. `parts`: its
+    sub-folders that hold what is resumed from; without any, it does so itself. `hf`: its Hugging
+    Face format counts too. Raises OSError if that is unknown.
 
     Damage is looked at twice: a file system that just recovered shows damage that is not there.
     """
-    return _faults(step, parts, hf) and _faults(step, parts, hf)
+    form = form or words({})
+    return _faults(step, parts, hf, form) and _faults(step, parts, hf, form)
 
 
-def _faults(step: Path, parts: Sequence[str], hf: bool) -> list[str]:
+def _faults(step: Path, parts: Sequence[str], hf: bool, form: Words) -> list[str]:
     places = [step / part for part in parts] or [step]
-    shards = [fault for place in places for fault in _shard_faults(place)]
-    return shards or (model_faults(places[0] / HF_FOLDER, advice="") if hf else [])
+    judge = _RULES[form.whole]
+    wrong = [fault for place in places for fault in islice(judge(place, form), _MOST_FAULTS)]
+    hf = hf and bool(form.huggingface)
+    return wrong or (model_faults(places[0] / form.huggingface, advice="") if hf else [])
+
+
+def _missing_files(folder: Path, form: Words) -> Iterator[str]:
+    """Each of the profile's files is there, and all that is there is intact, by its form."""
+    there = sorted(names(folder))
+    asked = {pattern: fnmatch.filter(there, pattern) for pattern in form.files or ("*",)}
+    yield from (f"{folder} contains no {pattern}" for pattern, found in asked.items() if not found)
+    named = {name for found in asked.values() for name in found}
+    for name in there:
+        wrong = file_fault(folder / name) if name in named or name.endswith(_SHOWS_DAMAGE) else ""
+        if wrong:
+            yield wrong
+
+
+def _not_a_model(folder: Path, form: Words) -> Iterator[str]:
+    yield from model_faults(folder / form.huggingface, advice="")
+    yield from _missing_files(folder, form) if form.files else ()
+
+
+def _no_whole_world(folder: Path, _form: Words) -> Iterator[str]:
+    yield from _shard_faults(folder)
 
 
 def _shard_faults(folder: Path) -> list[str]:
     """Each rank of a world that wrote there has an intact file of each kind. Of several worlds,
     one is enough: a trainer reads the files of its own."""
-    found = {match.group(): match for match in map(SHARD.fullmatch, names(folder)) if match}
+    found = {match.group(): match for match in map(_SHARD.fullmatch, names(folder)) if match}
     if not found:
         return [f"{folder} contains no shards"]
     faults: list[str] = []
@@ -59,9 +87,17 @@ def _shard_faults(folder: Path) -> list[str]:
 
 
 def _world_faults(folder: Path, size: int, there: Container[str]) -> Iterator[str]:
-    for kind in SHARD_KINDS:
+    for kind in _SHARD_KINDS:
         for rank in range(size):
             name = f"{kind}_world_size_{size}_rank_{rank}.pt"
             wrong = torch_fault(folder / name) if name in there else f"{folder / name} is missing"
             if wrong:
                 yield wrong
+
+
+# What a profile names by `whole`.
+_RULES: dict[str, Callable[[Path, Words], Iterator[str]]] = {
+    "files": _missing_files,
+    "huggingface": _not_a_model,
+    "verl-shards": _no_whole_world,
+}

@@ -1,4 +1,4 @@
-"""Turns a checkpoint of verl into a checked model in Hugging Face format; runs in a Slurm job.
+"""Turns a checkpoint into a checked model in Hugging Face format; runs in a Slurm job.
 
 Reads convert.json beside itself. Everything is written to a folder beside the target, the manifest
 comes last, and one rename makes it the result: whatever ends this program, no half result remains
@@ -22,7 +22,6 @@ from typing import Any
 import convert_check
 import convert_gpus
 import convert_merge
-import convert_score
 import manifest
 from convert_errors import ConversionError
 
@@ -65,7 +64,7 @@ def convert(settings: dict[str, Any], wanted: dict[str, Any]) -> None:
     checkpoint = convert_merge.find_checkpoint(settings["source"])
     with _workshop(target) as folder:
         steps.next()
-        convert_merge.merge(checkpoint, folder, settings["merger"])
+        convert_merge.merge(checkpoint, folder, settings)
         steps.next()
         base = Path(settings["base_model"]["path"])
         weights = convert_check.settle(folder, base, settings["lora_alpha"])
@@ -75,6 +74,8 @@ def convert(settings: dict[str, Any], wanted: dict[str, Any]) -> None:
         about["sample"] = convert_check.sample(loaded, settings["prompt"])
         if settings["score"]:
             steps.next()
+            import convert_score
+
             scores = convert_score.scores(loaded, settings)
             about["scores"] = scores
             about["metrics"] = {**about["metrics"], **convert_score.metrics(scores)}

@@ -1,5 +1,4 @@
-"""From shards to one model: finds the checkpoint, checks that it is complete, runs verl's
-merger."""
+"""From a checkpoint to one model: finds it, checks that it is complete, runs its merger."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from convert_errors import ConversionError
+from words import Words, words  # type: ignore[import-not-found]  # the job carries it
 
 _SHARD = re.compile(r"model_world_size_(\d+)_rank_\d+\.pt")
 
@@ -20,17 +20,17 @@ _SHARD = re.compile(r"model_world_size_(\d+)_rank_\d+\.pt")
 def find_checkpoint(source: dict[str, Any]) -> Path:
     """The step's folder: in the stage's checkpoints, or where they were set aside."""
     folder, key = Path(source["checkpoints"]), source["fingerprint"]
+    form = words(source.get("trainer") or {})
     aside = folder.with_name(f"{folder.name}.{key[:12]}")
     place = folder if _owner(folder) == key else aside
-    step = place / f"global_step_{source['step']}"
+    step: Path = place / form.step_folder(source["step"])
     if not step.is_dir():
         raise ConversionError(
             f"there is no checkpoint of step {source['step']} with these options in {folder}; "
-            f"there are: {_steps(place)}. Train again, or name one of these: -e convert_step=N"
+            f"there are: {_steps(place, form)}. Train again, or name one of these: "
+            "-e convert_step=N"
         )
-    checkpoint = step / source["part"] if source["part"] else step
-    _require_whole(checkpoint)
-    return checkpoint
+    return step / source["part"] if source["part"] else step
 
 
 def _owner(folder: Path) -> str:
@@ -40,9 +40,10 @@ def _owner(folder: Path) -> str:
         return ""
 
 
-def _steps(place: Path) -> str:
-    found = (re.fullmatch(r"global_step_(\d+)", path.name) for path in place.glob("global_step_*"))
-    return ", ".join(map(str, sorted(int(match.group(1)) for match in found if match))) or "none"
+def _steps(place: Path, form: Words) -> str:
+    names = (path.name for path in place.iterdir()) if place.is_dir() else ()
+    found = [step for step in map(form.step_of, names) if step is not None]
+    return ", ".join(map(str, sorted(found))) or "none"
 
 
 def _require_whole(checkpoint: Path) -> None:
@@ -80,8 +81,18 @@ def require_room(folder: Path, base: Path) -> None:
         )
 
 
-def merge(checkpoint: Path, folder: Path, merger: str) -> None:
-    """Run verl's own merger in this process, which has its imports already."""
+def merge(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> None:
+    """Put the model into `folder`: by verl's own merger, or as the trainer itself saved it."""
+    if settings["merger"]:
+        _require_whole(checkpoint)
+        _merge(checkpoint, folder, settings["merger"])
+        return
+    form = words(settings["source"].get("trainer") or {})
+    shutil.copytree(checkpoint / form.huggingface, folder, dirs_exist_ok=True)
+
+
+def _merge(checkpoint: Path, folder: Path, merger: str) -> None:
+    """In this process, which has the merger's imports already."""
     arguments = ["merge", "--backend", "fsdp", "--local_dir", str(checkpoint)]
     before = sys.argv
     sys.argv = [merger, *arguments, "--target_dir", str(folder)]

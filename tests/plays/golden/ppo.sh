@@ -1,15 +1,15 @@
-# PPO with verl on the Ray cluster that this entry point was submitted to.
+# PPO on the Ray cluster that this entry point was submitted to.
 set -euo pipefail
 source /home/alice/training/multinode/.mnrun/activate.sh
 cd /home/alice/training/multinode/ppo
 python -m verl.trainer.main_ppo \
-    actor_rollout_ref.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
     critic.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
     'data.train_files=[/home/alice/data/gsm8k/train.parquet]' \
     'data.val_files=[/home/alice/data/gsm8k/test.parquet]' \
     trainer.nnodes=2 \
     trainer.n_gpus_per_node=8 \
     trainer.default_local_dir=/home/alice/training/multinode/ppo/checkpoints \
+    actor_rollout_ref.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
     algorithm.adv_estimator=gae \
     algorithm.kl_ctrl.kl_coef=0.001 \
     data.train_batch_size=256 \

@@ -16,10 +16,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
 from ansible_collections.mnrun.train.plugins.module_utils.environment import trial as activation
 from ansible_collections.mnrun.train.plugins.module_utils.environment.script import render
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import PACKAGES
 from ansible_collections.mnrun.train.plugins.modules.activation import main
 
 from tests.helpers.activation_environment import EMPTY, make_environment
+
+PACKAGES = ("verl", "torch", "ray")
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mnrun.train.plugins.filter.expand_home import expand_home
-from ansible_collections.mnrun.train.plugins.filter.hydra_overrides import hydra_overrides
 from ansible_collections.mnrun.train.plugins.filter.sbatch_options import sbatch_options
+from ansible_collections.mnrun.train.plugins.plugin_utils.hydra import hydra_overrides
 
 from tests.helpers.overrides import OVERRIDES
 

@@ -58,7 +58,7 @@ def test_what_fits_may_start(tmp_path: Path, full: None, step_bytes: int, kept: 
 def test_what_does_not_fit_is_refused_with_what_to_do(tmp_path: Path, full: None) -> None:
     with pytest.raises(Refused) as error:
         space.require_space(rule(tmp_path, 20 * MB, 3), RECORD)
-    for words in ("50 MB left", "3 x 20 MB", "Nothing was submitted", "max_ckpt_to_keep"):
+    for words in ("50 MB left", "3 x 20 MB", "Nothing was submitted", "sft_keep"):
         assert words in error.value.message
 
 

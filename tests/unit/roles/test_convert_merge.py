@@ -12,18 +12,20 @@ from typing import Any
 
 import pytest
 
-FILES = Path(__file__).parents[3] / "roles/convert/files"
+ROOT = Path(__file__).parents[3]
+FILES = ROOT / "roles/convert/files"
 KEY = "ab" * 32
 
 
 @pytest.fixture
 def merge(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     """The module as the job sees it: its folder is on the path."""
+    monkeypatch.syspath_prepend(str(ROOT / "plugins/module_utils/trainer"))
     monkeypatch.syspath_prepend(str(FILES))
     import convert_merge  # noqa: PLC0415
 
     yield convert_merge
-    for name in ("convert_merge", "convert_errors"):
+    for name in ("convert_merge", "convert_errors", "words"):
         sys.modules.pop(name, None)
 
 
@@ -74,8 +76,21 @@ def test_what_is_wrong_is_said(merge: Any, tmp_path: Path, damage: Any, message:
     source = write(tmp_path / "checkpoints")
     damage(tmp_path / "checkpoints/global_step_8")
     with pytest.raises(Exception, match=message) as caught:
-        merge.find_checkpoint(source)
+        merge.merge(merge.find_checkpoint(source), tmp_path, {"merger": "none.such"})
     assert type(caught.value).__name__ == "ConversionError"
+
+
+def test_a_model_that_the_trainer_saved_itself_is_copied(merge: Any, tmp_path: Path) -> None:
+    trainer = {"checkpoint": {"folder": "step-{step:04}", "huggingface": "hf"}, "log": {}}
+    model = tmp_path / "checkpoints/step-0008/hf"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (tmp_path / "checkpoints/.mnrun.json").write_text(json.dumps({"fingerprint": KEY}))
+    source = {"checkpoints": str(tmp_path / "checkpoints"), "fingerprint": KEY, "step": 8}
+    source |= {"part": "", "trainer": trainer}
+    out = tmp_path / "out"
+    merge.merge(merge.find_checkpoint(source), out, {"merger": "", "source": source})
+    assert [path.name for path in out.iterdir()] == ["config.json"]
 
 
 def test_too_little_room_is_said_before_the_merger_runs(

@@ -37,7 +37,7 @@ STEPS = [10, 20, 30, 40, 50]
         (Rule(newest=1, every=20), {}, [10, 30]),
         (BEST, {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}, [10, 30, 40]),
         (BEST, {10: 3.0, 20: 1.0, 30: 1.0, 40: 2.0}, [10, 20, 40]),  # the newer one of two
-        (BEST._replace(metric="val_reward"), {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}, [20, 30, 40]),
+        (BEST._replace(lower=False), {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}, [20, 30, 40]),
         (BEST, {10: 3.0, 20: None, 40: 2.0}, [10, 20]),  # 30 is not judged, 20 not validated
         (BEST, {10: None, 20: None, 30: None, 40: None}, STEPS[:3]),  # two stay in any case
         (Rule(newest=1), {}, STEPS[:3]),

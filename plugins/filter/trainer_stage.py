@@ -1,0 +1,100 @@
+"""The filter that gives a stage's options and commands by its trainer's profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..plugin_utils.option_syntax import formed, resume_words
+from ..plugin_utils.trainer_options import OptionsError, stage_options, words_of
+
+DOCUMENTATION = r"""
+name: trainer_stage
+short_description: A stage's options and arguments by its trainer's profile
+description:
+  - Puts together the options that a profile sets and those of the user, and tells which of them
+    decide the result, and how the program gets them.
+author: The mnrun authors (@mnrun)
+options:
+  _input:
+    description: A profile, as the lookup P(mnrun.train.trainer#lookup) gives it.
+    type: dict
+    required: true
+  stage:
+    description: V(sft) or V(ppo).
+    type: str
+    required: true
+  values:
+    description: What the places in the profile's options stand for, such as C(model).
+    type: dict
+    required: true
+  given:
+    description: The user's own options, which win.
+    type: dict
+    default: {}
+  algorithm:
+    description: One of the profile's algorithms. Empty for none.
+    type: str
+    default: ""
+  keep:
+    description: mnrun itself deletes checkpoints, so the trainer must not.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Show the arguments
+  ansible.builtin.debug:
+    msg: "{{ lookup('mnrun.train.trainer', 'mine') | mnrun.train.trainer_stage('sft', {}) }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(all) options, the C(decisive) ones, the C(refused) ones with what to use instead.
+    - C(arguments), C(variables) and C(files) by which the program gets them, and C(resume), the
+      shell words by which it resumes.
+    - C(parts) of a checkpoint, C(last_step), C(on_cpu), C(has_adapter), C(lora_alpha),
+      C(uses_wandb), and in C(words) what the trainer writes and prints.
+  type: dict
+"""
+
+
+def trainer_stage(
+    profile: Mapping[str, Any], stage: str, values: Mapping[str, Any], **how: Any
+) -> dict[str, Any]:
+    """Give what follows from a profile and a stage's options; AnsibleFilterError if that is
+    nothing."""
+    own = profile.get(stage)
+    if not own:
+        raise AnsibleFilterError(
+            f"The trainer profile {profile.get('name')} has no {stage}; choose another one with "
+            f"{stage}_profile."
+        )
+    syntax = own.get("syntax") or "flags"
+    saved = own["checkpoint"]
+    option = saved.get("resume_option") or "" if saved.get("resume") == "option" else ""
+    try:
+        found = stage_options(
+            stage, own, values, how.get("given") or {}, how.get("algorithm") or "",
+            keep=bool(how.get("keep")),
+        )  # fmt: skip
+        form = formed(syntax, found["all"])
+    except (OptionsError, ValueError) as error:
+        raise AnsibleFilterError(str(error)) from None
+    return {
+        **found,
+        **form._asdict(),
+        "resume": resume_words(syntax, option),
+        "words": words_of(own),
+    }
+
+
+class FilterModule:
+    """The filter as Ansible finds it."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by their names."""
+        return {"trainer_stage": trainer_stage}

@@ -1,0 +1,146 @@
+"""What a profile makes of a stage's options: all of them, those that decide, arguments, facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Options = Mapping[str, Any]
+
+_PLACE = re.compile(r"\{(model|train_files|test_files|output|nodes|gpus)\}")
+# Their content decides, or their place does not matter.
+_PATHS = frozenset({"model", "train_files", "test_files", "output"})
+# The variable that a value follows from.
+_VARIABLES = {
+    "model": "mnrun_model",
+    "train_files": "mnrun_train_files",
+    "test_files": "mnrun_test_files",
+    "nodes": "mnrun_nodes",
+    "gpus": "mnrun_gpus_per_node",
+}
+_DEFAULT_ALPHA = 16
+
+
+class OptionsError(Exception):
+    """Options that this profile cannot take. The message is for the user."""
+
+
+def stage_options(
+    stage: str,
+    profile: Options,
+    values: Options,
+    given: Options,
+    algorithm: str = "",
+    keep: bool = False,
+) -> dict[str, Any]:
+    """The options of a stage, and what follows from them.
+
+    `values`: what mnrun knows, by the names of the profile's {places}; an option with one that is
+    not known yet is left out. `given`: the user's own options, which win.
+    """
+    owned, defaults = _set(profile.get("owned"), values), _set(profile.get("defaults"), values)
+    chosen = _algorithm(stage, profile, algorithm)
+    keep_all = dict(profile.get("keep_all") or {}) if keep else {}
+    everything = {**defaults, **owned, **chosen, **given, **keep_all}
+    ours = _by_path(profile.get("owned")) | (_by_path(profile.get("defaults")) - set(given))
+    aside = ours | set(profile.get("cosmetic") or ())
+    return {
+        "all": everything,
+        "decisive": {name: value for name, value in everything.items() if name not in aside},
+        "refused": {
+            name: _variable(stage, value)
+            for name, value in _places(profile.get("owned"))
+            if name in given
+        },
+        **_facts(profile, everything),
+    }
+
+
+def _facts(profile: Options, everything: Options) -> dict[str, Any]:
+    lora, loggers = profile.get("lora") or {}, profile.get("loggers") or {}
+    used = everything.get(loggers.get("option", ""), loggers.get("default") or [])
+    parts = profile["checkpoint"].get("parts") or {}
+    cpu = profile.get("cpu")
+    return {
+        "parts": [part for part, when in parts.items() if holds(when or {}, everything)],
+        "on_cpu": cpu is not None and holds(cpu, everything),
+        "last_step": _whole(everything.get(profile.get("last_step", ""))),
+        "has_adapter": _whole(everything.get(lora.get("rank", ""))) > 0,
+        "lora_alpha": everything.get(
+            lora.get("alpha", ""), lora.get("default_alpha", _DEFAULT_ALPHA)
+        ),
+        "uses_wandb": "wandb" in (used or []),
+    }
+
+
+def holds(condition: Options, options: Options) -> bool:
+    """Whether a condition of a profile holds for these options."""
+    if "option" not in condition:
+        return True
+    value = options.get(condition["option"], condition.get("default"))
+    return str(value) == str(condition.get("equals"))
+
+
+def words_of(profile: Options) -> dict[str, Any]:
+    """What goes to the cluster of a profile: the trainer's files and lines."""
+    saved = dict(profile["checkpoint"])
+    saved.pop("parts", None)
+    kept = {name: profile[name] for name in ("last_step", "causes", "advice") if profile.get(name)}
+    return {"checkpoint": saved, "log": dict(profile["log"]), **kept}
+
+
+def _algorithm(stage: str, profile: Options, name: str) -> Options:
+    known: Mapping[str, Options] = profile.get("algorithms") or {}
+    if not name:
+        return {}
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "its profile has none"
+        raise OptionsError(f"{stage}_algorithm is {name}, which the trainer lacks; {there}.")
+    return known[name]
+
+
+def _places(options: Options | None) -> Iterator[tuple[str, Any]]:
+    """Options with their values, without those that a profile took away."""
+    return ((name, value) for name, value in (options or {}).items() if value is not None)
+
+
+def _set(options: Options | None, values: Options) -> dict[str, Any]:
+    filled = {name: _filled(value, values) for name, value in _places(options)}
+    return {name: value for name, value in filled.items() if value is not None}
+
+
+def _filled(value: Any, values: Options) -> Any:
+    """A value with what its {places} stand for; None if one is not known."""
+    if not isinstance(value, str):
+        return value
+    names = set(_PLACE.findall(value))
+    if not names <= set(values):
+        return None
+    whole = _PLACE.fullmatch(value)
+    return values[whole.group(1)] if whole else _PLACE.sub(lambda m: str(values[m.group(1)]), value)
+
+
+def _by_path(options: Options | None) -> set[str]:
+    """The options that hold where something is."""
+    return {
+        name
+        for name, value in _places(options)
+        if isinstance(value, str) and _PATHS & set(_PLACE.findall(value))
+    }
+
+
+def _variable(stage: str, value: Any) -> str:
+    places = _PLACE.findall(value) if isinstance(value, str) else []
+    if not places:
+        return "another profile"
+    if places[0] == "output":
+        return f"{stage}_dir"
+    if places[0] == "model" and stage != "sft":
+        return f"{stage}_model"
+    return _VARIABLES[places[0]]
+
+
+def _whole(value: Any) -> int:
+    """A whole number; 0 for anything else."""
+    return int(value) if re.fullmatch(r"[0-9]{1,12}", str(value)) else 0

@@ -1,0 +1,114 @@
+"""What a profile makes of a stage's options: which count, which are refused, how they are given."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.mnrun.train.plugins.filter.trainer_stage import trainer_stage
+from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import SHIPPED, profile
+
+VERL = profile("", [SHIPPED])
+VALUES = {"train_files": ["/d/a"], "test_files": ["/d/b"], "output": "/o", "nodes": 2, "gpus": 8}
+
+
+def ppo(given: dict[str, Any] | None = None, **how: Any) -> dict[str, Any]:
+    return trainer_stage(VERL, "ppo", VALUES, given=given or {}, **how)
+
+
+def own(syntax: str, **more: Any) -> dict[str, Any]:
+    stage = {
+        "launcher": "srun", "syntax": syntax, "checkpoint": {"folder": "{step}"}, "log": {}, **more
+    }  # fmt: skip
+    return {"name": "mine", "sft": stage}
+
+
+def test_what_holds_a_place_does_not_decide_and_what_a_user_says_of_it_does() -> None:
+    known = trainer_stage(VERL, "ppo", {**VALUES, "model": "/m"}, given={"a.b": 1})
+    assert known["all"]["critic.model.path"] == known["all"]["actor_rollout_ref.model.path"] == "/m"
+    assert known["decisive"] == {"trainer.nnodes": 2, "trainer.n_gpus_per_node": 8, "a.b": 1}
+    other = ppo({"critic.model.path": "/c", "trainer.logger": ["console"]})
+    assert other["decisive"]["critic.model.path"] == "/c"
+    assert "trainer.logger" not in other["decisive"]
+    assert "actor_rollout_ref.model.path" not in other["all"]  # not known before SFT is over
+
+
+def test_what_mnrun_sets_is_refused_with_its_variable() -> None:
+    given = {
+        "trainer.nnodes": 3,
+        "trainer.default_local_dir": "/x",
+        "actor_rollout_ref.model.path": "/m",
+    }
+    assert ppo(given)["refused"] == {
+        "trainer.nnodes": "mnrun_nodes",
+        "trainer.default_local_dir": "ppo_dir",
+        "actor_rollout_ref.model.path": "ppo_model",
+    }
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo", "reinforce++"])
+def test_an_algorithm_sets_what_belongs_together_and_free_options_win(name: str) -> None:
+    found = ppo({"actor_rollout_ref.rollout.n": 8}, algorithm=name)
+    assert found["parts"] == ["actor"]
+    assert found["all"]["actor_rollout_ref.actor.use_kl_loss"] is True
+    assert found["all"]["algorithm.use_kl_in_reward"] is False
+    assert found["all"]["actor_rollout_ref.rollout.n"] == 8
+    assert found["decisive"]["algorithm.adv_estimator"] == found["all"]["algorithm.adv_estimator"]
+
+
+def test_without_an_algorithm_nothing_is_set() -> None:
+    assert ppo()["parts"] == ["actor", "critic"]
+    assert not [name for name in ppo()["all"] if name.startswith("algorithm")]
+    with pytest.raises(AnsibleFilterError, match=r"ppo_algorithm is dpo, .*there are ppo, grpo"):
+        ppo(algorithm="dpo")
+
+
+def test_mnrun_deletes_checkpoints_instead_of_the_trainer() -> None:
+    found = ppo({"trainer.max_actor_ckpt_to_keep": 1}, keep=True)
+    assert found["all"]["trainer.max_actor_ckpt_to_keep"] is None
+    assert "trainer.max_critic_ckpt_to_keep=null" in found["arguments"]
+
+
+GIVEN = {"a.b": "x y", "list": [1, "b"], "on": True, "off": False, "none": None, "rate": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("syntax", "arguments"),
+    [
+        ("hydra", ["a.b='x y'", "list=[1,b]", "on=true", "off=false", "none=null", "rate=1e-05"]),
+        ("flags", ["--a.b", "x y", "--list", "1", "b", "--on", "--rate", "1e-05"]),
+        ("file", []),
+    ],
+)
+def test_options_in_each_syntax(syntax: str, arguments: list[str]) -> None:
+    found = trainer_stage(own(syntax), "sft", VALUES, given=GIVEN)
+    assert found["arguments"] == arguments
+    if syntax == "file":
+        assert json.loads(found["files"]["options.json"]) == GIVEN
+
+
+def test_options_as_environment_variables() -> None:
+    found = trainer_stage(own("env"), "sft", VALUES, given={"RATE": 1e-5, "ON": True, "L": [1]})
+    assert found["variables"] == {"RATE": "1e-05", "ON": "true", "L": "[1]"}
+    with pytest.raises(AnsibleFilterError, match="cannot be the name of an environment variable"):
+        trainer_stage(own("env"), "sft", VALUES, given={"a.b": 1})
+
+
+@pytest.mark.parametrize(
+    ("syntax", "shown"),
+    [
+        ("flags", '${MNRUN_RESUME_FROM:+"--from=$MNRUN_RESUME_FROM"}'),
+        ("hydra", '${MNRUN_RESUME_FROM:+"from=$MNRUN_RESUME_FROM"}'),
+        ("env", ""),
+    ],
+)
+def test_how_a_checkpoint_to_resume_from_is_given(syntax: str, shown: str) -> None:
+    saved = {"folder": "{step}", "resume": "option", "resume_option": "from"}
+    assert trainer_stage(own(syntax, checkpoint=saved), "sft", VALUES)["resume"] == shown
+
+
+def test_a_stage_that_a_profile_lacks_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="profile mine has no ppo; choose another"):
+        trainer_stage(own("flags"), "ppo", VALUES)

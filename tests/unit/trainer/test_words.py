@@ -1,0 +1,139 @@
+"""Trainers other than the default one: their folders, files and lines, by a profile alone."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import CheckpointRule
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import (
+    survey,
+    weights_identity,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.keep import Keeper, Rule
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import (
+    Progress,
+    last_step_option,
+    parse,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import (
+    make_resumable,
+    resume_folder,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import words
+
+OWN: dict[str, Any] = {
+    "checkpoint": {
+        "folder": "step-{step:05}",
+        "whole": "files",
+        "files": ["model.pt", "state-*.pt", "done.json"],
+        "weights": ["model.pt"],
+        "resume": "newest",
+    },
+    "log": {
+        "step": r"\[train\] step {step} of {total} ",
+        "total": [r"training for {total} steps$"],
+        "metrics": {
+            "loss": {"name": "loss", "lower": True},
+            "tokens_per_second": {"name": "tok/s"},
+        },
+    },
+    "last_step": "max_steps",
+}
+
+
+def write(folder: Path, step: int) -> Path:
+    path = folder / f"step-{step:05}"
+    path.mkdir(parents=True)
+    for name in ("model.pt", "state-0.pt", "state-1.pt"):
+        with zipfile.ZipFile(path / name, "w") as file:
+            file.writestr("x", f"{step}")
+    (path / "done.json").write_text("{}")
+    return path
+
+
+def rule(folder: Path, **checkpoint: Any) -> CheckpointRule:
+    trainer = {**OWN, "checkpoint": {**OWN["checkpoint"], **checkpoint}}
+    return CheckpointRule(folder, [], hf=False, trainer=trainer)
+
+
+def test_a_log_is_read_by_the_profiles_patterns() -> None:
+    text = (
+        "training for 8 steps\n[train] step 1 of 8 loss=2.5 tok/s=100\n"
+        "a sample: [train] step 7 of 8 loss=0.1\n[train] step 2 of 8 loss=1.5 tok/s=120\n"
+        "[train] step 9 of 8 loss=0.0\nstep:3 - train/loss:9.0\n"
+    )
+    metrics = {
+        "loss": 1.5, "first_loss": 2.5,
+        "tokens_per_second": 120.0, "first_tokens_per_second": 100.0,
+    }  # fmt: skip
+    assert parse(text, OWN) == Progress(2, 8, metrics, total_stated=True)
+    assert last_step_option({"max_steps": "8"}, OWN) == 8
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda step: (step / "done.json").unlink(), "contains no done.json"),
+        (lambda step: (step / "done.json").write_text("{"), "done.json is truncated or damaged"),
+        (lambda step: (step / "state-1.pt").write_bytes(b"PK"), "state-1.pt is truncated"),
+        (lambda step: (step / "model.pt").unlink(), "contains no model.pt"),
+        (lambda step: (step / "other.pt").write_bytes(b"PK"), "other.pt is truncated"),
+    ],
+)
+def test_a_damaged_step_is_not_one(tmp_path: Path, damage: Any, fault: str) -> None:
+    write(tmp_path, 2)
+    damage(write(tmp_path, 4))
+    found = survey(rule(tmp_path), hf=False)
+    assert found.step == 2
+    assert fault in found.faults[0]
+
+
+def test_a_newer_step_that_is_damaged_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    (write(tmp_path, 4) / "done.json").unlink()
+    assert "step 4 was skipped (kept as passed_over.step-N)" in make_resumable(rule(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "passed_over.step-00004",
+        "step-00002",
+    ]
+    assert make_resumable(rule(tmp_path)) == ""
+
+
+def test_the_checkpoint_to_resume_from_is_named_where_an_option_takes_it(tmp_path: Path) -> None:
+    by_option = rule(tmp_path, resume="option")
+    assert resume_folder(by_option) == ""
+    step = write(tmp_path, 2)
+    assert resume_folder(by_option) == str(step)
+    assert resume_folder(rule(tmp_path)) == ""
+
+
+def test_a_trainer_that_does_not_resume_starts_over(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    never = rule(tmp_path, resume="none")
+    assert "step 2 was skipped" in make_resumable(never)
+    assert survey(never, hf=False).step == 0
+
+
+def test_names_are_taken_exactly() -> None:
+    form = words(OWN)
+    names = ["step-00012", "step-12", "step-000012", "step-1234567", "passed_over.step-00001"]
+    assert [form.step_of(name) for name in names] == [12, None, None, 1234567, None]
+
+
+def test_surplus_checkpoints_of_any_trainer_are_deleted(tmp_path: Path) -> None:
+    (tmp_path / ".mnrun.json").write_text(json.dumps({"fingerprint": "a" * 64}))
+    for step in (2, 4, 6, 8):
+        write(tmp_path, step)
+    keeper = Keeper(tmp_path, Rule(newest=2), "/dev/null", form=words(OWN))
+    # The newest may still be being written: there is no tracker that says otherwise.
+    assert keeper.look() == [2]
+    assert keeper.look(over=True) == [4]
+
+
+def test_weights_are_identified_by_the_profiles_files(tmp_path: Path) -> None:
+    two, four = write(tmp_path, 2), write(tmp_path, 4)
+    assert weights_identity(two, OWN) != weights_identity(four, OWN)
