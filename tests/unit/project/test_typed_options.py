@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ OF_COMMANDS = {"mnrun_prune_confirmed": "bool", "mnrun_gc_end": "bool", "mnrun_l
 _DEFAULT = r"(?:\s*\|\s*default\([^()]*\))?"
 
 
+@cache
 def documented() -> dict[str, str]:
     """The type of each option of the roles, by its name."""
     types = dict(OF_COMMANDS)
