@@ -14,7 +14,7 @@ from ..base.presence import is_file, names
 from ..model.identity import file_identity, files_identity, folder_identity
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes
-# Paths in a list of hydra's, in quotes, or with the name of what is called: `[/a.py,/b.py]`.
+# Paths in a list that is a text, in quotes, or with the name of what is called: `[/a.py,/b.py]`.
 _IN_TEXT = re.compile(r"(?:(?<![^\s,'\"\[\]{}:=])~?|(?<=file://))/[^\s,'\"\[\]{}:=]+")
 
 
