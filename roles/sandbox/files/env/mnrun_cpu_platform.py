@@ -74,6 +74,8 @@ def patch() -> None:
     """Make this process train on the CPU."""
     # workers/engine/base.py:405: FSDP's engine is registered for GPUs, and runs on any device.
     os.environ.setdefault("VERL_ENGINE_DEVICE", "cuda")
+    # utils/checkpoint/checkpoint_manager.py:222: a resumed training sets its device's random state.
+    torch.cpu.set_rng_state = torch.set_rng_state
     set_platform(PlatformCPU())
     hooks = (ImportHook("verl.workers.rollout.base", know_adapter),
              ImportHook("verl.workers.rollout.replica", know_replica))  # fmt: skip
