@@ -105,7 +105,9 @@ def work(gpus: int, command: list[str]) -> int:
         if own.name:
             env.setdefault("GLOO_SOCKET_IFNAME", os.environ.get("GLOO_SOCKET_IFNAME", own.name))
         program, *rest = command
-        return run([program, f"--local-addr={own.address}", *rest], env)
+        # Another launcher, and a program of a user's own, find their address themselves.
+        address = [f"--local-addr={own.address}"] if Path(program).name == "torchrun" else []
+        return run([program, *address, *rest], env)
 
 
 def main() -> int:

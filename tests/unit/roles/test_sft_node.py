@@ -76,6 +76,13 @@ def test_the_trainer_gets_its_address_and_a_folder_that_goes_with_it(job: Path) 
     assert list((job / "tmp").iterdir()) == []
 
 
+def test_a_program_of_a_users_own_gets_its_arguments_alone(job: Path) -> None:
+    (job / "train").write_text('#!/bin/sh\necho "$@" $MNRUN_RECORD | head -c 9\n')
+    (job / "train").chmod(0o755)
+    code, out, _err = run(job, "0", "train", "--steps", "4")
+    assert (code, out.strip()) == (0, "--steps 4")
+
+
 def test_what_a_killed_job_left_goes_with_the_next(job: Path) -> None:
     old = job / "tmp" / "mnrun-11-0a1b2c"
     (old / "t").mkdir(parents=True)

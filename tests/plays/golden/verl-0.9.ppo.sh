@@ -1,0 +1,19 @@
+# PPO on the Ray cluster that this entry point was submitted to.
+set -euo pipefail
+source /home/alice/training/multinode/.mnrun/activate.sh
+cd /home/alice/training/multinode/ppo
+python -m verl.trainer.main_ppo \
+    critic.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
+    trainer.use_v1=true \
+    transfer_queue.backend.SimpleStorage.num_data_storage_units=2 \
+    'data.train_files=[/home/alice/data/gsm8k/train.parquet]' \
+    'data.val_files=[/home/alice/data/gsm8k/test.parquet]' \
+    trainer.nnodes=2 \
+    trainer.n_gpus_per_node=8 \
+    trainer.default_local_dir=/home/alice/training/multinode/ppo/checkpoints \
+    actor_rollout_ref.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
+    algorithm.adv_estimator=grpo \
+    algorithm.use_kl_in_reward=false \
+    actor_rollout_ref.actor.use_kl_loss=true \
+    actor_rollout_ref.rollout.n=5 \
+    max_steps=4
