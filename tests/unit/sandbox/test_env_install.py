@@ -14,8 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 SOURCE = Path(__file__).parents[3] / "roles" / "sandbox" / "files" / "env"
+PROFILES = Path(__file__).parents[3] / "profiles"
 LOCKS = sorted(SOURCE.glob("*.lock"))
 
 
@@ -146,6 +148,15 @@ def test_a_trainer_without_a_lock_is_refused_with_those_that_there_are(
         installer.InstallError, match=r"no trainer verl-1, only verl-0\.5, verl-0\.9"
     ):
         installer.install(tmp_path / "envs", "verl-1")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.stem))
+def test_the_lock_has_what_the_trainer_s_profile_asks_for(lock: Path) -> None:
+    name = lock.stem.rpartition("-")[0]
+    asked = yaml.safe_load((PROFILES / f"{name}.yml").read_text())["needs"]["imports"]
+    there = {line.partition("==")[0] for line in lock.read_text().splitlines()}
+    # importlib.metadata is asked for them: by the names of packages, not of modules.
+    assert set(asked) <= there
 
 
 def test_a_half_built_environment_is_built_again(installer: ModuleType, tmp_path: Path) -> None:
