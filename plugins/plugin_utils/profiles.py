@@ -125,8 +125,13 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
     )
     faults += [(line, text) for line, text in read.twice]
     if faults:
-        raise ProfileError("\n".join(f"{path}:{line}: {text}." for line, text in faults))
+        raise ProfileError("\n".join(f"{path}:{line}: {_closed(text)}" for line, text in faults))
     return read.value if isinstance(read.value, dict) else {}
+
+
+def _closed(text: str) -> str:
+    """A text as a sentence."""
+    return text if text.endswith("?") else f"{text}."
 
 
 def _merged(base: Any, top: Any) -> Any:

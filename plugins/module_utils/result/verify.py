@@ -15,6 +15,7 @@ from ..record.contract import (
 )
 from ..trainer.checkpoint import Checkpoint, survey, weights_identity
 from ..trainer.progress import Progress, read_progress
+from ..trainer.resume_point import newest_whole
 from .converted import described, survey_manifest
 from .ownership import owned
 from .reached import metrics, progress_of
@@ -86,7 +87,7 @@ def newest_step(rule: ResultRule, record: Record) -> int:
     if isinstance(rule, ManifestRule):
         return survey_manifest(rule, record.fingerprint).step
     place = owned(rule, record.fingerprint) if rule else None
-    return survey(place, hf=False).step if place else 0
+    return newest_whole(place) if place else 0
 
 
 def settle(record: Record, observation: Observation, rule: ResultRule) -> None:

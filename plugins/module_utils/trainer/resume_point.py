@@ -21,7 +21,10 @@ RESUME = "resume"  # the file beside a job's script with the folder that it resu
 
 
 def newest_whole(rule: CheckpointRule, skip: int = 0) -> int:
-    """The newest complete step; 0 if there is none. `skip`: a step that must not be used."""
+    """The newest complete step to resume from; 0 if there is none, or if this trainer never does.
+    `skip`: a step that must not be used."""
+    if words(rule.trainer).resume == "none":
+        return 0
     found = survey(rule, hf=False, below=skip)
     return found.step
 
@@ -33,7 +36,7 @@ def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
     if form.tracker:
         passed = _set_tracker(rule, form, skip)
     else:
-        target = 0 if form.resume == "none" else newest_whole(rule, skip)
+        target = newest_whole(rule, skip)
         passed = [step for step in steps(rule) if step > target]
     for step in passed:
         folder = rule.path / form.step_folder(step)

@@ -21,6 +21,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress impor
 )
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import (
     make_resumable,
+    newest_whole,
     resume_folder,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import words
@@ -114,6 +115,7 @@ def test_the_checkpoint_to_resume_from_is_named_where_an_option_takes_it(tmp_pat
 def test_a_trainer_that_does_not_resume_starts_over(tmp_path: Path) -> None:
     write(tmp_path, 2)
     never = rule(tmp_path, resume="none")
+    assert newest_whole(never) == 0  # its attempts come no further, however often they are made
     assert "step 2 was skipped" in make_resumable(never)
     assert survey(never, hf=False).step == 0
 
