@@ -19,7 +19,7 @@ options:
     description:
       - V(26.05), or all of it, V(26.05.5); V(host) for this machine's own; V(newest), or the newest
         that is there already, with a warning, if that cannot be fetched.
-      - By default the one that runs now; when the sandbox is down, V(host).
+      - By default the one that runs now; when the sandbox is down, V(newest).
     type: str
     default: ""
   directory:

@@ -72,7 +72,8 @@ def test_it_is_known_before_anything_is_submitted(closed: Cluster) -> None:
 def test_ray_job_runs_is_followed_and_taken_down(closed: Cluster) -> None:
     over_ssh = steps(closed, "start", "job", ray_cluster_head_connection="ssh")
     assert over_ssh.returncode != 0
-    assert "Permission denied" in over_ssh.stdout + over_ssh.stderr
+    said = over_ssh.stdout + over_ssh.stderr
+    assert "Permission denied" in said, said
 
     done = steps(closed, "start", "job")
     assert done.returncode == 0, done.stdout + done.stderr

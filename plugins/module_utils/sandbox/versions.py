@@ -19,7 +19,7 @@ from .process import run
 # The suites of Debian with a Slurm that is not Debian 12's, the newest first.
 SUITES = ("sid", "trixie")
 HOST, NEWEST = "host", "newest"
-DEFAULT = HOST  # what a cluster starts with when no version is asked for
+DEFAULT = NEWEST  # what a cluster starts with when no version is asked for
 SUITE_FILE = "suite"  # names the suite that a kept version comes from
 _WANTED = re.compile(rf"|{HOST}|{NEWEST}|\d+\.\d+(\.\d+)*")
 

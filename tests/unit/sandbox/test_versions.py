@@ -89,9 +89,9 @@ def test_by_default_what_runs_goes_on(debian: Mirror) -> None:
     assert debian.asked == []
 
 
-def test_by_default_a_cluster_that_is_down_starts_with_the_machines_own(debian: Mirror) -> None:
-    choose("26.05")
-    assert choose("") == ("", False, "")
+def test_by_default_a_cluster_that_is_down_starts_with_the_newest(debian: Mirror) -> None:
+    choose("24.11")
+    assert choose("") == ("26.05.5", True, "")
 
 
 def test_the_newest_is_taken_also_where_an_older_one_is_kept(debian: Mirror) -> None:
