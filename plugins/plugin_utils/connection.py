@@ -42,8 +42,17 @@ class PatientAction(AnswerAction):
         except AllocationOverError as error:
             return {"failed": True, "msg": f"{error.message} Run the command again to continue."}
         except AnsibleConnectionFailure as error:
-            return {"unreachable": True, "failed": True, "msg": str(error)}
+            return {"unreachable": True, "failed": True, "msg": self._reason(error)}
         return dict(answer)
+
+    def _reason(self, error: AnsibleConnectionFailure) -> str:
+        """What ssh says. If it ends before it was sent the module, Ansible reports only that."""
+        if "Data could not be sent" in str(error):
+            try:
+                self._connection.exec_command("true", sudoable=False)
+            except AnsibleConnectionFailure as said:
+                return str(said)
+        return str(error)
 
     def call_patiently(
         self, module: str, arguments: dict[str, Any], task_vars: Any

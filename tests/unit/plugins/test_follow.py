@@ -381,3 +381,19 @@ def test_a_stage_that_never_ran_has_no_log_and_says_so(make: Make) -> None:
 )  # fmt: skip
 def test_one_line_says_how_a_stage_is(changes: dict[str, Any], text: str) -> None:
     assert line({**RUNNING, **changes}) == text
+
+
+@pytest.mark.parametrize("says", ["Permission denied (publickey).", None])
+def test_an_ssh_that_ended_before_it_got_the_module_is_asked_why(
+    make: Make, says: str | None
+) -> None:
+    def alone(command: str, sudoable: bool) -> None:
+        assert (command, sudoable) == ("true", False)
+        if says:
+            raise AnsibleConnectionFailure(says)
+
+    cut_off = AnsibleConnectionFailure("Data could not be sent to remote host 'gpu1'.")
+    stage = make(ray_job, attempt=1)
+    stage.action._connection.exec_command = alone
+    answer = stage.run(cut_off)
+    assert (says or "Data could not be sent") in answer["msg"], answer
