@@ -14,6 +14,7 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from transformers import AutoModelForCausalLM
+from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, TokenOutput
 
@@ -151,7 +152,8 @@ class Replica(RolloutReplica):
         node = await self.workers[0].__ray_call__.remote(
             lambda _: ray.get_runtime_context().get_node_id()
         )
-        ends = self.model_config.generation_config.eos_token_id
+        model = omega_conf_to_dataclass(self.model_config)
+        ends = model.generation_config.eos_token_id
         server = (
             ray.remote(Server)
             .options(
@@ -160,8 +162,8 @@ class Replica(RolloutReplica):
                 max_concurrency=self.max_concurrency,
             )
             .remote(
-                self.model_config.local_path,
-                self.model_config.tokenizer.pad_token_id,
+                model.local_path,
+                model.tokenizer.pad_token_id,
                 ends if isinstance(ends, list) else [ends],
                 self.config.response_length,
             )
