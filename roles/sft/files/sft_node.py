@@ -87,7 +87,11 @@ def temporary_files(root: Path) -> Iterator[dict[str, str]]:
 
 def run(command: list[str], env: dict[str, str]) -> int:
     """Run the trainer; signals to this process are for it. Returns its exit code."""
-    with subprocess.Popen(command, env={**os.environ, **env}) as trainer:
+    env = {**os.environ, **env}
+    # Slurm sets both where gres.conf does not name the kind of GPU, and verl refuses to start then.
+    if "CUDA_VISIBLE_DEVICES" in env:
+        env.pop("ROCR_VISIBLE_DEVICES", None)
+    with subprocess.Popen(command, env=env) as trainer:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, lambda number, _: trainer.send_signal(number))
         code = trainer.wait()

@@ -121,6 +121,20 @@ def test_the_first_node_alone_needs_no_network(job: Path) -> None:
     assert run(job, "address", SLURM_JOB_NODELIST="osk-gpu95")[:2] == (0, "127.0.0.1\n")
 
 
+@pytest.mark.parametrize(
+    ("devices", "seen"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0", "ROCR_VISIBLE_DEVICES": "0"}, "cuda 0 rocr"),
+        ({"ROCR_VISIBLE_DEVICES": "0"}, "cuda rocr 0"),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, "cuda 0 rocr"),
+    ],
+)
+def test_the_gpus_are_named_for_one_maker(job: Path, devices: dict[str, str], seen: str) -> None:
+    torchrun(job, "echo cuda $CUDA_VISIBLE_DEVICES rocr $ROCR_VISIBLE_DEVICES")
+    code, out, err = run(job, "0", "torchrun", **devices)
+    assert (code, out.splitlines()[-1]) == (0, seen), err
+
+
 def test_a_signal_is_for_the_trainer_and_its_folder_goes(job: Path) -> None:
     torchrun(job, "exec sleep 600")
     process = start(job, "0", "torchrun")
