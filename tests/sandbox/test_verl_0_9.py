@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from .conftest import Cluster, playbook
+from .mnrun import mnrun
 from .place import environments
 from .test_trainer import FILES, MODEL, last_line, make_toy
 
-CHECKS = Path(__file__).parent / "files" / "rollout_checks.py"
+HERE = Path(__file__).parent / "files"
+CHECKS = HERE / "rollout_checks.py"
+RUN = "training/verl-0.9"
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.trainers]
 
@@ -56,3 +61,16 @@ def test_rollouts_equal_plain_generation(python: Path, home: Path) -> None:
     assert answers["rollout"] == answers["plain"]
     assert answers["apart"] < 1e-4  # in logarithmic probability, greedy and sampled
     assert set(answers["steps"]) == {7}
+
+
+def test_sft_trains_once(sandbox: Cluster, python: Path) -> None:
+    both = '{"sandbox_trainers": ["verl-0.5", "verl-0.9"]}'
+    playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", "-e", both)
+    sandbox.run(f"rm -rf {RUN}")
+    options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
+    trained = mnrun("sft", mnrun_run_dir=f"~/{RUN}", **options)
+    assert trained.code == 0, trained.text
+    assert "step 4/4" in trained.text
+    assert sandbox.run(f"cat {RUN}/sft/checkpoints/latest_checkpointed_iteration.txt") == "4"
+    again = mnrun("sft", mnrun_run_dir=f"~/{RUN}", **options)
+    assert (again.code, again.changed) == (0, 0), again.text
