@@ -1,0 +1,105 @@
+"""Trainers of a user's own, not verl: a script under torchrun, and one on the Ray cluster."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Cluster
+from .mnrun import Run, mnrun
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
+
+FILES = Path(__file__).parent / "files"
+RUN = f"~/training/own-{time.time():.0f}"
+
+
+@pytest.fixture(scope="module")
+def scripts(sandbox: Cluster) -> Iterator[Cluster]:
+    """The scripts in the user's home; the run's folder is removed at the end."""
+    for name in ("own_sft.py", "own_rl.py"):
+        shutil.copy(FILES / name, sandbox.home / name)
+        sandbox.run(f"chmod 644 ~mluser/{name}", "root@login")
+    yield sandbox
+    sandbox.end_jobs(RUN.removeprefix("~/"), word="USR1")
+    sandbox.run(f"rm -rf {RUN}* own_sft.py own_rl.py")
+
+
+def sft(given: dict[str, Any], **variables: Any) -> Run:
+    own: dict[str, Any] = {"mnrun_trainer": "torchrun", "sft_trainer": "~/own_sft.py"}
+    return mnrun("sft", mnrun_run_dir=RUN, sft_options=given, **own, **variables)
+
+
+def ppo(given: dict[str, Any], **variables: Any) -> Run:
+    own: dict[str, Any] = {
+        "mnrun_trainer": "command",
+        "ppo_trainer": "~/own_rl.py",
+        "sft_trainer": "~/own_sft.py",
+    }
+    model = "~/model/Llama-3.2-1B-Instruct"
+    return mnrun(
+        "ppo", mnrun_run_dir=RUN, ppo_options=given, ppo_model=model, sft_options={}, **own,
+        **variables,
+    )  # fmt: skip
+
+
+def checkpoints(cluster: Cluster, stage: str) -> set[str]:
+    return set(cluster.run(f"ls {RUN}/{stage}/checkpoints").split())
+
+
+def test_a_script_under_torchrun_trains_once(scripts: Cluster) -> None:
+    first = sft({"max_steps": 4})
+    assert first.code == 0, first.text
+    assert "step 4/4" in first.text or "4 steps" in first.text
+    assert {f"checkpoint-{n}" for n in range(1, 5)} <= checkpoints(scripts, "sft")
+    again = sft({"max_steps": 4})
+    assert (again.code, again.changed) == (0, 0), again.text
+
+
+def test_other_options_train_again_and_a_failure_is_explained(scripts: Cluster) -> None:
+    failed = sft({"max_steps": 4, "fail_at": 3})
+    assert failed.code != 0
+    assert "ValueError: the loss of step 3 is not a number" in failed.text
+    assert "The newest complete checkpoint is step 2" in failed.text
+    assert checkpoints(scripts, "sft") == {"checkpoint-1", "checkpoint-2"}
+
+
+def test_a_killed_training_resumes_from_its_newest_complete_checkpoint(scripts: Cluster) -> None:
+    given = {"max_steps": 5, "hold_at": 3}
+    started = sft(given, sft_wait=False)
+    assert started.code == 0, started.text
+    scripts.wait(f"ls {RUN}/sft/checkpoints/checkpoint-3", "complete.json", timeout=300)
+    process = scripts.run(f"grep -ho 'rank 0 is process .*' {RUN}/sft/logs/*.out | tail -n 1")
+    scripts.run(f"kill -9 {process.split()[-1]}", "root@osk-gpu94")
+    scripts.wait("squeue --me -h -o %j; echo end", "^end$", timeout=120)
+    # As if it had been killed while it wrote this one.
+    scripts.run(f"rm {RUN}/sft/checkpoints/checkpoint-3/complete.json")
+    resumed = sft(given)
+    assert resumed.code == 0, resumed.text
+    assert "(attempt 2)" in resumed.text
+    log = scripts.run(f"cat $(ls -t {RUN}/sft/logs/*.out | head -n 1)")
+    assert "/sft/checkpoints/checkpoint-2" in log
+    assert "passed_over.checkpoint-3" in checkpoints(scripts, "sft")
+
+    scripts.run(f"truncate -s 10 {RUN}/sft/checkpoints/checkpoint-5/state.pt")
+    again = sft(given)
+    assert again.code == 0, again.text
+    assert again.changed
+    log = scripts.run(f"cat $(ls -t {RUN}/sft/logs/*.out | head -n 1)")
+    assert "/sft/checkpoints/checkpoint-4" in log
+
+
+def test_a_script_on_the_ray_cluster(scripts: Cluster) -> None:
+    first = ppo({"max_steps": 4})
+    assert first.code == 0, first.text
+    again = ppo({"max_steps": 4})
+    assert (again.code, again.changed) == (0, 0), again.text
+    failed = ppo({"max_steps": 4, "fail_at": 3})
+    assert failed.code != 0
+    assert "ValueError: the reward of step 3 is not a number" in failed.text
+    assert checkpoints(scripts, "ppo") == {"checkpoint-1", "checkpoint-2"}
