@@ -86,15 +86,27 @@ def temporary_files(root: Path) -> Iterator[dict[str, str]]:
 
 
 def run(command: list[str], env: dict[str, str]) -> int:
-    """Run the trainer; signals to this process are for it. Returns its exit code."""
+    """Run the trainer; signals to this process are for it, also those that come while it starts.
+    Returns its exit code."""
     env = {**os.environ, **env}
     # Slurm sets both where gres.conf does not name the kind of GPU, and verl refuses to start then.
     if "CUDA_VISIBLE_DEVICES" in env:
         env.pop("ROCR_VISIBLE_DEVICES", None)
-    with subprocess.Popen(command, env=env) as trainer:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, lambda number, _: trainer.send_signal(number))
-        code = trainer.wait()
+    trainer: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        if trainer is None:
+            early.append(number)
+        else:
+            trainer.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, pass_on)
+    trainer = subprocess.Popen(command, env=env)
+    for number in early:
+        trainer.send_signal(number)
+    code = trainer.wait()
     return code if code >= 0 else 128 - code
 
 

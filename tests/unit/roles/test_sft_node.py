@@ -135,6 +135,21 @@ def test_the_gpus_are_named_for_one_maker(job: Path, devices: dict[str, str], se
     assert (code, out.splitlines()[-1]) == (0, seen), err
 
 
+def test_a_signal_that_comes_while_the_trainer_starts_is_for_it_too(job: Path) -> None:
+    program = """
+import os, signal, subprocess, sys
+import sft_node
+class Started(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Started
+sys.exit(sft_node.run(["sleep", "60"], {}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=job, timeout=50, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+
+
 def test_a_signal_is_for_the_trainer_and_its_folder_goes(job: Path) -> None:
     torchrun(job, "exec sleep 600")
     process = start(job, "0", "torchrun")

@@ -75,7 +75,7 @@ def test_a_submission_returns_all_that_a_role_needs(call: Call, folder: Path) ->
     assert answer["output"] is None
     assert "diff" not in answer
     names = sorted(path.name for path in Path(answer["record"]).iterdir())
-    assert names == ["ranks.sh", "record.json", "request.json", "script.sh"]
+    assert names == ["ranks.sh", "record.json", "request.json", "resume", "script.sh"]
 
 
 def test_the_jobs_of_a_run_with_a_name_begin_with_it(
