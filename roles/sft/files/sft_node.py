@@ -104,8 +104,8 @@ def run(command: list[str], env: dict[str, str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, pass_on)
     trainer = subprocess.Popen(command, env=env)
-    for number in early:
-        trainer.send_signal(number)
+    for asked in early:
+        trainer.send_signal(asked)
     code = trainer.wait()
     return code if code >= 0 else 128 - code
 
