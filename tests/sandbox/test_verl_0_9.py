@@ -74,3 +74,16 @@ def test_sft_trains_once(sandbox: Cluster, python: Path) -> None:
     assert sandbox.run(f"cat {RUN}/sft/checkpoints/latest_checkpointed_iteration.txt") == "4"
     again = mnrun("sft", mnrun_run_dir=f"~/{RUN}", **options)
     assert (again.code, again.changed) == (0, 0), again.text
+
+
+@pytest.mark.parametrize(("algorithm", "parts"), [("ppo", "actor critic"), ("grpo", "actor")])
+def test_ppo_trains_from_it(sandbox: Cluster, algorithm: str, parts: str) -> None:
+    options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
+    given = {"mnrun_run_dir": f"~/{RUN}", "ppo_algorithm": algorithm, **options}
+    trained = mnrun("ppo", **given)
+    assert trained.code == 0, trained.text
+    assert "step 2/2" in trained.text
+    saved = sandbox.run(f"cd {RUN}/ppo/checkpoints/global_step_2; echo */ | tr -d /")
+    assert saved == parts
+    again = mnrun("ppo", **given)
+    assert (again.code, again.changed) == (0, 0), again.text
