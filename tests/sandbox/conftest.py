@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .place import FIRST, PLACE, environments, first_served
+from .place import FIRST, PLACE, environments
 
 # For each program that a test starts: `mnrun -i inventory/sandbox` and the playbooks.
 os.environ["MNRUN_SANDBOX_DIR"] = str(PLACE)
@@ -141,8 +141,7 @@ def sandbox() -> Iterator[Cluster]:
     with (FIRST / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", timeout=FIRST_UP)
-    with first_served():
-        yield Cluster(PLACE)
+    yield Cluster(PLACE)
     if PLACE != FIRST:
         playbook("playbooks/sandbox_down.yml", "-i", "inventory/sandbox")
         shutil.rmtree(PLACE)

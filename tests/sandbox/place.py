@@ -34,8 +34,7 @@ def environments() -> Path:
 
 @contextmanager
 def first_served() -> Iterator[None]:
-    """The first of several workers trains what others wait for: its sandbox has the processors
-    before others.
+    """The processes of this worker's sandbox have the processors before others.
 
     The kernel shares them among sessions and not among processes: a play of the other worker, with
     a session for each of its tasks, leaves a training so little that its steps take several times
@@ -43,16 +42,18 @@ def first_served() -> Iterator[None]:
     """
     cluster = Options(str(PLACE)).cgroup
     ours, group = Path("/sys/fs/cgroup/freezer", cluster), Path("/sys/fs/cgroup/cpu", cluster)
-    if WORKER != "gw0" or not ours.is_dir() or not os.access(group.parent, os.W_OK):
+    if not ours.is_dir() or not os.access(group.parent, os.W_OK):
         yield
         return
     group.mkdir(exist_ok=True)
     (group / "cpu.shares").write_text(SHARES)
     _move(ours, group)
-    yield
-    _move(group, group.parent)
-    with suppress(OSError):  # something began just now; the folder holds nothing
-        group.rmdir()
+    try:
+        yield
+    finally:
+        _move(group, group.parent)
+        with suppress(OSError):  # something began just now; the folder holds nothing
+            group.rmdir()
 
 
 def _move(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from .conftest import Cluster, playbook
 from .mnrun import mnrun
+from .place import first_served
 from .test_trainer import CHECKS, last_line
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
@@ -26,7 +27,8 @@ RUN = f"~/training/main-path-{time.time():.0f}"
 @pytest.fixture(scope="module")
 def trained(sandbox: Cluster) -> Iterator[Cluster]:
     """A sandbox on which `mnrun all` has run once."""
-    run = mnrun("all", timeout=2000, mnrun_run_dir=RUN)
+    with first_served():
+        run = mnrun("all", timeout=2000, mnrun_run_dir=RUN)
     assert run.code == 0, run.text
     yield sandbox
     sandbox.run(f"rm -rf {RUN}*")
