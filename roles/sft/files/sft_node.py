@@ -89,7 +89,7 @@ def run(command: list[str], env: dict[str, str]) -> int:
     """Run the trainer; signals to this process are for it, also those that come while it starts.
     Returns its exit code."""
     env = {**os.environ, **env}
-    # Slurm sets both where gres.conf does not name the kind of GPU, and verl refuses to start then.
+    # Slurm sets both where gres.conf names no kind of GPU; some trainers refuse to start then.
     if "CUDA_VISIBLE_DEVICES" in env:
         env.pop("ROCR_VISIBLE_DEVICES", None)
     trainer: subprocess.Popen[bytes] | None = None
