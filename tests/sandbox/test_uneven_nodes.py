@@ -14,11 +14,11 @@ from .conftest import ROOT, Cluster
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
-TEMPLATE = ROOT / "roles" / "sft" / "templates" / "sft.sbatch.j2"
+SCRIPT = ROOT / "tests" / "plays" / "golden" / "sft.sbatch"  # as tests/plays render it
 
 
 def test_the_step_of_sft_has_all_cpus_of_nodes_that_differ(sandbox: Cluster) -> None:
-    lines = TEMPLATE.read_text()
+    lines = SCRIPT.read_text()
     found = re.search(r"^unset SLURM_CPUS.*?(?=^    bash -c)", lines, re.MULTILINE | re.DOTALL)
     assert found
     step = shlex.quote(f"{found.group()}    printenv SLURM_CPUS_ON_NODE")

@@ -33,7 +33,7 @@ if given.resume_from:
     print(f"resumed from {given.resume_from}", flush=True)
 if rank == 0:
     print(f"total_steps={given.max_steps}", flush=True)
-    print(f"rank 0 is process {os.getpid()}", flush=True)
+    print(f"rank 0 is process {os.getpid()} of {os.environ['SLURMD_NODENAME']}", flush=True)
 rows = sum(Path(name).stat().st_size for name in given.train_files)
 assert rows, "the data is empty"
 
