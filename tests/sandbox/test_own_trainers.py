@@ -74,7 +74,8 @@ def test_a_killed_training_resumes_from_its_newest_complete_checkpoint(scripts: 
     started = sft(given, sft_wait=False)
     assert started.code == 0, started.text
     scripts.wait(f"ls {RUN}/sft/checkpoints/checkpoint-3", "complete.json", timeout=300)
-    line = scripts.run(f"grep -ho 'rank 0 is process .*' {RUN}/sft/logs/*.out | tail -n 1")
+    newest = f"$(ls -t {RUN}/sft/logs/*.out | head -n 1)"
+    line = scripts.wait(f"grep -o 'rank 0 is process .*' {newest}", "process")
     process, _of, node = line.split()[-3:]
     scripts.run(f"kill -9 {process}", f"root@{node}")
     scripts.wait("squeue --me -h -o %j; echo end", "^end$", timeout=120)
