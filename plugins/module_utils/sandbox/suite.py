@@ -69,7 +69,8 @@ def opened(name: str, beside: Path) -> Iterator[Suite]:
 
     Raises SandboxError when the mirror cannot be reached or its signature is not Debian's.
     """
-    source = f"deb [signed-by={keyring()}] {mirror()} {name} main\n"
+    address = mirror()  # before the keys: a machine without a mirror needs none
+    source = f"deb [signed-by={keyring()}] {address} {name} main\n"
     with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=beside) as folder:
         suite = Suite(name, Path(folder))
         for part in ("lists/partial", "cache/archives/partial"):

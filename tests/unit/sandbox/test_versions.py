@@ -167,8 +167,13 @@ def test_another_system_has_no_mirror_of_debian(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sources = "noble main http://archive.example/ubuntu/\n"
+    monkeypatch.setattr(suite, "KEYRINGS", tmp_path / "none")
     with pytest.raises(SandboxError, match="no source of Debian's packages"):
         listed(monkeypatch, tmp_path, "ID=ubuntu\nVERSION_CODENAME=noble\n", sources)
+    # Where there is no mirror, keys to check it with would not help.
+    opened = suite.opened("sid", tmp_path)
+    with pytest.raises(SandboxError, match="no source of Debian's packages"), opened:
+        pass
 
 
 def test_each_series_has_its_own_jobs_and_accounting(tmp_path: Path) -> None:
