@@ -157,7 +157,7 @@ def parse_cluster_name(out: str) -> str:
 
 
 def has_no_accounting(out: str) -> bool:
-    """Whether `scontrol show config` says that there is none."""
+    """Whether `scontrol show config` reports a cluster without accounting."""
     none = r"^AccountingStorageType\s*=\s*(?:\(null\)|accounting_storage/none)\s*$"
     return re.search(none, out, re.MULTILINE) is not None
 

@@ -21,7 +21,7 @@ RESUME = "resume"  # the file beside a job's script with the folder that it resu
 
 
 def newest_whole(rule: CheckpointRule, skip: int = 0) -> int:
-    """The newest complete step to resume from; 0 if there is none, or if this trainer never does.
+    """The newest complete step to resume from; 0 without one, or if this trainer never resumes.
     `skip`: a step that must not be used."""
     if words(rule.trainer).resume == "none":
         return 0
@@ -49,7 +49,7 @@ def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
 
 
 def resume_folder(rule: CheckpointRule) -> str:
-    """The folder of the checkpoint that an option has to name; empty if there is none, or if this
+    """The folder of the checkpoint that an option has to name; empty without one, or if this
     trainer finds it itself."""
     form = words(rule.trainer)
     step = newest_whole(rule) if form.resume == "option" else 0

@@ -76,13 +76,13 @@ class Words(NamedTuple):
     """A trainer's names of files, and patterns of its lines, each to be matched at the start."""
 
     folder: str  # of a step, with {step}, or {step:08} for eight digits
-    tracker: str  # the file that names the step finished last; empty: there is none
+    tracker: str  # the file that names the step finished last; may be empty
     whole: str  # by what rule a step is complete, see whole.py
     files: tuple[str, ...]  # what a complete step has, as shell patterns
     weights: tuple[
         str, ...
     ]  # the files of its weights, likewise, where it has no Hugging Face ones
-    huggingface: str  # the folder of its model in Hugging Face format; empty: there is none
+    huggingface: str  # the folder of its model in Hugging Face format; may be empty
     resume: str  # tracker, newest, option or none
     step: Pattern[str]
     separator: str  # between the values behind it
