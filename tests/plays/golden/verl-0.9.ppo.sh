@@ -12,8 +12,8 @@ python -m verl.trainer.main_ppo \
     trainer.n_gpus_per_node=8 \
     trainer.default_local_dir=/home/alice/training/multinode/ppo/checkpoints \
     actor_rollout_ref.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
-    algorithm.adv_estimator=grpo \
     algorithm.use_kl_in_reward=false \
     actor_rollout_ref.actor.use_kl_loss=true \
     actor_rollout_ref.rollout.n=5 \
+    algorithm.adv_estimator=grpo \
     max_steps=4
