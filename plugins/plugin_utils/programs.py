@@ -16,6 +16,7 @@ HOMES = (
     "roles/fetch/files/*.py",
     # These run in jobs, and modules import them as well.
     "plugins/module_utils/base/presence.py",
+    "plugins/module_utils/environment/torch_gpus.py",
     "plugins/module_utils/model/folder.py",
     "plugins/module_utils/model/inside.py",
     "plugins/module_utils/model/manifest.py",

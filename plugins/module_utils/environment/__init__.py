@@ -1,1 +1,3 @@
-"""The training environment: the activation script, and a trial run of it. Imports base."""
+"""The training environment: the activation script, a trial run of it, and whether its torch is for
+GPUs. Imports base.
+"""

@@ -1,3 +1,3 @@
 """What a trainer prints, writes and accepts. The only room that knows verl's words. Imports
-base, model and record.
+base, environment, model and record.
 """

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import secrets
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ import cluster_bandwidth
 from cluster_errors import ClusterError
 from cluster_files import publish, remove_tokens, withdraw, write_private
 from cluster_interface import Interface, choose
-from cluster_net import Dashboard, reserve_port
+from cluster_net import Dashboard, node_names, reserve_port
 from cluster_node import Plan
 from cluster_proc import Events
 from cluster_step import start_step
@@ -137,13 +136,6 @@ def head_facts(plan: Plan, nodes: list[str], version: str) -> dict[str, Any]:
         "interface": plan.network,
         "open": not plan.private,
     }
-
-
-def node_names(nodelist: str) -> list[str]:
-    """The single names of a node list of any form, in Slurm's order."""
-    command = ["scontrol", "show", "hostnames", nodelist]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
-    return done.stdout.decode("ascii").split()
 
 
 def temp_dir(root: str, job_id: str) -> str:

@@ -16,10 +16,10 @@ from typing import Any, Callable, Mapping
 
 from cluster_errors import ClusterError
 from cluster_files import last_lines
-from cluster_gpus import are_expected
 from cluster_net import reserve_port
 from cluster_node import Plan
 from cluster_step import srun_command, srun_environment
+from torch_gpus import are_expected
 
 Rates = Mapping[str, Any]  # "all": GB/s, "nodes": name -> GB/s
 

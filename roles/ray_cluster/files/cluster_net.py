@@ -57,6 +57,13 @@ def _bind_first_free(holder: socket.socket, preferred: int) -> None:
         holder.bind(("", 0))
 
 
+def node_names(nodelist: str) -> list[str]:
+    """The single names of a node list of any form, in Slurm's order."""
+    command = ["scontrol", "show", "hostnames", nodelist]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
+    return done.stdout.decode("ascii").split()
+
+
 def address_towards(peer: str) -> str:
     """The IPv4 address of this node that packets to `peer` (host name or address) leave from.
 

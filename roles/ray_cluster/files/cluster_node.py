@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from cluster_files import first_lines, last_lines
-from cluster_gpus import built_for_gpus, has_real_gpus
 from cluster_interface import Interface, choose
 from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
+from torch_gpus import built_for_gpus, has_real_gpus
 
 _NOT_FOR_RAY = {
     "RAY_ADDRESS",  # names some other cluster

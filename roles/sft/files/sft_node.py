@@ -17,9 +17,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster_gpus import are_expected
 from cluster_interface import Interface, choose
 from cluster_leftovers import hold, sweep
+from cluster_net import node_names
+from torch_gpus import are_expected
 
 _LOOPBACK = Interface("lo", "127.0.0.1", "there being no other node")
 
@@ -44,9 +45,8 @@ def interface(peer: str) -> Interface:
 
 def another_node() -> str:
     """The last node of the job, seen from the first; empty if that is the only one."""
-    command = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
-    names = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout.split()
-    return names[-1].decode("ascii") if len(names) > 1 else ""
+    names = node_names(os.environ["SLURM_JOB_NODELIST"])
+    return names[-1] if len(names) > 1 else ""
 
 
 def check_gpus(expected: int) -> None:

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "environment": "base",
     "hub": "base",
     "sandbox": "base",
-    "trainer": "base model record",
+    "trainer": "base model record environment",
     "result": "base model record trainer",
     # The engine knows neither Slurm nor Ray.
     "stage": "base record trainer result",

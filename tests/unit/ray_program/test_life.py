@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.record.ray_head import read_head
+from ansible_collections.mnrun.train.plugins.plugin_utils.programs import texts
 
 from tests.helpers.stage_run import HOSTILE
 
 FAKES = Path(__file__).parent / "fakes"
-PROGRAMS = Path(__file__).parents[3] / "roles" / "ray_cluster" / "files"
 SCONTROL = '#!/bin/sh\n[ "$*" = "show hostnames $SLURM_JOB_NODELIST" ] && echo "$FAKE_NODES"\n'
 PATIENCE = 90.0  # seconds for what takes one: this machine may have very much else to do
 # A GPU that is there and cannot be used.
@@ -88,7 +88,11 @@ class Job:
             time.sleep(0.02)
 
     def until_up(self) -> dict[str, Any]:
-        self.until((self.record / "head.json").exists)
+        assert self.process is not None
+        published = self.record / "head.json"
+        process = self.process
+        self.until(lambda: published.exists() or process.poll() is not None)
+        assert published.exists(), f"{self.said()}\n{self.logs()}"
         head: dict[str, Any] = json.loads((self.record / "head.json").read_text())
         found = read_head(self.record)  # as the modules read it
         assert found is not None
@@ -144,8 +148,8 @@ def job(tmp_path: Path) -> Iterator[Job]:
     job = Job(tmp_path / HOSTILE, tmp_path / "steer", Path(f"/tmp/{os.getpid()}"))
     for folder in (job.record, job.steer / "bin", job.temp):
         folder.mkdir(parents=True)
-    for program in PROGRAMS.glob("*.py"):
-        (job.record / program.name).write_text(program.read_text())
+    for name, text in texts(["cluster*.py", "torch_gpus.py"]).items():
+        (job.record / name).write_text(text)
     (job.steer / "jobs.json").write_text("[]")
     (job.steer / "version").write_text("2.60.0")
     (job.steer / "bin" / "scontrol").write_text(SCONTROL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -12,7 +11,6 @@ from pathlib import Path
 import cluster
 import cluster_bandwidth
 import cluster_files
-import cluster_gpus
 import cluster_leftovers
 import cluster_node
 import pytest
@@ -42,32 +40,6 @@ def test_folders_of_dead_clusters_are_swept_and_those_of_living_ones_are_not(
     assert cluster_leftovers.stale(tmp_path) == [alive]
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert cluster_leftovers.stale(tmp_path) == []  # somebody else's
-
-
-def test_whether_a_node_has_real_gpus(tmp_path: Path) -> None:
-    assert not cluster_gpus.has_real_gpus(tmp_path)
-    (tmp_path / "nvidiactl").touch()
-    assert not cluster_gpus.has_real_gpus(tmp_path)
-    (tmp_path / "nvidia0").touch()
-    assert cluster_gpus.has_real_gpus(tmp_path)
-
-
-def test_whether_torch_was_built_for_gpus_and_is_to_use_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert not cluster_gpus.built_for_gpus()
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").touch()
-    (tmp_path / "torch" / "version.py").write_text("cuda: Optional[str] = None\n")
-    importlib.invalidate_caches()
-    assert not cluster_gpus.built_for_gpus()
-    (tmp_path / "torch" / "version.py").write_text("cuda: Optional[str] = '13.0'\n")
-    assert cluster_gpus.built_for_gpus()
-    (tmp_path / "mnrun_cpu_shim.py").touch()  # the sandbox's: PyPI's torch is built for GPUs
-    importlib.invalidate_caches()
-    assert not cluster_gpus.built_for_gpus()
 
 
 @pytest.mark.parametrize(

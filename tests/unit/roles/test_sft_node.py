@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.mnrun.train.plugins.plugin_utils.programs import texts
 
 ROLES = Path(__file__).parents[3] / "roles"
 TORCHRUN = """#!/bin/sh
@@ -25,8 +27,9 @@ TORCH += "class ones:\n    def __init__(self, *_, **__): pass\n    def item(self
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
     """The folder of a job: its programs beside each other, a torchrun and a place for files."""
-    for path in [*ROLES.glob("sft/files/*.py"), *ROLES.glob("ray_cluster/files/cluster_*.py")]:
-        (tmp_path / path.name).write_text(path.read_text())
+    variables = yaml.safe_load((ROLES / "sft/vars/main.yml").read_text())
+    for name, text in texts(variables["sft_node_programs"]).items():
+        (tmp_path / name).write_text(text)
     (tmp_path / "tmp").mkdir()
     torchrun(tmp_path, "exit 3")
     return tmp_path

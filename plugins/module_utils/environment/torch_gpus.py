@@ -2,7 +2,7 @@
 
 A node whose GPUs fell off the bus shows none. Only a torch that cannot use any says that none are
 needed, as in a sandbox whose GPUs are stand-ins.
-Standard library only, Python 3.8 or later: runs inside the Slurm job.
+Standard library only, Python 3.8 or later: jobs carry it, and the checks before them import it.
 """
 
 from __future__ import annotations
