@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, command: Command) -> int:
     # Imported here because --help and usage errors do not need them.
-    from mnrun import closing, display, runner, sites  # noqa: PLC0415
+    from mnrun import sites  # noqa: PLC0415
     from mnrun.shell import run_shell, sandbox_dir  # noqa: PLC0415
-    from mnrun.terminal import Terminal  # noqa: PLC0415
 
     if not command.playbook:
         run_shell(options.node, options.shell_command, sandbox_dir(options.extra_vars))
     root = sites.collection_root()
+    inventory = sites.inventory(options.inventory or command.site, root)
+    if command.name != "sweep":
+        return _play(options, command, inventory, extra_vars(options, command))
+
+    from mnrun.sweep import sweep  # noqa: PLC0415
+    from mnrun.terminal import Terminal  # noqa: PLC0415
+
+    table = partial(_play, options, command, inventory)
+    return sweep(options, inventory, Terminal(sys.stdout), table)
+
+
+def _play(
+    options: argparse.Namespace, command: Command, inventory: str, variables: Mapping[str, Any]
+) -> int:
+    """Run the command's playbook with these variables and return mnrun's exit code."""
+    from mnrun import closing, display, runner, sites  # noqa: PLC0415
+    from mnrun.terminal import Terminal  # noqa: PLC0415
+
     playbook = runner.Playbook(
         name=command.fqcn,
-        inventory=sites.inventory(options.inventory or command.site, root),
-        collection=root,
+        inventory=inventory,
+        collection=sites.collection_root(),
         arguments=tuple(_ansible_arguments(options)),
-        extra_vars=extra_vars(options, command),
+        extra_vars=variables,
         tracebacks=options.verbose > 0,
     )
     # A log is all that is on standard output, so that it can be piped.

@@ -119,6 +119,13 @@ COMMANDS = {
             one_run=False,
         ),
         Command(
+            "sweep",
+            "run a list or a grid of options as separate runs, some at once, and compare them",
+            "sweep",
+            reads=True,
+            one_run=False,
+        ),
+        Command(
             "sandbox up",
             "start a real small Slurm cluster on this machine",
             "sandbox_up",

@@ -89,6 +89,18 @@ def _prune_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _sweep_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep_file", metavar="FILE", help="YAML with the runs (docs/sweeps.md)")
+    only = parser.add_mutually_exclusive_group()
+    for word, text in (
+        ("table", "only show the table of its runs"),
+        ("cancel", "stop all its runs; checkpoints are kept"),
+    ):
+        only.add_argument(
+            f"--{word}", dest="sweep_only", action="store_const", const=word, help=text
+        )
+
+
 def _publish_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "publish_stage",
@@ -156,6 +168,7 @@ _OWN = {
     "prune": _prune_options,
     "runs": _runs_options,
     "publish": _publish_options,
+    "sweep": _sweep_options,
     "sandbox up": _sandbox_up_options,
     "sandbox down": _sandbox_down_options,
     "sandbox shell": _sandbox_shell_options,

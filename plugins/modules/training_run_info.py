@@ -20,6 +20,11 @@ options:
     type: list
     elements: str
     default: []
+  missing:
+    description: What to do about a name without a run, V(fail) or V(skip) it.
+    type: str
+    choices: [fail, skip]
+    default: fail
 seealso:
   - module: mnrun.train.training_run
   - module: mnrun.train.slurm_job_info
@@ -62,10 +67,11 @@ from ..module_utils.runs.training_runs import chosen, comparison, described
 from ..module_utils.slurm.client import SlurmClient
 
 
-def look(base_dir: str, names: list[str]) -> dict[str, Any]:
+def look(base_dir: str, names: list[str], missing: str) -> dict[str, Any]:
     clock = Clock()
     client = SlurmClient(run, clock)
-    found = [described(each, client, clock) for each in chosen(expand(base_dir), names)]
+    runs = chosen(expand(base_dir), names, missing == "skip")
+    found = [described(each, client, clock) for each in runs]
     compared = comparison(*found) if names and len(found) == 2 else []
     warnings = [one["msg"] for each in found for one in each["damaged"]]
     return {"changed": False, "runs": found, "comparison": compared, "warnings": warnings}
@@ -75,9 +81,10 @@ def main() -> None:
     options = {
         "base_dir": {"type": "str", "required": True},
         "names": {"type": "list", "elements": "str", "default": []},
+        "missing": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    with_edge(module, lambda: look(module.params["base_dir"], module.params["names"]))
+    with_edge(module, lambda: look(**module.params))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small reader of JSON Schema: what profiles/schema.json uses, with messages of ours."""
+"""A small reader of JSON Schema: what our own schemas use, with messages of ours."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, int | float) and not isinstance(value, bool),
         "a number",
     ),
+    "integer": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool),
+        "a whole number",
+    ),
 }
 _SAMPLE = {"{step}", "{total}", "{epochs}", "{name}", "{value}"}
 
@@ -31,10 +35,11 @@ class Fault(NamedTuple):
 
 
 class Schema:
-    """Checks values against a schema."""
+    """Checks values against a schema. `what`: what the whole value is called."""
 
-    def __init__(self, root: Rule) -> None:
+    def __init__(self, root: Rule, what: str = "the profile") -> None:
         self._root = root
+        self._what = what
 
     def faults(self, value: Any) -> Iterator[Fault]:
         """All that is wrong with a value, except for what is missing in it. Null is allowed
@@ -56,13 +61,15 @@ class Schema:
         fits, words = _TYPES.get(rule.get("type", ""), (lambda _: True, ""))
         choices = rule.get("enum")
         if not fits(value):
-            yield Fault(path, f"{_name(path)} is {_shown(value)}; it must be {words}")
+            yield Fault(path, f"{self._name(path)} is {_shown(value)}; it must be {words}")
         elif choices and value not in choices:
             near = difflib.get_close_matches(str(value), choices, n=1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(choices)}"
-            yield Fault(path, f"{_name(path)} is {_shown(value)}; {hint}")
+            yield Fault(path, f"{self._name(path)} is {_shown(value)}; {hint}")
+        elif isinstance(value, int | float) and not _within(value, rule):
+            yield Fault(path, f"{self._name(path)} is {value}, which does not fit: {_about(rule)}")
         elif isinstance(value, str):
-            yield from _text_faults(value, rule, path)
+            yield from (Fault(path, f"{self._name(path)} {text}") for text in _faulty(value, rule))
         elif isinstance(value, Mapping):
             yield from self._in_mapping(value, rule, path)
         elif isinstance(value, list):
@@ -75,7 +82,8 @@ class Schema:
         for key, item in value.items():
             below = (*path, str(key))
             if not isinstance(key, str):
-                yield Fault(below, f"{_name(below)}: the key must be a text; put it in quotes")
+                text = "the key must be a text; put it in quotes"
+                yield Fault(below, f"{self._name(below)}: {text}")
             elif key in known:
                 yield from self._faults(item, known[key], below)
             elif isinstance(others, Mapping):
@@ -83,7 +91,8 @@ class Schema:
             elif not others:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-                yield Fault(below, f"{_name(below)} is not a key of a profile; {hint}")
+                of = self._what.replace("the ", "a ", 1)
+                yield Fault(below, f"{self._name(below)} is not a key of {of}; {hint}")
 
     def _missing(self, value: Any, rule: Rule, path: Path) -> Iterator[Fault]:
         rule = self._rule(rule)
@@ -91,32 +100,36 @@ class Schema:
             return
         for name in rule.get("required", ()):
             if value.get(name) in (None, ""):
-                yield Fault(path, f"{_name((*path, name))} is not set")
+                yield Fault(path, f"{self._name((*path, name))} is not set")
         known, others = rule.get("properties", {}), rule.get("additionalProperties", True)
         for key, item in value.items():
             below = known.get(key, others if isinstance(others, Mapping) else {})
             yield from self._missing(item, below, (*path, key))
 
+    def _name(self, path: Path) -> str:
+        return ".".join(map(str, path)) or self._what
 
-def _text_faults(value: str, rule: Rule, path: Path) -> Iterator[Fault]:
+
+def _within(value: float, rule: Rule) -> bool:
+    return bool(rule.get("minimum", value) <= value <= rule.get("maximum", value))
+
+
+def _faulty(value: str, rule: Rule) -> Iterator[str]:
+    """What is wrong with a text."""
     pattern = rule.get("pattern")
     if pattern and not re.search(pattern, value):
-        yield Fault(path, f"{_name(path)} is {_shown(value)}, which does not fit: {_about(rule)}")
+        yield f"is {_shown(value)}, which does not fit: {_about(rule)}"
     if rule.get("format") == "regex":
         for part in _SAMPLE:
             value = value.replace(part, "x")
         try:
             re.compile(value)
         except (re.error, OverflowError, RecursionError) as error:
-            yield Fault(path, f"{_name(path)} is not a regular expression ({error})")
+            yield f"is not a regular expression ({error})"
 
 
 def _about(rule: Rule) -> str:
     return str(rule.get("description", "")).rstrip(".")
-
-
-def _name(path: Path) -> str:
-    return ".".join(map(str, path)) or "the profile"
 
 
 def _shown(value: Any) -> str:

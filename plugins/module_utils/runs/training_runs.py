@@ -61,11 +61,16 @@ def _has_records(path: Path) -> bool:
         return False
 
 
-def chosen(base: Path, wanted: list[str]) -> list[TrainingRun]:
-    """The runs with these names; all if there are no names. Raises Invalid for an unknown name."""
+def chosen(base: Path, wanted: list[str], skip: bool = False) -> list[TrainingRun]:
+    """The runs with these names; all if there are no names.
+
+    `skip`: leave out a name without a run, instead of raising Invalid.
+    """
     runs = training_runs(base)
     known = [run.name for run in runs]
     unknown = [name for name in wanted if name not in known]
+    if unknown and skip:
+        return [run for run in runs if run.name in wanted]
     if unknown:
         there = ", ".join(known) or "none"
         raise Invalid(f"There is no run {', '.join(unknown)} in {base}. Existing runs: {there}.")

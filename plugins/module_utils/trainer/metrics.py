@@ -43,9 +43,14 @@ def compared(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def most_telling(metrics: Mapping[str, Any]) -> list[str]:
     """The one metric that tells most, if there is any."""
-    return [
-        _text(name, metrics) for name in (*_MOST_TELLING, *_trained(metrics)) if name in metrics
-    ][:1]
+    name = telling(metrics)
+    return [_text(name, metrics)] if name else []
+
+
+def telling(metrics: Mapping[str, Any]) -> str:
+    """The name of the metric that tells most; empty if there is none."""
+    names = (*_MOST_TELLING, *_trained(metrics))
+    return next((name for name in names if name in metrics), "")
 
 
 def _trained(metrics: Mapping[str, Any]) -> list[str]:

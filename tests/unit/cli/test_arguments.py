@@ -17,7 +17,7 @@ from mnrun.errors import UsageError
 from mnrun.variables import refuse_unreadable
 
 ROOT = Path(__file__).parents[3]
-NEEDS_MORE = {"logs": ["sft"], "prune": ["first"]}
+NEEDS_MORE = {"logs": ["sft"], "prune": ["first"], "sweep": ["lr.yml"]}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -104,7 +104,7 @@ def test_only_what_is_about_a_run_offers_to_name_one(capsys: pytest.CaptureFixtu
             parse([*name.split(), "--help"])
         offers[name] = "--run NAME" in capsys.readouterr().out
     without = [name for name, offered in offers.items() if not offered]
-    assert without == ["runs", "prune"] + [name for name in COMMANDS if "sandbox" in name]
+    assert without == ["runs", "prune", "sweep"] + [name for name in COMMANDS if "sandbox" in name]
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.playbook])

@@ -1,0 +1,81 @@
+"""A sweep on the sandbox: three runs of a user's own trainer, two at once, and each job once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Cluster
+from .mnrun import mnrun
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
+
+NAME = f"sweep-{time.time():.0f}"
+BASE = f"~/training/{NAME}"
+FILE = f"""\
+name: {NAME}
+stage: sft
+at_most: 2
+base:
+  variables:
+    mnrun_trainer: torchrun
+    sft_trainer: ~/own_sft.py
+    sft_options: {{}}
+    mnrun_nodes: 1
+    mnrun_nodelist: ""
+  sft: {{max_steps: 2}}
+grid:
+  sft:
+    rate: [0.1, 0.2, 0.3]
+"""
+
+
+@pytest.fixture(scope="module")
+def file(sandbox: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The sweep's file; its runs are removed at the end."""
+    shutil.copy(ROOT / "tests/sandbox/files/own_sft.py", sandbox.home / "own_sft.py")
+    sandbox.run("chmod 644 ~mluser/own_sft.py", "root@login")
+    path = tmp_path_factory.mktemp("sweep") / "rate.yml"
+    path.write_text(FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(path.parent))
+        yield path
+    sandbox.end_jobs(f"training/{NAME}")
+    sandbox.run(f"rm -rf {BASE} own_sft.py")
+
+
+def jobs(cluster: Cluster) -> list[str]:
+    """The runs of which Slurm knows a job, each as often as it has one."""
+    names = cluster.run("sacct -X -n -P -o JobName%100 | sort", timeout=60).split()
+    return [name for name in names if NAME in name]
+
+
+def test_each_run_is_trained_once_whatever_happens_to_those_who_drive_it(
+    sandbox: Cluster, file: Path
+) -> None:
+    command = [sys.executable, "-m", "mnrun", "sweep", str(file), "-i", "inventory/sandbox"]
+    command += ["-e", json.dumps({"mnrun_base_dir": BASE})]
+    with subprocess.Popen(command, cwd=ROOT) as driver:
+        sandbox.wait("squeue --me -h -o %j; sacct -X -n -P -o JobName%100", NAME, timeout=200)
+        driver.kill()
+    # Two people at once.
+    with subprocess.Popen(command, cwd=ROOT) as other:
+        done = mnrun("sweep", str(file), mnrun_base_dir=BASE)
+    assert (done.code, other.returncode) == (0, 0), done.text
+    table = done.text.partition("RUN ")[2].splitlines()
+    assert [row.split()[1:4] for row in table[1:4]] == [
+        [rate, "sft", "2/2"] for rate in ("0.3", "0.2", "0.1")
+    ]
+    sandbox.wait("squeue --me -h -o %j; echo end", "^end$")
+    assert len(jobs(sandbox)) == len(set(jobs(sandbox))) == 3
+    again = mnrun("sweep", str(file), mnrun_base_dir=BASE)
+    assert again.code == 0
+    assert again.text.count("  • ") == 3, again.text
+    assert len(jobs(sandbox)) == 3
