@@ -23,8 +23,8 @@ os.environ["MNRUN_SANDBOX_DIR"] = str(PLACE)
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_UP = 1800.0  # seconds: packages and the training environment
 # The files that take longest, by docs/testing.md. The first one trains what others look at.
-LONGEST = ("test_main_path", "test_bad_input", "test_ray", "test_slurm_job", "test_publish",
-           "test_convert", "test_environment", "test_fetch", "test_closed_nodes",
+LONGEST = ("test_main_path", "test_bad_input", "test_bad_run", "test_ray", "test_slurm_job",
+           "test_publish", "test_convert", "test_environment", "test_fetch", "test_closed_nodes",
            "test_hub_publish")  # fmt: skip
 # One pass over the sandbox without training, for `make quick`.
 QUICK = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -150,7 +151,8 @@ def on_login_node(cluster: Cluster) -> Iterator[Hub]:
     """The server on the sandbox's login node, which the compute nodes reach."""
     name = cluster.run("mktemp -d -p ~ hub.XXXXXX").rpartition("/")[2]
     folder = cluster.home / name
-    (folder / SERVER.name).write_bytes(SERVER.read_bytes())
+    for program in SERVER.parent.glob("hub_*.py"):
+        shutil.copy(program, folder)
     hub = Hub(folder)
     pid = cluster.run(
         f"cd ~/{name} && (setsid python3 {SERVER.name} --state . --host login"
