@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= python3
 BIN := .venv/bin
 # The sandbox is root's: it makes namespaces, mounts and devices.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=MNRUN_SANDBOX_SLURM)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=MNRUN_SANDBOX_SLURM,PYTEST_ADDOPTS)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
 help:
