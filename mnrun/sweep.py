@@ -89,7 +89,7 @@ class _Sweep:
         self.place.stop()
         if not self.place.wait_for_drivers():
             self.terminal.line(f"Another mnrun sweep {self.path} has not ended yet.")
-        drive = self._drive(self._ended_line)
+        drive = self._drive()
         ended = drive.run([self._child(run, "cancel") for run in self.found.runs])
         return self._closed(drive, ended, "was not stopped")
 
@@ -115,11 +115,13 @@ class _Sweep:
 
     def _checked(self) -> _Done | None:
         """Check the options of all runs, as each run does before it submits; None if they pass."""
-        drive = self._drive(lambda _: None, at_most=max(self.found.at_most, os.cpu_count() or 1))
+        at_once = max(self.found.at_most, os.cpu_count() or 1)
+        drive = Drive(at_once, on_tick=self._checking, stopped=self.place.stopped)
         self.terminal.line("Checking all of them before anything is submitted.")
         ended = drive.run(
             [self._child(run, self.found.stage, "--check") for run in self.found.runs]
         )
+        self.terminal.drop()
         if drive.number:
             return self._interrupted(drive)
         bad = [one for one in ended if one.code]
@@ -139,7 +141,7 @@ class _Sweep:
                 yield f"{name} is in {self.path}:{line}"
 
     def _run(self) -> _Done:
-        drive = self._drive(self._ended_line)
+        drive = self._drive()
         dry = [word for word in ("--check", "--diff") if getattr(self.options, word[2:])]
         ended = drive.run([self._child(run, self.found.stage, *dry) for run in self.found.runs])
         return self._closed(drive, ended, "did not finish")
@@ -163,12 +165,18 @@ class _Sweep:
             self.terminal.line(f"  {as_typed([*again, '--cancel'], self.options)}   stop them")
         return _Done(128 + drive.number, interrupted=True)
 
-    def _drive(self, on_end: Callable[[Ended], None], at_most: int = 0) -> Drive:
-        return Drive(at_most or self.found.at_most, on_end, self._note, self.place.stopped)
+    def _drive(self) -> Drive:
+        return Drive(self.found.at_most, self._ended_line, self._running, self.place.stopped)
 
-    def _note(self, running: Sequence[str], waiting: int) -> None:
+    def _checking(self, running: Sequence[str], waiting: int) -> None:
+        self.terminal.note(f"  … {len(running) + waiting} left")
+
+    def _running(self, running: Sequence[str], waiting: int) -> None:
         more = f", {waiting} waiting" if waiting else ""
-        self.terminal.note(f"  … {', '.join(running)}{more}") if running else self.terminal.drop()
+        if running:
+            self.terminal.bottom(f"  … {', '.join(running)}{more}")
+        else:
+            self.terminal.drop()
 
     def _ended_line(self, ended: Ended) -> None:
         took = f"{ended.run}  ({duration(ended.seconds)})"

@@ -26,6 +26,10 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import (
     places,
     profile,
 )
+from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_options import (
+    OptionsError,
+    stage_options,
+)
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "inventory" / "osk"
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -74,7 +78,9 @@ class ActionModule(ActionBase):
                 raise AnsibleError(f"validate: {role} is not a role; there are {', '.join(specs)}.")
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
         faults = [*self._twice(), *self._unknown(given, specs), *self._bad(given, wanted)]
-        faults += [] if faults else _profile_faults(given, self._templar, arguments["roles"])
+        known = {**self._defaults(), **given}
+        templar = self._templar.copy_with_new_env(available_variables=known)
+        faults += [] if faults else _trainer_faults(known, templar, arguments["roles"])
         result["changed"] = False
         if self._is_a_copy(given) and not faults:
             wandb = bool(set(_OF_WANDB) & set(wanted)) and _logs_to_wandb(given, self._templar)
@@ -83,6 +89,12 @@ class ActionModule(ActionBase):
         if faults:
             result.update(failed=True, msg=_message(faults))
         return result
+
+    def _defaults(self) -> dict[str, Any]:
+        defaults: dict[str, Any] = {}
+        for role in self._roles():
+            defaults |= self._load(role, "defaults/main.yml")
+        return defaults
 
     def _is_a_copy(self, given: Mapping[str, Any]) -> bool:
         """Whether the inventory has the form of the site that comes with mnrun, and is not it."""
@@ -145,10 +157,7 @@ class ActionModule(ActionBase):
 
     def _bad(self, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
         """Options that are missing, of the wrong type, or that still contain a placeholder."""
-        defaults: dict[str, Any] = {}
-        for role in self._roles():
-            defaults |= self._load(role, "defaults/main.yml")
-        known = {**defaults, **given}
+        known = {**self._defaults(), **given}
         templar = self._templar.copy_with_new_env(available_variables=known)
         reported = _Reported()
         unused = {name for name in _OF_WANDB if not _logs_to_wandb(known, templar)}
@@ -240,17 +249,32 @@ def _profile(known: Mapping[str, Any], templar: Any, stage: str) -> Mapping[str,
     return profile(str(name), places(str(known.get("inventory_dir") or "")))
 
 
-def _profile_faults(known: Mapping[str, Any], templar: Any, roles: Iterable[str]) -> list[str]:
-    """What is wrong with the profiles of the stages in `roles`, each with its line."""
-    faults: list[str] = []
-    for stage in (stage for stage in _STAGES if stage in roles):
-        try:
-            _profile(known, templar, stage)
-        except ProfileError as error:
-            faults += str(error).splitlines()
-        except AnsibleError:
-            continue  # a value that is not known before a task
+def _trainer_faults(known: Mapping[str, Any], templar: Any, roles: Iterable[str]) -> list[str]:
+    """What is wrong with the profiles of the stages in `roles`, and with what variables ask of
+    them."""
+    stages = [stage for stage in _STAGES if stage in roles]
+    faults = [fault for stage in stages for fault in _stage_faults(stage, known, templar)]
     return list(dict.fromkeys(faults))
+
+
+def _stage_faults(stage: str, known: Mapping[str, Any], templar: Any) -> list[str]:
+    """What is wrong with a stage's profile, with lines, or with what variables ask of it."""
+    try:
+        own = _profile(known, templar, stage).get(stage)
+        given = {
+            word: templar.template(known.get(f"{stage}_{word}") or 0)
+            for word in ("algorithm", "lora_rank", "lora_alpha")
+        }
+        lora = {"rank": given["lora_rank"], "alpha": given["lora_alpha"]}
+        if own:
+            stage_options(stage, own, {}, {}, str(given["algorithm"] or ""), lora)
+    except ProfileError as error:
+        return str(error).splitlines()
+    except OptionsError as error:
+        return [str(error).rstrip(".")]
+    except AnsibleError:
+        pass  # a value that is not known before a task
+    return []
 
 
 def _owner(name: str, roles: Mapping[str, Any]) -> str:

@@ -38,6 +38,10 @@ options:
     description: One of the profile's algorithms. Empty for none.
     type: str
     default: ""
+  lora:
+    description: C(rank) and C(alpha) of a LoRA adapter. Without a rank, all weights are trained.
+    type: dict
+    default: {}
   keep:
     description: mnrun itself deletes checkpoints, so the trainer must not.
     type: bool
@@ -79,7 +83,7 @@ def trainer_stage(
     try:
         found = stage_options(
             stage, own, values, how.get("given") or {}, how.get("algorithm") or "",
-            keep=bool(how.get("keep")),
+            lora=how.get("lora") or {}, keep=bool(how.get("keep")),
         )  # fmt: skip
         form = formed(syntax, found["all"])
     except (OptionsError, ValueError) as error:

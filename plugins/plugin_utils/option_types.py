@@ -22,7 +22,12 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})")
 _MOST = 2**31 - 1
 _LONGEST = 200  # characters of a value that are shown
 _HIGHEST_PORT = 65535
-_AT_LEAST_ONE = frozenset({"mnrun_nodes", "mnrun_gpus_per_node", "sandbox_nodes"})
+_AT_LEAST_ONE = frozenset(
+    {
+        "mnrun_nodes", "mnrun_gpus_per_node", "sandbox_nodes",
+        "sft_lora_rank", "sft_lora_alpha", "ppo_lora_rank", "ppo_lora_alpha",
+    }
+)  # fmt: skip
 
 _NAMES = {
     "str": "a text", "path": "a path", "int": "a whole number", "float": "a number",

@@ -32,15 +32,17 @@ def stage_options(
     values: Options,
     given: Options,
     algorithm: str = "",
+    lora: Options | None = None,
     keep: bool = False,
 ) -> dict[str, Any]:
     """The options of a stage, and what follows from them.
 
     `values`: what mnrun knows, by the names of the profile's {places}; an option with one that is
-    not known yet is left out. `given`: the user's own options, which win.
+    not known yet is left out. `given`: the user's own options, which win. `lora`: the `rank` and
+    `alpha` of an adapter, where a user has set them. Raises OptionsError.
     """
     owned, defaults = _set(profile.get("owned"), values), _set(profile.get("defaults"), values)
-    chosen = _algorithm(stage, profile, algorithm)
+    chosen = {**_algorithm(stage, profile, algorithm), **_lora(stage, profile, lora or {})}
     keep_all = dict(profile.get("keep_all") or {}) if keep else {}
     everything = {**defaults, **owned, **chosen, **given, **keep_all}
     ours = _by_path(profile.get("owned")) | (_by_path(profile.get("defaults")) - set(given))
@@ -98,6 +100,21 @@ def _algorithm(stage: str, profile: Options, name: str) -> Options:
         there = f"there are {', '.join(known)}" if known else "its profile has none"
         raise OptionsError(f"{stage}_algorithm is {name}, which the trainer lacks; {there}.")
     return known[name]
+
+
+def _lora(stage: str, profile: Options, given: Options) -> Options:
+    rank, alpha = _whole(given.get("rank")), _whole(given.get("alpha"))
+    if alpha and not rank:
+        raise OptionsError(f"{stage}_lora_alpha has no effect without {stage}_lora_rank.")
+    if not rank:
+        return {}
+    names = profile.get("lora") or {}
+    if not names.get("rank"):
+        raise OptionsError(f"{stage}_lora_rank is {rank}, but its trainer profile has no LoRA.")
+    if alpha and not names.get("alpha"):
+        raise OptionsError(f"{stage}_lora_alpha is {alpha}, which its trainer profile cannot set.")
+    own = {names["rank"]: rank, **({names["alpha"]: alpha} if alpha else {})}
+    return {**(names.get("with") or {}), **own}
 
 
 def _places(options: Options | None) -> Iterator[tuple[str, Any]]:

@@ -18,9 +18,8 @@ from .plays import in_environment
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
 RUN = f"~/training/convert-{time.time():.0f}"
+LORA = {"sft_lora_rank": 8, "sft_lora_alpha": 32}
 OPTIONS = {
-    "model.lora_rank": 8,
-    "model.lora_alpha": 32,
     "optim.lr": 1e-2,
     "trainer.total_training_steps": 8,
     "trainer.save_freq": 4,
@@ -69,7 +68,7 @@ def test_an_adapter_is_scaled_and_merged(cases: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def trained(sandbox: Cluster) -> Iterator[Cluster]:
     """A sandbox with a short LoRA training, and with mergers that fail on its nodes."""
-    run = mnrun("sft", mnrun_run_dir=RUN, sft_overrides=OPTIONS)
+    run = mnrun("sft", mnrun_run_dir=RUN, sft_overrides=OPTIONS, **LORA)
     assert run.code == 0, run.text
     for stub in STUBS.glob("*.py"):
         text = stub.read_text(encoding="utf-8")
@@ -80,7 +79,8 @@ def trained(sandbox: Cluster) -> Iterator[Cluster]:
 
 
 def convert(*arguments: str, **variables: Any) -> Run:
-    given = {"mnrun_run_dir": RUN, "sft_overrides": OPTIONS, "convert_score": False, **variables}
+    own = {"mnrun_run_dir": RUN, "sft_overrides": OPTIONS, **LORA}
+    given = {**own, "convert_score": False, **variables}
     return mnrun("convert", "sft", *arguments, **given)
 
 
@@ -129,7 +129,7 @@ def test_a_second_run_finds_nothing_to_do(trained: Cluster) -> None:
 
 
 def test_ppo_starts_from_it_and_not_from_what_verl_saved(trained: Cluster) -> None:
-    run = mnrun("ppo", "--check", "--diff", mnrun_run_dir=RUN, sft_overrides=OPTIONS)
+    run = mnrun("ppo", "--check", "--diff", mnrun_run_dir=RUN, sft_overrides=OPTIONS, **LORA)
     assert run.code == 0, run.text
     assert f"actor_rollout_ref.model.path=/home/mluser/{RUN[2:]}/sft/converted" in run.text
     assert "/huggingface" not in run.text

@@ -68,7 +68,7 @@ class Case:
         screen = Screen(tty=False)
         options = parse(["sweep", str(self.path), *words])
         code = command.sweep(options, "/sites/a", Terminal(screen), self._table)
-        return code, screen.rows()
+        return code, [row for row in screen.rows() if not row.startswith("  …")]
 
     def _table(self, variables: Mapping[str, Any]) -> int:
         self.tables.append(variables)

@@ -112,3 +112,46 @@ def test_how_a_checkpoint_to_resume_from_is_given(syntax: str, shown: str) -> No
 def test_a_stage_that_a_profile_lacks_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="profile mine has no ppo; choose another"):
         trainer_stage(own("flags"), "ppo", VALUES)
+
+
+def test_a_lora_adapter_by_one_variable_is_the_one_by_options() -> None:
+    found = ppo(lora={"rank": 8, "alpha": 32})
+    assert (found["has_adapter"], found["lora_alpha"]) == (True, 32)
+    assert found["decisive"]["actor_rollout_ref.model.lora_rank"] == 8
+    assert found["all"]["actor_rollout_ref.rollout.load_format"] == "safetensors"
+    own = {
+        "actor_rollout_ref.model.lora_rank": 8,
+        "actor_rollout_ref.model.lora_alpha": 32,
+        "actor_rollout_ref.rollout.load_format": "safetensors",
+    }
+    assert ppo(own)["decisive"] == found["decisive"]
+    sft = trainer_stage(VERL, "sft", VALUES, lora={"rank": 4, "alpha": 0})
+    assert (sft["has_adapter"], sft["lora_alpha"]) == (True, 16)
+    assert "model.lora_alpha" not in sft["all"]
+
+
+def test_a_users_own_lora_options_win() -> None:
+    given = {"actor_rollout_ref.model.lora_rank": 0, "actor_rollout_ref.rollout.load_format": "hf"}
+    found = ppo(given, lora={"rank": 8, "alpha": 0})
+    assert not found["has_adapter"]
+    assert found["all"]["actor_rollout_ref.rollout.load_format"] == "hf"
+
+
+def test_without_a_rank_nothing_of_lora_is_set() -> None:
+    assert ppo(lora={"rank": 0, "alpha": 0}) == ppo()
+    assert not ppo()["has_adapter"]
+
+
+@pytest.mark.parametrize(
+    ("lora", "names", "why"),
+    [
+        ({"rank": 0, "alpha": 4}, {"rank": "r"}, "sft_lora_alpha has no effect without"),
+        ({"rank": 4, "alpha": 0}, {}, "sft_lora_rank is 4, but its trainer profile has no LoRA"),
+        ({"rank": 4, "alpha": 2}, {"rank": "r"}, "sft_lora_alpha is 2, which its trainer profile"),
+    ],
+)
+def test_lora_that_a_profile_cannot_have_is_refused(
+    lora: dict[str, int], names: dict[str, str], why: str
+) -> None:
+    with pytest.raises(AnsibleFilterError, match=why):
+        trainer_stage(own("flags", lora=names), "sft", {}, lora=lora)

@@ -37,6 +37,12 @@ WITH_WANDB = {
     "environment_wandb_entity": "YOU_TEAM",
     "environment_wandb_project": "CHANGEME",
 }
+STAGES = {
+    **GOOD,
+    "mnrun_model": "~/m", "mnrun_train_files": ["~/a"], "mnrun_test_files": ["~/b"],
+    "mnrun_nodes": 1, "mnrun_gpus_per_node": 1, "mnrun_partition": "gpu",
+    "roles_of_this": ["sft", "ppo"],
+}  # fmt: skip
 # Each is a host of one play, which is started once for them all.
 HOSTS: dict[str, dict[str, Any]] = {
     "good": {
@@ -71,6 +77,14 @@ HOSTS: dict[str, dict[str, Any]] = {
         "roles_of_this": ["environment", "preflight"],
     },
     "hidden": {**GOOD, "environment_wandb_key": "se\ncret"},
+    "lora": {**STAGES, "sft_lora_rank": "8", "sft_lora_alpha": 16, "ppo_lora_rank": 4},
+    "lora-no-rank": {**STAGES, "sft_lora_rank": 0, "ppo_lora_rank": -1, "ppo_lora_alpha": 1.5},
+    "lora-no-number": {**STAGES, "sft_lora_rank": "eight", "ppo_lora_rank": True},
+    "lora-nowhere": {
+        **STAGES, "mnrun_trainer": "torchrun", "sft_trainer": "~/t.py", "sft_lora_rank": 8,
+        "ppo_lora_alpha": 8, "ppo_trainer": "~/t.py",
+    },
+    "algorithm": {**STAGES, "ppo_algorithm": "dpo"},
     "no-role": {**GOOD, "roles_of_this": ["enviroment"]},
 }  # fmt: skip
 
@@ -288,3 +302,22 @@ def test_a_secret_in_a_mapping_is_refused_without_being_shown(name: str) -> None
 def test_variables_of_the_environment_are_judged_where_they_are_written_out() -> None:
     given = {"HF_TOKEN": "correct horse"}
     assert text_faults("environment_variables", given, {"type": "dict"}) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (
+            "lora-no-rank",
+            ["sft_lora_rank", "0 is too small", "-1 is too small", "1.5 does not fit"],
+        ),
+        ("lora-no-number", ["'eight' does not fit", "ppo_lora_rank", "true does not fit"]),
+        ("lora-nowhere", ["sft_lora_rank is 8, but its", "ppo_lora_alpha has no effect without"]),
+        ("algorithm", ["ppo_algorithm is dpo, which the trainer lacks; there are ppo, grpo"]),
+    ],
+)
+def test_what_a_trainer_cannot_have_is_told_before_anything_is_done(
+    messages: dict[str, str], host: str, words: list[str]
+) -> None:
+    assert messages["lora"] == ""
+    assert [word for word in words if word not in messages[host]] == [], messages[host]
