@@ -56,6 +56,36 @@ options:
       - Empty for a script that does not activate one, to create the environment.
     type: path
     default: ""
+  image:
+    description:
+      - A container image in which jobs run what they start with C(python), in place of a conda
+        environment. What the script sets up outside of it is what the job itself needs.
+    type: dict
+    default: {}
+    suboptions:
+      path:
+        description: >-
+          A SIF file or a folder for Apptainer, a squashfs file or an address for pyxis. Empty for
+          none.
+        type: str
+        default: ""
+      runtime:
+        description: What runs it.
+        type: str
+        choices: [apptainer, pyxis]
+        default: apptainer
+      binds:
+        description: >-
+          Folders and files that are there at their own paths. Missing ones stand for the nearest
+          folder above them. Those that O(variables) name are added.
+        type: list
+        elements: path
+        default: []
+      options:
+        description: More options of C(apptainer exec), or of C(srun).
+        type: list
+        elements: str
+        default: []
   variables:
     description:
       - Environment variables, set in this order to exactly these values (a leading C(~/) is
@@ -138,7 +168,13 @@ prefix:
   type: str
   returned: success
 python:
-  description: Absolute path of the environment's Python, or empty.
+  description: >-
+    Absolute path of the environment's Python, or of the program that runs the image's. Empty
+    without one, and for an image of pyxis, which only jobs can run.
+  type: str
+  returned: success
+image:
+  description: SHA-256 that identifies the image by its content, or its address. Empty without one.
   type: str
   returned: success
 versions:
@@ -168,8 +204,10 @@ from ..module_utils.base.files import expand, make_directory, write_atomic
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.presence import read_text
 from ..module_utils.base.private import claim_private
+from ..module_utils.environment.image import PYXIS, RUNTIMES, Image, bindable, launcher
 from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
+from ..module_utils.model.identity import file_identity
 
 _OFFLINE = "W&B logs this run offline"
 
@@ -183,6 +221,17 @@ def spec() -> dict[str, Any]:
         "modules": {"type": "list", "elements": "str", "default": []},
         "conda_hook": {"type": "path", "default": ""},
         "conda_prefix": {"type": "path", "default": ""},
+        "image": {
+            "type": "dict",
+            "default": {},
+            "apply_defaults": True,
+            "options": {
+                "path": {"type": "str", "default": ""},
+                "runtime": {"type": "str", "default": "apptainer", "choices": list(RUNTIMES)},
+                "binds": {"type": "list", "elements": "path", "default": []},
+                "options": {"type": "list", "elements": "str", "default": []},
+            },
+        },
         "variables": {"type": "dict", "default": {}},
         "limits": {"type": "dict", "default": {}},
         "wandb": {
@@ -204,21 +253,36 @@ def spec() -> dict[str, Any]:
     }
 
 
-def settings(params: dict[str, Any]) -> Settings:
-    wandb = params["wandb"]
+def settings(params: dict[str, Any], launchers: Path) -> Settings:
+    wandb, image = params["wandb"], image_of(params)
     key_files = [wandb["key_file"], str(kept_key(expand(params["path"])))]
     return Settings(
         modules_init=params["modules_init"],
         modules=params["modules"],
         conda_hook=params["conda_hook"],
-        conda_prefix=params["conda_prefix"],
-        variables={name: _expanded(value) for name, value in params["variables"].items()},
+        conda_prefix="" if image else params["conda_prefix"],
+        variables=_variables(params),
         limits=params["limits"],
         wandb_entity=wandb["entity"],
         wandb_project=wandb["project"],
         wandb_key_files=[path for path in key_files if path],
         wandb_mode=wandb["mode"],
+        image=image,
+        launchers=str(launchers),
     )
+
+
+def image_of(params: dict[str, Any]) -> Image | None:
+    given = params["image"]
+    if not given["path"]:
+        return None
+    binds = dict.fromkeys([path for path in given["binds"] if path] + bindable(_variables(params)))
+    path = given["path"] if "://" in given["path"] else str(_expanded(given["path"]))
+    return Image(path, given["runtime"], list(binds), given["options"])
+
+
+def _variables(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: _expanded(value) for name, value in params["variables"].items()}
 
 
 def kept_key(script: Path) -> Path:
@@ -230,47 +294,81 @@ def _expanded(value: Any) -> Any:
     return str(Path(value).expanduser()) if is_home else value
 
 
-def tried(text: str, params: dict[str, Any], folder: str) -> Verified:
+def tried(params: dict[str, Any], folder: Path) -> Verified:
     """Test the script in a temporary file, so that a faulty one is never installed."""
+    image = image_of(params)
     if not params["verify"]:
         return Verified({}, "", [])
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".sh", encoding="utf-8") as trial:
-        trial.write(text)
-        trial.flush()
-        packages = tuple(params["packages"])
-        return verify(trial.name, params["conda_prefix"], packages, params["wandb"]["key"])
+    script = folder / "activate.sh"
+    script.write_text(render(settings(params, folder)), encoding="utf-8")
+    if image:
+        install(folder / "python", launcher(image, str(script)))
+    # Only a job can run an image of pyxis.
+    name = image.path if image else params["conda_prefix"]
+    prefix = "" if image and image.runtime == PYXIS else name
+    return verify(str(script), prefix, tuple(params["packages"]), params["wandb"]["key"])
+
+
+def install(path: Path, text: str) -> bool:
+    """Make `path` a program with this text; return whether it was not yet."""
+    if read_text(path) == text:
+        return False
+    write_atomic(path, text)
+    path.chmod(0o755)
+    return True
+
+
+def identity(image: Image | None, verified: Verified) -> str:
+    """What an image is: a file by its content, a folder by what is installed in it."""
+    if image is None:
+        return ""
+    path = Path(image.path)
+    return file_identity(path) if path.is_file() else verified.packages or image.path
 
 
 def make_script(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    path, prefix, key = expand(params["path"]), params["conda_prefix"], params["wandb"]["key"]
+    path, key = expand(params["path"]), params["wandb"]["key"]
     if params["run_dir"]:
         claim_private(expand(params["run_dir"]), ".mnrun", write=not module.check_mode)
-    text = render(settings(params))
-    verified = tried(text, params, module.tmpdir)
+    launchers, image = path.with_name("image"), image_of(params)
+    text = render(settings(params, launchers))
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+        verified = tried(params, Path(folder))
     notices = [line for line in verified.notices if params["wandb"]["used"] or _OFFLINE not in line]
     before = read_text(path)
     new_key = bool(key) and read_text(kept_key(path)) != key
+    new_launcher = False
     if not module.check_mode:
         make_directory(path.parent)
         if new_key:
             store_secret(kept_key(path), key)
+        if image:
+            make_directory(launchers)
+            new_launcher = install(launchers / "python", launcher(image, str(path)))
         if before != text:
             write_atomic(path, text)
     diff = {"before": before or "", "after": text}
     header = {"before_header": str(path), "after_header": str(path)}
     return {
-        "changed": before != text or new_key,
+        "changed": before != text or new_key or new_launcher,
         "path": str(path),
         "home": str(Path.home()),
-        "prefix": prefix,
-        "python": str(Path(prefix, "bin", "python")) if prefix else "",
+        "prefix": "" if image else params["conda_prefix"],
+        "python": python_of(image, params["conda_prefix"], launchers),
+        "image": identity(image, verified),
         "versions": verified.versions,
         "wandb_mode": verified.wandb_mode,
         "notices": notices,
         "warnings": list(notices),
         "diff": {**diff, **header} if before != text else {},
     }
+
+
+def python_of(image: Image | None, prefix: str, launchers: Path) -> str:
+    if image:
+        return "" if image.runtime == PYXIS else str(launchers / "python")
+    return str(Path(prefix, "bin", "python")) if prefix else ""
 
 
 def main() -> None:

@@ -141,6 +141,25 @@ options:
         C(GLOO_SOCKET_IFNAME), C(NCCL_IB_HCA)).
     type: dict
     default: {}
+  image:
+    description: >-
+      What identifies the image that this runs in. It counts as the trainer's version does.
+    type: str
+    default: ""
+  trainer_is_here:
+    description: >-
+      Whether this Python has the trainer. If not, options and rows are not checked, which is
+      reported as a warning.
+    type: bool
+    default: true
+  partial:
+    description: Report faults in RV(partial) instead of failing, for a second part of the checks.
+    type: bool
+    default: false
+  outside:
+    description: RV(partial) of the first part, which is reported with this one.
+    type: dict
+    default: {}
   found:
     description: The networks of a compute node, as the job wrote them. Empty if it is not known.
     type: str
@@ -188,6 +207,10 @@ checkpoints:
   type: dict
   returned: success
   sample: {sft: {step_bytes: 19774000000, kept: 3}}
+partial:
+  description: What the first part of the checks found (C(faults), C(warnings), C(checked)).
+  type: dict
+  returned: with O(partial=true)
 identities:
   description:
     - Hashes of the content of C(model), C(train_files), C(test_files) and C(other_models), if any.
@@ -251,6 +274,10 @@ SPEC = {
     },
     "networks": {"type": "dict", "default": {}},
     "found": {"type": "str", "default": ""},
+    "image": {"type": "str", "default": ""},
+    "trainer_is_here": {"type": "bool", "default": True},
+    "partial": {"type": "bool", "default": False},
+    "outside": {"type": "dict", "default": {}},
 }
 
 
@@ -273,9 +300,15 @@ def answer(report: Report) -> dict[str, Any]:
     }
 
 
+def first_part(report: Report) -> dict[str, Any]:
+    parts = ("faults", "warnings", "checked")
+    return {"changed": False, "partial": {name: getattr(report, name) for name in parts}}
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    with_edge(module, lambda: answer(check(module.params, run)))
+    form = first_part if module.params["partial"] else answer
+    with_edge(module, lambda: form(check(module.params, run)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import shlex
 from typing import Any, NamedTuple
 
 from ..base.errors import Invalid
+from .image import KEPT, Image, image_faults
 from .secret import secret_fault
 from .shell import HEAD, TAIL
 
@@ -30,6 +31,8 @@ class Settings(NamedTuple):
     wandb_project: str
     wandb_key_files: list[str]  # the first that exists is read
     wandb_mode: str
+    image: Image | None = None
+    launchers: str = ""  # the folder of the program that enters the image
 
 
 def render(settings: Settings) -> str:
@@ -47,14 +50,28 @@ def _steps(settings: Settings) -> list[str]:
     if settings.modules:
         steps.append(f"__mnrun_release_conda {_word(settings.conda_hook)}")
         names = " ".join(_word(name) for name in settings.modules)
-        steps.append(f"__mnrun_modules {_word(settings.modules_init)} {names} || __mnrun_bad=1")
+        load = f"__mnrun_modules {_word(settings.modules_init)} {names} || __mnrun_bad=1"
+        steps.append(f"{_OUTSIDE if settings.image else ''}{load}")
     if settings.conda_hook:
         steps.append(f"__mnrun_conda_hook {_word(settings.conda_hook)} || __mnrun_bad=1")
     if settings.conda_prefix:
         steps.append(f"__mnrun_prefix {_word(settings.conda_prefix)} || __mnrun_bad=1")
     steps += [f"export {name}={_word(value)}" for name, value in settings.variables.items()]
+    steps += _image(settings)
     steps += [f"__mnrun_limit {key} {_word(value)}" for key, value in settings.limits.items()]
     return steps + _wandb(settings)
+
+
+def _image(settings: Settings) -> list[str]:
+    """After the variables, which may set PATH, and before what asks the image's Python."""
+    image = settings.image
+    if image is None:
+        return []
+    words = [image.runtime, settings.launchers, image.path, *settings.variables, *KEPT]
+    return [
+        f"{_OUTSIDE}__mnrun_host_python || __mnrun_bad=1",
+        f"{_OUTSIDE}__mnrun_image {' '.join(map(_word, words))} || __mnrun_bad=1",
+    ]
 
 
 def _wandb(settings: Settings) -> list[str]:
@@ -83,6 +100,8 @@ def _faults(settings: Settings) -> list[str]:
         for _ in settings.modules[:1]
         if not settings.modules_init
     ]
+    if settings.image:
+        faults += image_faults(settings.image, settings.modules, settings.conda_hook)
     for item in settings.variables.items():
         faults += _variable_faults(item)
     for key, value in settings.limits.items():
@@ -105,6 +124,7 @@ def _instead(name: str) -> str:
     return "Keep it in a file of mode 600, and have your program read that."
 
 
+_OUTSIDE = '[ -n "${MNRUN_IN_IMAGE:-}" ] || '
 _EXAMPLE = "/etc/profile.d/modules.sh"
 
 

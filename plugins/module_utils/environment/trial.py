@@ -19,7 +19,7 @@ _MARK = "mnrun-environment: "
 _NOTE = "note: "  # before a line that is not an error
 # Reads the packages' own records: importing torch takes seconds.
 _PROBE = """
-import importlib.metadata as metadata, json, os, platform, sys
+import hashlib, importlib.metadata as metadata, json, os, platform, sys
 def version(name):
     try:
         return metadata.version(name)
@@ -27,17 +27,22 @@ def version(name):
         return None
 found = {name: version(name) for name in sys.argv[2:]}
 mode = os.environ.get("WANDB_MODE", "")
-print(sys.argv[1] + json.dumps([platform.python_version(), found, mode]))
+all_of_it = metadata.distributions() if os.environ.get("MNRUN_IN_IMAGE") else []
+names = sorted(f"{one.name}=={one.version}" for one in all_of_it)
+digest = hashlib.sha256(json.dumps([platform.python_version(), names]).encode()).hexdigest()
+print(sys.argv[1] + json.dumps([platform.python_version(), found, mode, digest]))
 """
 _SHELL = 'source "$1" || exit 3; shift; [ -z "$1" ] || exec python -c "$@"'
 
 
 class Verified(NamedTuple):
-    """The environment that the script set up. `notices` are other lines that it printed."""
+    """The environment that the script set up. `notices` are other lines that it printed;
+    `packages` is a SHA-256 over the versions of all that is installed in an image."""
 
     versions: dict[str, str]
     wandb_mode: str
     notices: list[str]
+    packages: str = ""
 
 
 def verify(
@@ -64,9 +69,9 @@ def verify(
     answers = [line for line in out.splitlines() if line.startswith(_MARK)]
     if code != 0 or not answers:
         raise Invalid(_failure(lines, code, err), stderr=err)
-    version, found, mode = json.loads(answers[-1][len(_MARK) :])
+    version, found, mode, digest = json.loads(answers[-1][len(_MARK) :])
     _require(found, prefix)
-    return Verified(dict(found, python=version), mode, notices)
+    return Verified(dict(found, python=version), mode, notices, digest)
 
 
 def _failure(lines: list[str], code: int, err: str) -> str:
@@ -83,7 +88,7 @@ def _require(found: dict[str, Any], prefix: str) -> None:
     if missing:
         raise Invalid(
             f"The environment {prefix} lacks {', '.join(missing)}: install it there, or set"
-            " environment_conda_prefix to the environment that has it."
+            " environment_conda_prefix (for an image environment_image) to the one that has it."
         )
 
 

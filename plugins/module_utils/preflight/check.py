@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ..base.clock import Clock
 from ..base.errors import Invalid, Unknown
@@ -40,6 +40,10 @@ _NO_ANSWER = (
     "Slurm does not respond, so it is unknown whether the jobs could run ({}); try again when"
     " `sinfo` works"
 )
+_NOT_HERE = (
+    "only a job can run this image, so the trainer's options and the rows of the data were not"
+    " checked"
+)
 
 
 @dataclass
@@ -59,14 +63,17 @@ class Report:
 
 def check(params: dict[str, Any], run: Runner) -> Report:
     """Check models, data, trainer options and Slurm requests (the module's own parameters)."""
-    report = Report()
+    report = Report(**(params.get("outside") or {}))
+    here = params.get("trainer_is_here", True)
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
-    trainers = _check_trainers(params["trainers"], train, test, report)
+    trainers = _check_trainers(params["trainers"] if here else [], train, test, report)
     _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
     _check_networks(params.get("networks") or {}, params.get("found") or "", report)
     _check_models([params["model"], *params["other_models"]], report)
-    checked = _check_data(train, test, trainers, report)
+    check_rows = check_file if here else is_there
+    checked = _check_data(train, test, trainers, report, check_rows)
+    report.warnings += [] if here else [_NOT_HERE]
     _check_content(params, trainers, checked, report)
     report.faults += [fault for each in trainers for fault in too_few_kept(each.stage, each.saves)]
     keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
@@ -76,7 +83,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     if not report.faults:
         _identify(params, train, test, report)
         _estimate(params, trainers, report)
-        report.checked = summary(params, trainers, report.rows, report.checkpoints)
+        report.checked += summary(params, trainers, report.rows, report.checkpoints)
         report.checked += [f"{limit}." for limit in report.limits]
     return report
 
@@ -126,7 +133,11 @@ def _check_models(models: list[str], report: Report) -> None:
 
 
 def _check_data(
-    train: list[Path], test: list[Path], trainers: list[Reads], report: Report
+    train: list[Path],
+    test: list[Path],
+    trainers: list[Reads],
+    report: Report,
+    check_rows: Callable[[Path, list[Field]], Checked],
 ) -> dict[Path, Checked]:
     wanted: dict[Path, dict[Field, None]] = {path: {} for path in [*train, *test]}
     for trainer in trainers:
@@ -134,7 +145,7 @@ def _check_data(
             wanted.setdefault(path, {}).update(dict.fromkeys(trainer.fields))
     try:
         parquet = not trainers or any(trainer.parquet for trainer in trainers)
-        check = check_file if parquet else is_there
+        check = check_rows if parquet else is_there
         checked = {path: check(path, list(fields)) for path, fields in wanted.items()}
     except Invalid as error:
         report.faults.append(error.message)
@@ -265,11 +276,12 @@ def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> 
         }
 
 
-def _code_identity(trainer: dict[str, Any]) -> dict[str, Any]:
+def _code_identity(trainer: dict[str, Any], image: str) -> dict[str, Any]:
     program = trainer["program"]
     # A script of a user's own counts by its content, like the files that options name.
     own = {"trainer": program} if program.startswith("/") else {}
-    return {"files": named_files({**trainer["options"], **own}), "version": version_of(program)}
+    version = " ".join(filter(None, (version_of(program), image and f"in image {image}")))
+    return {"files": named_files({**trainer["options"], **own}), "version": version}
 
 
 def _identify(params: dict[str, Any], train: list[Path], test: list[Path], report: Report) -> None:
@@ -278,6 +290,9 @@ def _identify(params: dict[str, Any], train: list[Path], test: list[Path], repor
         "model": folder_identity(expand(params["model"])) if params["model"] else "",
         "train_files": [file_identity(path) for path in train],
         "test_files": [file_identity(path) for path in test],
-        "code": {one["stage"]: _code_identity(one) for one in params.get("code") or []},
+        "code": {
+            one["stage"]: _code_identity(one, params.get("image") or "")
+            for one in params.get("code") or []
+        },
         **({"other_models": others} if others else {}),
     }

@@ -13,10 +13,10 @@ import json
 import os
 import re
 import secrets
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from cluster_interface import Interface, choose
 from cluster_net import Dashboard, node_names, reserve_port
 from cluster_node import Plan
 from cluster_proc import Events
-from cluster_step import start_step
+from cluster_step import PYTHON, start_step
 from cluster_watch import STOPPING, ClusterWatch, no_tokens, say
 
 _LONGEST_PATH = 43 - len("/ray")  # sockets below Ray's folder have paths of 107 bytes at most
@@ -216,11 +216,12 @@ def make_plan(record: Path, settings: Settings, network: Interface, ports: tuple
 
 
 def installed_ray() -> str:
-    """The version of Ray in this environment; empty if it is unknown."""
-    try:
-        return metadata.version("ray")
-    except metadata.PackageNotFoundError:
-        return ""
+    """The version of Ray in the training environment; empty if it is unknown."""
+    command = [PYTHON, "-c", 'from importlib import metadata; print(metadata.version("ray"))']
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=False
+    )
+    return done.stdout.decode("ascii", "replace").strip() if done.returncode == 0 else ""
 
 
 def knows_tokens(version: str) -> bool:

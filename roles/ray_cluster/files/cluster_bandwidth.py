@@ -9,7 +9,6 @@ import contextlib
 import json
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -18,7 +17,7 @@ from cluster_errors import ClusterError
 from cluster_files import last_lines
 from cluster_net import reserve_port
 from cluster_node import Plan
-from cluster_step import srun_command, srun_environment
+from cluster_step import PYTHON, srun_command, srun_environment
 from torch_gpus import are_expected
 
 Rates = Mapping[str, Any]  # "all": GB/s, "nodes": name -> GB/s
@@ -103,7 +102,7 @@ def _command(plan: Plan, nodes: list[str], size: int, ranks: int, port: int) -> 
         "--overcommit",
         "--kill-on-bad-exit=1",
         "--label",
-        sys.executable,
+        PYTHON,
         "-B",
         str(Path(__file__).with_name("cluster_allreduce.py")),
         "nccl" if plan.gpus and are_expected() else "gloo",

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -27,6 +26,8 @@ _NOT_FOR_SRUN = {
     "SLURM_NTASKS_PER_NODE",
 }
 
+# That of the training environment, or of its image; this program may run outside of that.
+PYTHON = "python"
 _CLEAN = 15.0  # seconds for the nodes to remove what one left
 
 
@@ -50,7 +51,7 @@ def start_step(plan: Plan, nodes: int) -> Step:
     command = [
         *srun_command(nodes, nodes),
         "--kill-on-bad-exit=1",
-        sys.executable,
+        PYTHON,
         "-B",
         str(Path(__file__).with_name("cluster_node.py")),
         json.dumps(plan._asdict()),
@@ -82,7 +83,7 @@ def clean_up(plan: Plan, nodes: int) -> None:
     """Remove what a node's program that was killed left on its disk."""
     program = str(Path(__file__).with_name("cluster_leftovers.py"))
     root = str(Path(plan.temp_dir).parent)
-    command = [*srun_command(nodes, nodes), "--overlap", sys.executable, "-B", program]
+    command = [*srun_command(nodes, nodes), "--overlap", PYTHON, "-B", program]
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
             [*command, "remove", root],

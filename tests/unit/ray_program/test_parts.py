@@ -51,6 +51,17 @@ def test_which_ray_knows_tokens(version: str, knows: bool) -> None:
     assert cluster.knows_tokens(version) is knows
 
 
+@pytest.mark.parametrize(("answer", "version"), [("echo 2.60.0", "2.60.0"), ("exit 1", "")])
+def test_the_version_of_ray_is_that_of_the_environments_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, version: str
+) -> None:
+    """Which is in an image, perhaps, and this program is not."""
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{answer}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert cluster.installed_ray() == version
+
+
 # the command of each node
 
 

@@ -116,6 +116,44 @@ __mnrun_prefix() {
   return 1
 }
 
+# A Python for mnrun's own programs outside of an image.
+__mnrun_host_python() {
+  local name
+  for name in python3 /usr/bin/python3 python3.{13,12,11,10,9,8}; do
+    "$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2> /dev/null || continue
+    MNRUN_HOST_PYTHON=$(command -v "$name")
+    export MNRUN_HOST_PYTHON
+    return 0
+  done
+  __mnrun_say "there is no Python 3.8 or later on $(uname -n) outside of the image, and mnrun's" \
+    "own programs need one there: install it, or name the module that provides it"
+  return 1
+}
+
+# RUNTIME LAUNCHERS IMAGE NAME...: from now on `python` is the image's. The values of the variables
+# NAME count in the image too. Inside of it there is nothing to do.
+__mnrun_image() {
+  local runtime=$1 folder=$2 image=$3
+  shift 3
+  export MNRUN_IMAGE_VARIABLES="$*"
+  PATH=$folder:${PATH//"$folder:"/}
+  if [ "$runtime" = pyxis ]; then
+    MNRUN_RUNTIME=$(command -v srun)
+  else
+    MNRUN_RUNTIME=$(command -v apptainer || command -v singularity)
+    if [ -n "$MNRUN_RUNTIME" ] && [ ! -r "$image" ]; then
+      __mnrun_say "there is no image $image that you could read on $(uname -n): set" \
+        "environment_image. $(__mnrun_nearest "$image")"
+      return 1
+    fi
+  fi
+  export MNRUN_RUNTIME
+  [ -z "$MNRUN_RUNTIME" ] || return 0
+  __mnrun_say "there is no $runtime on $(uname -n), which environment_image needs: name the" \
+    "module that provides it in environment_modules, or have it installed on every node"
+  return 1
+}
+
 __mnrun_limit() {
   ulimit -S "-$1" "$2" 2> /dev/null ||
     __mnrun_say "note: ulimit -$1 remains $(ulimit -S "-$1"), $2 is not allowed on $(uname -n)"
