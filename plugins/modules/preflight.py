@@ -103,6 +103,12 @@ options:
           option. Empty to use that one.
         type: dict
         default: {}
+  activation:
+    description: >-
+      The script that jobs source, with which a reward function of a user's own is imported. Empty
+      for none.
+    type: str
+    default: ""
   code:
     description: Trainers to identify, with the files that their options name.
     type: list
@@ -272,6 +278,7 @@ SPEC = {
         "default": [],
         "options": {"stage": _STAGE, "options": {"type": "dict", "required": True}},
     },
+    "activation": {"type": "str", "default": ""},
     "networks": {"type": "dict", "default": {}},
     "found": {"type": "str", "default": ""},
     "image": {"type": "str", "default": ""},

@@ -214,6 +214,7 @@ def test_what_verl_would_refuse_in_the_job_is_refused_here(sandbox: Cluster, fol
     good = folder / "good.parquet"
     (folder / "score.py").write_text(REWARD)
     (folder / "broken.py").write_text("def compute_score(:\n")
+    (folder / "other.py").write_text("def compute_score(question, answer):\n    return 1\n")
     mine = "custom_reward_function.path"
     expected = [
         ("sft", ["data.micro_batch_size_per_gpu=16"], "does not divide the 2 rows that a GPU gets"),
@@ -235,6 +236,7 @@ def test_what_verl_would_refuse_in_the_job_is_refused_here(sandbox: Cluster, fol
         ("ppo", [f"{mine}={folder}/none.py"], "does not exist"),
         ("ppo", [f"{mine}='~/score.py'"], "does not expand ~"),
         ("ppo", [f"{mine}={folder}/broken.py"], "not valid Python (line 1"),
+        ("ppo", [f"{mine}={folder}/other.py"], "other.py:1: compute_score cannot be called with"),
         ("ppo", [f"{mine}={folder}/score.py", "custom_reward_function.name=score"],
          "does not define; it has compute_score"),
     ]  # fmt: skip

@@ -34,6 +34,7 @@ from ..trainer.reads import Field, Reads
 from .code import named_files, version_of
 from .fits import fit_faults
 from .network import network_faults
+from .reward import try_reward
 from .summary import summary
 
 _NO_ANSWER = (
@@ -68,6 +69,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
     trainers = _check_trainers(params["trainers"] if here else [], train, test, report)
+    _check_rewards(trainers, params.get("activation") or "", run, report)
     _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
     _check_networks(params.get("networks") or {}, params.get("found") or "", report)
     _check_models([params["model"], *params["other_models"]], report)
@@ -113,6 +115,15 @@ def _check_trainer(
         return None
     report.faults += found.faults
     return found
+
+
+def _check_rewards(trainers: list[Reads], activation: str, run: Runner, report: Report) -> None:
+    """Where the options are right: otherwise the file's own fault is among theirs."""
+    for trainer in trainers:
+        if trainer.reward and not trainer.faults:
+            found = try_reward(trainer.reward, activation, run)
+            report.faults += [f"{trainer.stage}: {found.fault}"] if found.fault else []
+            report.warnings += [f"{trainer.stage}: {found.warning}"] if found.warning else []
 
 
 def _check_networks(named: dict[str, Any], found: str, report: Report) -> None:

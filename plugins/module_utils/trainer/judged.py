@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator
 
 from .accepted import value_faults
 from .attention import attention_faults
-from .own_files import file_faults
+from .own_files import file_faults, own_reward
 from .ranks import ppo_faults, sft_faults
 from .reads import CHAT, Limit, Reads
 from .scores import scored
@@ -64,6 +64,7 @@ def _of_ppo(found: Reads, source: Path, get: Get) -> Reads:
         limit=_limit(get, "data.max_prompt_length", chat) if ends else None,
         source=str(get("data.reward_fn_key") or "data_source"),
         scored=scored(source) if by_itself else None,
+        reward=own_reward(get),
     )
 
 

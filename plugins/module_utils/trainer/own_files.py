@@ -9,6 +9,8 @@ import ast
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from .reads import OwnReward
+
 Get = Callable[[str], Any]
 
 # Python files, each with the option that names what is called of them.
@@ -19,6 +21,14 @@ _PROGRAMS = (
     ("data.sampler.class_path", "data.sampler.class_name"),
     ("data.datagen.path", "data.datagen.name"),
 )
+_ONE = ("data_source", "solution_str", "ground_truth", "extra_info")
+_ALL = ("data_sources", "solution_strs", "ground_truths", "extra_infos")
+# What a reward manager calls the function with. Another one may call it with anything.
+_CALLED_WITH = {
+    "naive": _ONE, "dapo": _ONE, "gdpo": _ONE, "limited": _ONE, "rate_limited": _ONE,
+    "batch": _ALL, "prime": _ONE,
+}  # fmt: skip
+_BY_PLACE = ("prime",)
 _MULTI_TURN = "actor_rollout_ref.rollout.multi_turn"
 _FILES = (
     f"{_MULTI_TURN}.tool_config_path",
@@ -30,6 +40,28 @@ _FILES = (
 def file_faults(get: Get) -> list[str]:
     """Files that are missing, cannot be read as Python, or lack the function or class named."""
     return [*_program_faults(get), *_plain_faults(get), *_model_faults(get)]
+
+
+def own_reward(get: Get) -> OwnReward | None:
+    """The reward function that the options name, if its file is there."""
+    for part, manager in (
+        ("", "reward_model.reward_manager"),
+        ("reward.", "reward.reward_manager.name"),
+    ):
+        option = f"{part}custom_reward_function"
+        path = str(get(f"{option}.path") or "")
+        if path.startswith("/") and Path(path).is_file():
+            called = str(get(manager) or "")
+            extra = get(f"{option}.reward_kwargs") or {}
+            return OwnReward(
+                path,
+                str(get(f"{option}.name") or "compute_score"),
+                f"{option}.name",
+                _CALLED_WITH.get(called, ()),
+                tuple(str(name) for name in extra),
+                called in _BY_PLACE,
+            )
+    return None
 
 
 def _program_faults(get: Get) -> Iterator[str]:

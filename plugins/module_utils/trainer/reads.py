@@ -30,6 +30,17 @@ class Limit(NamedTuple):
     answer: str = ""
 
 
+class OwnReward(NamedTuple):
+    """A reward function of a user's own, and how the trainer calls it."""
+
+    path: str
+    name: str
+    option: str  # the one with the name
+    names: tuple[str, ...] = ()  # of its arguments; empty: not known
+    extra: tuple[str, ...] = ()  # further ones that the options name
+    by_place: bool = False  # `names` are not given by name
+
+
 class Reads(NamedTuple):
     """What a trainer reads. `batch` is in rows; fewer rows than one batch give no step at all."""
 
@@ -51,3 +62,4 @@ class Reads(NamedTuple):
     source: str = ""  # the column that chooses the reward function
     parquet: bool = True  # otherwise its files are only looked for
     scored: Scored | None = None  # None: that is not the trainer's to know
+    reward: OwnReward | None = None
