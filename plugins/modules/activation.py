@@ -203,7 +203,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.base.files import expand, make_directory, write_atomic
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.presence import read_text
-from ..module_utils.base.private import claim_private
+from ..module_utils.base.private import claim_private, warnings_above
 from ..module_utils.environment.image import PYXIS, RUNTIMES, Image, bindable, launcher
 from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
@@ -360,7 +360,8 @@ def make_script(module: AnsibleModule) -> dict[str, Any]:
         "versions": verified.versions,
         "wandb_mode": verified.wandb_mode,
         "notices": notices,
-        "warnings": list(notices),
+        "warnings": notices
+        + (warnings_above(expand(params["run_dir"])) if params["run_dir"] else []),
         "diff": {**diff, **header} if before != text else {},
     }
 

@@ -137,8 +137,8 @@ class FakeSlurm:
         return Result(0, f"{self.banner}{job_id}\n", "")
 
     def _squeue(self, arguments: list[str]) -> Result:
-        assert arguments[:4] == ["--me", "-t", "all", "-o"], arguments
-        bar = arguments[4].split("%T")[0][2:]
+        assert arguments[:5] == ["--all", "--me", "-t", "all", "-o"], arguments
+        bar = arguments[5].split("%T")[0][2:]
         rows = [
             bar.join(
                 [

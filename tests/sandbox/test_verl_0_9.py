@@ -76,6 +76,45 @@ def test_sft_trains_once(sandbox: Cluster, python: Path) -> None:
     assert (again.code, again.changed) == (0, 0), again.text
 
 
+def killed_at(sandbox: Cluster, step: int, run: str) -> None:
+    """Kill a rank of SFT by SIGKILL once this step is saved, and wait for the job's end."""
+    checkpoints = f"{run}/sft/checkpoints"
+    tracker = f"cat {checkpoints}/latest_checkpointed_iteration.txt 2>&1"
+    sandbox.wait(tracker, rf"^{step}$", timeout=400)
+    sandbox.run("pkill -9 -o -u mluser -f verl.trainer.sft_trainer", "root@osk-gpu95")
+    sandbox.wait("squeue --me -h -o %j; echo end", "^end$", timeout=120)
+
+
+def test_a_killed_sft_resumes_from_a_whole_checkpoint_and_is_merged(sandbox: Cluster) -> None:
+    options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
+    longer = {"trainer.total_training_steps": 60, "trainer.save_freq": 20}
+    options["sft_options"].update(longer)
+    run = f"{RUN}-killed"
+    sandbox.run(f"rm -rf {run}")
+    given = {"mnrun_run_dir": f"~/{run}", **options}
+    assert mnrun("sft", **given, sft_wait=False).code == 0
+    killed_at(sandbox, 40, run)
+    # verl would resume from it all the same, and train on the first rows again.
+    sandbox.run(f"rm {run}/sft/checkpoints/global_step_40/data_1.pt")
+    resumed = mnrun("sft", **given)
+    assert resumed.code == 0, resumed.text
+    assert "step 60/60" in resumed.text
+    assert "passed_over.global_step_40" in sandbox.run(f"ls {run}/sft/checkpoints")
+    log = sandbox.run(f"cat $(ls -t {run}/sft/logs/*.out {run}/sft/logs/*.err | head -n 2)")
+    assert "global_step_20" in log
+    converted = mnrun("convert", "sft", **given)
+    assert converted.code == 0, converted.text
+    assert sandbox.run(f"ls {run}/sft/converted | grep -c safetensors") == "1"
+
+
+def test_a_checkpoint_at_the_end_of_each_epoch_is_accepted(sandbox: Cluster) -> None:
+    options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
+    often = {"trainer.save_freq": "after_each_epoch", "trainer.test_freq": "after_each_epoch"}
+    options["sft_options"].update(often)
+    checked = mnrun("sft", "--check", mnrun_run_dir=f"~/{RUN}-epochs", **options)
+    assert checked.code == 0, checked.text
+
+
 @pytest.mark.parametrize(("algorithm", "parts"), [("ppo", "actor critic"), ("grpo", "actor")])
 def test_ppo_trains_from_it(sandbox: Cluster, algorithm: str, parts: str) -> None:
     options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())

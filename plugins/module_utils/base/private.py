@@ -41,6 +41,32 @@ def claim_private(run_dir: Path, *inside: str, write: bool) -> None:
         os.makedirs(place, exist_ok=True)  # noqa: PTH103 - its error names the folder
 
 
+def warnings_above(run_dir: Path) -> list[str]:
+    """Who else can rename a folder above the run folder, and put another in its place: a group or
+    the owner of one, as where a team has a folder of its own. Raises OSError if that is unknown."""
+    place = Path(os.path.realpath(run_dir))
+    known = ((path, _who_renames(path)) for path in place.parents)
+    return [
+        f"The run folder is not yours alone: {who} can rename what is in {path}. {_TO_SHARE}"
+        for path, who in known
+        if who
+    ][:1]
+
+
+def _who_renames(path: Path) -> str:
+    """Who else can rename what is in a folder; where it is sticky, only its owner."""
+    status, me = seen(path.stat), os.geteuid()
+    if status is None:
+        return ""
+    mode = f"(mode {stat.S_IMODE(status.st_mode):04o})"
+    if status.st_uid not in (me, 0):
+        return f"{_user(status.st_uid)}, its owner,"
+    by_group = status.st_mode & stat.S_IWGRP and not status.st_mode & stat.S_ISVTX
+    if by_group and not _is_own_group(status.st_gid, me):
+        return f"the group {_group(status.st_gid)} {mode}"
+    return ""
+
+
 def _fault(path: Path) -> str:
     status = seen(path.stat)
     if status is None:

@@ -8,11 +8,14 @@ Standard library only: jobs carry a copy of this file and of presence.py.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import struct
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Iterator
 
 if __package__:
     from ..base.presence import is_file, read_text, seen, steadily
@@ -22,12 +25,14 @@ else:  # in a job, which carries both files
 INDEX = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 _ENTRY = b"PK\x03\x04"  # how each entry of an archive begins
+_BLOCK = 1 << 20  # bytes
 _LARGEST = 1 << 62  # bytes; no file is larger
 
 
 def torch_fault(path: Path) -> str:
     """A file of torch.save is a zip archive, whose directory is at the end: a truncated file has
-    none. One with holes, as after a crash of its host, may have it, and zeros before."""
+    none. One with holes, as after a crash of its host, may have it, and zeros before: what a hole
+    is in is compared with its checksum."""
     if not is_file(path):
         return f"{path} is missing"
     return "" if seen(lambda: _is_archive(path)) else f"{path} is truncated or damaged"
@@ -69,7 +74,8 @@ class _Noted:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.seek, self.tell = stream.seek, stream.tell
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+        self.fileno = stream.fileno
         self.error: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
@@ -83,7 +89,7 @@ class _Noted:
 def _is_archive(path: Path) -> bool:
     with path.open("rb") as stream:
         noted = _Noted(stream)
-        whole = _has_entries(noted)
+        whole = _has_entries(noted) and _has_no_lost_blocks(noted)
     if noted.error:
         raise noted.error
     return whole
@@ -103,6 +109,60 @@ def _has_entries(stream: _Noted) -> bool:
         if stream.read(len(_ENTRY)) != _ENTRY:
             return False
     return bool(entries)
+
+
+def _has_no_lost_blocks(stream: _Noted) -> bool:
+    """Whether each entry with a hole is what it was: a file system may keep zeros as a hole."""
+    holes = list(_holes(stream.fileno()))
+    if not holes:
+        return True
+    with zipfile.ZipFile(stream) as archive:
+        entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+        ends = [entry.header_offset for entry in entries[1:]] + [archive.start_dir]
+        hit = [
+            entry
+            for entry, end in zip(entries, ends)
+            if any(entry.header_offset < stop and start < end for start, stop in holes)
+        ]
+        others = sorted((one for one in entries if one not in hit), key=lambda one: one.file_size)
+        # A file can be written without checksums: another entry shows that these are some.
+        if not all(_is_sound(archive, entry) for entry in others[:1]):
+            return True
+        return all(_is_sound(archive, entry) for entry in hit)
+
+
+def _holes(descriptor: int) -> Iterator[tuple[int, int]]:
+    """Where a file has no blocks, from byte to byte; nothing where a file system does not tell."""
+    place, size = 0, os.fstat(descriptor).st_size
+    try:
+        while place < size:
+            start = os.lseek(descriptor, place, os.SEEK_HOLE)
+            if start >= size:
+                return
+            place = _data_after(descriptor, start, size)
+            yield start, place
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+
+
+def _data_after(descriptor: int, start: int, size: int) -> int:
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # there is none
+            return size
+        raise
+
+
+def _is_sound(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(entry) as stream:
+            while stream.read(_BLOCK):
+                pass
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error):
+        return False
+    return True
 
 
 def _expected_size(path: Path, size: int) -> int:

@@ -77,7 +77,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     checked = _check_data(train, test, trainers, report, check_rows)
     report.warnings += [] if here else [_NOT_HERE]
     _check_content(params, trainers, checked, report)
-    report.faults += [fault for each in trainers for fault in too_few_kept(each.stage, each.saves)]
+    report.faults += [fault for each in trainers for fault in _too_few_kept(each, report)]
     keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
     for each in trainers:
         report.faults += keep_faults(each.stage, keeps[each.stage], each.saves)
@@ -197,6 +197,11 @@ def _too_few(trainer: Reads, checked: dict[Path, Checked]) -> list[str]:
     )
     then = "the trainer would end at its first validation; reduce data.micro_batch_size_per_gpu"
     return [f"{trainer.stage}: {fewer} for each GPU, so {then} or use more data"]
+
+
+def _too_few_kept(trainer: Reads, report: Report) -> list[str]:
+    rows = sum(report.rows.get(str(path), 0) for path in trainer.train_files)
+    return too_few_kept(trainer.stage, trainer.saves, rows, trainer.batch)
 
 
 def _check_slurm(requests: list[dict[str, Any]], client: SlurmClient, report: Report) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable
 
 from ..record.contract import Observation
-from ..slurm.client import SlurmClient
+from ..slurm.client import NOT_FOR_USERS, SlurmClient
 from ..slurm.nodes import lost_nodes
 from ..slurm.parse import Row
 
@@ -20,7 +20,10 @@ def ask_slurm(client: SlurmClient) -> HeadOver:
     """Ask Slurm whether a head is over. One that it has forgotten certainly is."""
 
     def over(job_id: str, used: float) -> bool | None:
-        rows = client.show(job_id).rows
+        answer = client.show(job_id)
+        rows = answer.rows
+        if answer.error == NOT_FOR_USERS:  # its absence is no proof, but its recorded end is
+            rows = client.history([f"--jobs={job_id}"]).rows or None
         if rows is None or any(row.job_id != job_id for row in rows):
             return None
         if rows and _is_another(rows[0], used):

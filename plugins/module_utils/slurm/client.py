@@ -43,6 +43,8 @@ _LOST = (
     "temporarily unable",
 )
 
+NOT_FOR_USERS = "users may not ask scontrol"  # why it is unknown whether a job is there
+
 
 class Denied(Unknown):
     """A command answered, but not with what was asked: users may not see that here, there is no
@@ -93,7 +95,9 @@ class SlurmClient:
 
     def _ask_queue(self, cluster: str) -> Answer:
         bar = _new_bar()
-        command = ["squeue", *_on(cluster), "--me", "-t", "all", "-o", queue_format(bar)]
+        # Jobs in hidden partitions, too.
+        wanted = ["--all", "--me", "-t", "all", "-o", queue_format(bar)]
+        command = ["squeue", *_on(cluster), *wanted]
         result = self._query(command)
         rows = parse_queue(result.out, bar) if result.code == 0 else None
         return Answer(rows, "" if rows is not None else _why("squeue", result))
@@ -101,7 +105,8 @@ class SlurmClient:
     def show(self, job_id: str, cluster: str = "") -> Answer:
         """One job, as slurmctld remembers it. No rows: it certainly does not know the job.
 
-        Where users may not ask scontrol, squeue tells the same of this user's own jobs.
+        Where users may not ask scontrol, squeue shows this user's own jobs; that it does not show
+        one is no proof.
         """
         if not _is_id(job_id):
             return Answer(None, f"{job_id!r} is not the id of a Slurm job")
@@ -120,7 +125,8 @@ class SlurmClient:
 
     def _queued(self, job_id: str, cluster: str) -> Answer:
         rows, error = self.queue(cluster)
-        return Answer(rows and [row for row in rows if row.job_id == job_id], error)
+        shown = [row for row in rows or [] if row.job_id == job_id]
+        return Answer(shown) if shown else Answer(None, error or NOT_FOR_USERS)
 
     def history(self, selection: list[str], cluster: str = "") -> Answer:
         """Jobs in the accounting. A site without accounting answers with no rows, and so does one

@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 from ..model.inside import inside
 from ..model.weights import INDEX, read_json
@@ -30,22 +30,34 @@ class Saves(NamedTuple):
     epochs: int
     steps: int  # 0: as many as the data give
     validates: int = 0  # steps between two validations; 0 or less: none before the end
+    each_epoch: bool = False  # saves at the end of each epoch, whatever `every` is
+    deletes_first: bool = True  # the oldest checkpoint goes before the next one is written
 
 
-def saves(config_name: str, config: Any) -> Saves:
-    """Read a trainer's whole configuration. Raises ValueError for a value that is not a number."""
+def saves(config_name: str, config: Any, how: Mapping[str, Any] | None = None) -> Saves:
+    """Read a trainer's whole configuration. `how`: what a profile says about its options
+    (`validate`). Raises ValueError for a value that is not a number."""
+    how = how or {}
+    epoch = how.get("each_epoch") or None
     trainer = config.get("trainer") or {}
     ppo = "ppo" in config_name
     return Saves(
         bytes_per_weight=_ppo_bytes(config) if ppo else _contents(_of_sft(config)),
-        every=int(trainer.get("save_freq") or 0),
+        every=_steps(trainer.get("save_freq"), epoch),
         keep=_keep(trainer, [f"max_{part}_ckpt_to_keep" for part in _PARTS])
         if ppo
         else _keep(trainer, ["max_ckpt_to_keep"]),
         epochs=int(trainer.get("total_epochs") or 1),
         steps=int(trainer.get("total_training_steps") or 0),
-        validates=int(trainer.get("test_freq") or 0),
+        validates=_steps(trainer.get("test_freq"), epoch),
+        each_epoch=epoch is not None and trainer.get("save_freq") == epoch,
+        deletes_first=how.get("deletes") != "after",
     )
+
+
+def _steps(value: Any, epoch: str | None) -> int:
+    """A number of steps; 1 for what means an epoch, whose length is not known here."""
+    return 1 if epoch is not None and value == epoch else int(value or 0)
 
 
 def saves_hf(config_name: str, config: Any) -> bool:
@@ -78,9 +90,10 @@ def _keep(trainer: Any, names: list[str]) -> int:
     return 0 if 0 in numbers else max(numbers)
 
 
-def too_few_kept(stage: str, found: Saves) -> list[str]:
-    """verl deletes the oldest checkpoint before it writes the next one."""
-    if found.keep != 1:
+def too_few_kept(stage: str, found: Saves, rows: int, batch: int) -> list[str]:
+    """Most trainers delete the oldest checkpoint before they write the next one."""
+    written = kept(found._replace(keep=0), rows, batch)
+    if found.keep != 1 or written == 1 or not found.deletes_first:
         return []
     why = "the trainer deletes it before it writes the next, and an end in between loses all"
     return [f"{stage}: with one checkpoint to keep, {why}; keep 2 or more (max_…ckpt_to_keep)"]
@@ -108,8 +121,9 @@ def kept_by(keep: dict[str, Any], found: Saves, rows: int, batch: int) -> int:
     while: nothing is deleted before a newer one is complete. Two complete ones always stay."""
     every = int(keep.get("every") or 0)
     wanted = max(2, int(keep.get("newest", NEWEST))) + bool(keep.get("best")) + 1
-    if every and found.every > 0:
-        both = every * found.every // math.gcd(every, found.every)
+    interval = _interval(found, rows, batch)
+    if every and interval > 0:
+        both = every * interval // math.gcd(every, interval)
         wanted += steps(found, rows, batch) // both
     return min(kept(found._replace(keep=0), rows, batch), wanted)
 
@@ -119,9 +133,15 @@ def steps(found: Saves, rows: int, batch: int) -> int:
     return found.steps or (rows // max(1, batch)) * found.epochs
 
 
+def _interval(found: Saves, rows: int, batch: int) -> int:
+    """Steps between two checkpoints; 0 or less: only the last one."""
+    return rows // max(1, batch) if found.each_epoch else found.every
+
+
 def kept(found: Saves, rows: int, batch: int) -> int:
     """How many checkpoints there will be at most."""
-    written = math.ceil(steps(found, rows, batch) / found.every) if found.every > 0 else 1
+    interval = _interval(found, rows, batch)
+    written = math.ceil(steps(found, rows, batch) / interval) if interval > 0 else 1
     return max(1, min(written, found.keep) if found.keep else written)
 
 

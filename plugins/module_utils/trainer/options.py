@@ -7,18 +7,27 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 from ..base.errors import Invalid
 from .estimate import Saves, saves, saves_hf
 from .judged import judged
 from .reads import ANY, CHAT, TEXT, Field, Reads
 
+_INTERVALS = ("trainer.save_freq", "trainer.test_freq")
 
-def reads(stage: str, config_name: str, overrides: list[str], ranks: int = 0) -> Reads:
+
+def reads(
+    stage: str,
+    config_name: str,
+    overrides: list[str],
+    ranks: int = 0,
+    how: Mapping[str, Any] | None = None,
+) -> Reads:
     """Compose the trainer's configuration as the trainer does, and find out what it reads.
 
-    `ranks`: the GPUs of SFT; 0 if they are not known. Raises Invalid if the configuration or an
+    `ranks`: the GPUs of SFT; 0 if they are not known. `how`: what the profile says about the
+    options (`validate`). Raises Invalid if the configuration or an
     option does not exist, or a value has no form.
     """
     folder = _config_folder()
@@ -28,7 +37,8 @@ def reads(stage: str, config_name: str, overrides: list[str], ranks: int = 0) ->
             f"{stage}: verl has no configuration {config_name} in {folder}; there are: {there}."
             f" Set {stage}_config_name."
         )
-    default, config = _compose(stage, folder, config_name, overrides)
+    how = how or {}
+    default, config = _compose(stage, folder, config_name, overrides, how.get("each_epoch"))
     data = config.get("data") or {}
     found = Reads(
         stage,
@@ -36,7 +46,7 @@ def reads(stage: str, config_name: str, overrides: list[str], ranks: int = 0) ->
         _files(data.get("val_files")),
         _fields(config_name, config, data),
         _batch(stage, data),
-        _saves(stage, config_name, config),
+        _saves(stage, config_name, config, how),
         saves_hf=saves_hf(config_name, config),
     )
     return judged(found, folder.parents[1], _getter(config), _getter(default), ranks)
@@ -46,9 +56,9 @@ def _getter(config: Any) -> Callable[[str], Any]:
     return lambda name: _value(config, name)
 
 
-def _saves(stage: str, config_name: str, config: Any) -> Saves:
+def _saves(stage: str, config_name: str, config: Any, how: Mapping[str, Any]) -> Saves:
     try:
-        return saves(config_name, config)
+        return saves(config_name, config, how)
     except (TypeError, ValueError) as error:
         raise Invalid(
             f"{stage}: trainer.save_freq, total_epochs and the like must be numbers ({error})"
@@ -70,7 +80,9 @@ def _config_folder() -> Path:
     return Path(found.origin).parent / "trainer" / "config"
 
 
-def _compose(stage: str, folder: Path, name: str, overrides: list[str]) -> tuple[Any, Any]:
+def _compose(
+    stage: str, folder: Path, name: str, overrides: list[str], each_epoch: str | None
+) -> tuple[Any, Any]:
     """The configuration without and with the overrides."""
     try:
         from hydra import compose, initialize_config_dir  # noqa: PLC0415 - only in the environment
@@ -85,19 +97,23 @@ def _compose(stage: str, folder: Path, name: str, overrides: list[str]) -> tuple
         except (HydraException, OmegaConfBaseException) as error:
             config, faults = default, _unknown(default, overrides) or [" ".join(str(error).split())]
         else:
-            faults = _other_kinds(default, config, overrides)
+            faults = _other_kinds(default, config, overrides, each_epoch)
     if faults:
         raise Invalid("\n".join(f"{stage}: {fault}" for fault in faults))
     return default, config
 
 
-def _other_kinds(default: Any, config: Any, overrides: list[str]) -> list[str]:
+def _other_kinds(
+    default: Any, config: Any, overrides: list[str], each_epoch: str | None
+) -> list[str]:
     """Options whose value cannot be what the trainer expects: a text in place of a number."""
     faults = []
     for name in (override.partition("=")[0] for override in overrides):
         if not re.fullmatch(r"[\w.]+", name):  # added, removed, or of a group
             continue
         was, now = _value(default, name), _value(config, name)
+        if name in _INTERVALS and now == each_epoch:
+            continue
         if _kind(was) and now is not None and _kind(now) != _kind(was):
             faults.append(f"{name} is {now!r}, but the trainer expects {_kind(was)}, as {was!r}")
     return faults

@@ -15,7 +15,7 @@ def reads_of(trainer: Mapping[str, Any], train: list[Path], test: list[Path]) ->
     how = trainer.get("validate") or {}
     stage, ranks = trainer["stage"], int(trainer.get("ranks") or 0)
     if how.get("config"):
-        return options.reads(stage, how["config"], trainer["overrides"], ranks)
+        return options.reads(stage, how["config"], trainer["overrides"], ranks, how)
     data = trainer.get("data") or {}
     fields = [Field(name, kind) for name, kind in (data.get("columns") or {}).items()]
     last_step = int(trainer.get("last_step") or 0)

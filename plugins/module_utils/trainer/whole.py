@@ -46,8 +46,35 @@ def _faults(step: Path, parts: Sequence[str], hf: bool, form: Words) -> list[str
     places = [step / part for part in parts] or [step]
     judge = _RULES[form.whole]
     wrong = [fault for place in places for fault in islice(judge(place, form), _MOST_FAULTS)]
+    wrong = wrong or list(islice(_loader_faults(step, places[0], form), _MOST_FAULTS))
     hf = hf and bool(form.huggingface)
     return wrong or (model_faults(places[0] / form.huggingface, advice="") if hf else [])
+
+
+def _loader_faults(step: Path, shards: Path, form: Words) -> Iterator[str]:
+    """What a trainer silently does without: it begins with the first rows of the data again."""
+    if not form.loader:
+        return
+    pattern = re.escape(form.loader).replace(r"\{rank\}", "(0|[1-9][0-9]{0,6})")
+    found = [match for match in map(re.compile(pattern).fullmatch, names(step)) if match]
+    if "{rank}" in form.loader:
+        wanted = _loaders(len(found), {int(match.group(1)) for match in found}, shards)
+        expected = [form.loader.replace("{rank}", str(rank)) for rank in wanted]
+    else:
+        expected = [form.loader]
+    there = {match.group() for match in found}
+    for name in expected:
+        wrong = torch_fault(step / name) if name in there else f"{step / name} is missing"
+        if wrong:
+            yield wrong
+
+
+def _loaders(count: int, ranks: set[int], shards: Path) -> range:
+    """The ranks that have a file of their own. Several ranks may read the same rows, of which one
+    has it: a number of them that divides the size of a world that wrote there."""
+    worlds = {int(match.group(2)) for match in map(_SHARD.fullmatch, names(shards)) if match}
+    fits = ranks == set(range(count)) and any(size % count == 0 for size in worlds if count)
+    return range(count if fits else max([count + 1, *(rank + 1 for rank in ranks)]))
 
 
 def _missing_files(folder: Path, form: Words) -> Iterator[str]:

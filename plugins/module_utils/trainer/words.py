@@ -79,6 +79,7 @@ class Words(NamedTuple):
     tracker: str  # the file that names the step finished last; may be empty
     whole: str  # by what rule a step is complete, see whole.py
     files: tuple[str, ...]  # what a complete step has, as shell patterns
+    loader: str  # where its data loader had come to, with {rank} if each rank has a file of it
     weights: tuple[
         str, ...
     ]  # the files of its weights, likewise, where it has no Hugging Face ones
@@ -124,6 +125,7 @@ def _words(text: str) -> Words:
         tracker=saved.get("tracker") or "",
         whole=saved.get("whole") or "files",
         files=tuple(saved.get("files") or ()),
+        loader=saved.get("loader") or "",
         weights=tuple(saved.get("weights") or ()),
         huggingface=saved.get("huggingface") or "",
         resume=saved.get("resume") or "newest",

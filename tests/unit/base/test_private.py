@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base import private
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused
-from ansible_collections.mnrun.train.plugins.module_utils.base.private import claim_private
+from ansible_collections.mnrun.train.plugins.module_utils.base.private import (
+    claim_private,
+    warnings_above,
+)
 
 
 @pytest.fixture
@@ -79,6 +82,44 @@ def test_a_folder_that_everyone_can_rename_is_refused(run_dir: Path) -> None:
     assert "everyone can rename what is in" in refusal(run_dir)
     run_dir.parent.chmod(0o1777)  # as /tmp
     claim_private(run_dir, ".mnrun", write=True)
+
+
+@pytest.mark.parametrize("above", [".", ".."])
+def test_a_group_that_can_rename_a_folder_above_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: str
+) -> None:
+    """As where a team has one folder: a run is not refused there, but its user is to know."""
+    run_dir = tmp_path / "team" / "alice" / "run"
+    claim_private(run_dir, write=True)
+    monkeypatch.setattr(private, "_is_own_group", lambda _gid, _uid: False)
+    assert warnings_above(run_dir) == []
+    folder = (run_dir.parent / above).resolve()
+    folder.chmod(0o2775)
+    (warning,) = warnings_above(run_dir)
+    assert f"can rename what is in {folder}. " in warning
+    assert "(mode 2775)" in warning
+    assert "mnrun_run_folder_shared" in warning
+    claim_private(run_dir, write=True)
+    folder.chmod(0o3775)  # sticky: only its owner can
+    assert warnings_above(run_dir) == []
+
+
+def test_the_users_own_group_above_is_no_warning(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private, "_is_own_group", lambda _gid, _uid: True)
+    run_dir.parent.chmod(0o775)
+    assert warnings_above(run_dir) == []
+
+
+def test_another_owner_of_a_folder_above_is_a_warning(run_dir: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give a folder away")
+    os.chown(run_dir.parent, 12345, -1)
+    (warning,) = warnings_above(run_dir)
+    assert "the user with uid 12345, its owner, can rename" in warning
+    run_dir.parent.chmod(0o1755)  # sticky does not bind its owner
+    assert warnings_above(run_dir) != []
 
 
 def test_a_link_counts_as_what_it_leads_to(run_dir: Path, tmp_path: Path) -> None:

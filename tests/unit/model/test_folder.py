@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.model import identity
 from ansible_collections.mnrun.train.plugins.module_utils.model.folder import model_faults, nearest
 from ansible_collections.mnrun.train.plugins.module_utils.model.weights import (
     INDEX,
+    file_fault,
     safetensors_fault,
     torch_fault,
 )
@@ -158,6 +160,56 @@ def test_a_file_with_holes_is_damaged_though_its_directory_is_there(tmp_path: Pa
         assert torch_fault(path) == f"{path} is truncated or damaged"
     path.write_bytes(whole[:300] + whole[-300:])
     assert torch_fault(path) != ""
+
+
+def with_hole(path: Path, content: bytes, begin: int, end: int) -> None:
+    """Write a file without blocks from `begin` to `end`."""
+    with path.open("wb") as stream:
+        stream.write(content[:begin])
+        stream.seek(end)
+        stream.write(content[end:])
+    with path.open("rb") as stream:
+        hole = os.lseek(stream.fileno(), 0, os.SEEK_HOLE)
+    assert hole < len(content), "this file system keeps no holes"
+
+
+def archive_of(path: Path, middle: bytes) -> bytes:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"pickled")
+        archive.writestr("a/data/0", middle)
+        archive.writestr("a/version", b"3")
+    return path.read_bytes()
+
+
+def test_a_hole_within_an_entry_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    content = archive_of(path, os.urandom(200_000))
+    with_hole(path, content, 65536, 131072)
+    assert torch_fault(path) == f"{path} is truncated or damaged"
+    assert file_fault(path) == torch_fault(path)
+
+
+def test_zeros_that_a_file_system_keeps_as_a_hole_are_whole(tmp_path: Path) -> None:
+    """Moments of an optimizer that are all zero, where zeros are compressed."""
+    path = tmp_path / "a.pt"
+    content = archive_of(path, bytes(200_000))
+    with_hole(path, content, 65536, 131072)
+    assert path.read_bytes() == content
+    assert torch_fault(path) == ""
+
+
+def test_a_hole_proves_nothing_in_an_archive_without_checksums(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    content = archive_of(path, os.urandom(200_000))
+    # As torch.serialization.set_crc32_options(False) writes it: in the directory at the end.
+    start = content.rindex(b"PK\x01\x02", 0, content.index(b"PK\x01\x02") + 4)
+    bare = bytearray(content)
+    while bare[start : start + 4] == b"PK\x01\x02":
+        bare[start + 16 : start + 20] = b"none"
+        sizes = struct.unpack("<HHH", bare[start + 28 : start + 34])
+        start += 46 + sum(sizes)
+    with_hole(path, bytes(bare), 65536, 131072)
+    assert torch_fault(path) == ""
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

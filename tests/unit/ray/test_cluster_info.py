@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import MnrunError
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
 from ansible_collections.mnrun.train.plugins.module_utils.ray.cluster import (
     Cluster,
     as_result,
@@ -27,7 +28,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import Sl
 from ansible_collections.mnrun.train.plugins.module_utils.stage.context import Stage
 from ansible_collections.mnrun.train.plugins.module_utils.stage.present import present
 
-from tests.helpers.fake_slurm import FakeClock, FakeSlurm
+from tests.helpers.fake_slurm import MIN_JOB_AGE, FakeClock, FakeSlurm
 from tests.helpers.ray_heads import a_head, publish_head
 from tests.helpers.stage_run import HOSTILE
 
@@ -156,6 +157,20 @@ def test_a_job_that_fails_before_ray_shows_its_log(site: Site) -> None:
 
 def test_a_cluster_that_lives_is_not_refused(site: Site) -> None:
     refuse_ended(site.wait(seconds=0))
+
+
+def test_without_scontrol_what_squeue_does_not_show_may_be_alive(site: Site) -> None:
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        denied = Result(1, "", "slurm_load_jobs error: Access/permission denied")
+        return denied if command[0] == "scontrol" else site.slurm(command, seconds, stdin)
+
+    over = ask_slurm(SlurmClient(run, site.clock))
+    now = site.clock.now()
+    assert over("12", now) is False
+    assert over("99", now) is None
+    site.slurm.end(site.slurm.jobs[-1], "COMPLETED")
+    site.clock.sleep(MIN_JOB_AGE + 1)
+    assert over("12", now) is True  # by the accounting
 
 
 def test_slurm_says_whether_a_head_is_over(site: Site) -> None:

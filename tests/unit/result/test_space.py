@@ -134,9 +134,35 @@ def test_how_many_will_lie_there(found: Saves, number: int) -> None:
 
 
 def test_one_is_too_few_to_keep() -> None:
-    (fault,) = too_few_kept("sft", Saves(12, 1, 1, 1, 0))
+    (fault,) = too_few_kept("sft", Saves(12, 1, 1, 1, 0), 512, 256)
     assert "keep 2 or more" in fault
-    assert too_few_kept("sft", Saves(12, 1, 2, 1, 0)) == too_few_kept("sft", Saves(12, 1, 0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Saves(12, 1, 2, 1, 0),
+        Saves(12, 1, 0, 1, 0),
+        Saves(12, -1, 1, 9, 0),  # only the last step is saved
+        Saves(12, 50, 1, 1, 50),
+        Saves(12, 1, 1, 1, 0, each_epoch=True),  # one epoch
+        Saves(12, 1, 1, 9, 0, deletes_first=False),
+    ],
+)
+def test_one_is_enough_where_none_is_deleted_before_the_next(found: Saves) -> None:
+    assert too_few_kept("sft", found, 512, 256) == []
+
+
+def test_a_checkpoint_at_the_end_of_each_epoch() -> None:
+    config = {"trainer": {"save_freq": "after_each_epoch", "test_freq": "after_each_epoch"}}
+    found = saves("sft_trainer_engine", config, {"each_epoch": "after_each_epoch"})
+    assert (found.each_epoch, found.validates > 0) == (True, True)
+    several = found._replace(epochs=3)
+    assert kept(several, rows=7473, batch=256) == 3
+    assert kept_by({"newest": 1, "every": 58}, several, rows=7473, batch=256) == 3
+    assert len(too_few_kept("sft", several._replace(keep=1), 7473, 256)) == 1
+    with pytest.raises(ValueError, match="after_each_epoch"):
+        saves("sft_trainer", config)  # of a trainer that does not know it
 
 
 @pytest.mark.parametrize(
