@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import run
 from ansible_collections.mnrun.train.plugins.module_utils.preflight.check import check
 
 NOTHING = {"model": "", "other_models": [], "train_files": [], "test_files": [], "slurm": []}
 
 
 def no_slurm(command, seconds, stdin):
-    """Stand where Slurm's commands are called."""
+    """Stand where Slurm's commands are called; a reward function is imported for real."""
+    if command[0] == sys.executable:
+        return run(command, seconds, stdin)
     raise AssertionError((command, seconds, stdin))
 
 
