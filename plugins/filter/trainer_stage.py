@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.option_syntax import formed, resume_words
+from ..plugin_utils.option_syntax import OPTIONS_FILE, flags, formed, resume_words
 from ..plugin_utils.trainer_options import OptionsError, stage_options, words_of
 
 DOCUMENTATION = r"""
@@ -58,12 +58,25 @@ RETURN = r"""
 _value:
   description:
     - C(all) options, the C(decisive) ones, the C(refused) ones with what to use instead.
-    - C(arguments), C(variables) and C(files) by which the program gets them, and C(resume), the
-      shell words by which it resumes.
+    - C(arguments), C(variables) and C(files) by which the program gets them, C(file_argument),
+      the shell words for a file with them, and C(resume), those by which it resumes.
+    - C(launcher), the options of its launcher; C(resumes), whether it resumes at all.
     - C(parts) of a checkpoint, C(last_step), C(on_cpu), C(has_adapter), C(lora_alpha),
-      C(uses_wandb), and in C(words) what the trainer writes and prints.
+      C(uses_wandb), C(faults) of options that fail together, and in C(words) what the trainer
+      writes and prints.
   type: dict
 """
+
+
+def _file_argument(own: Mapping[str, Any]) -> str:
+    """The shell words that name the file with the options."""
+    option = own.get("file_option") or ""
+    return f'{option} "$MNRUN_RECORD/{OPTIONS_FILE}"'.strip()
+
+
+def _ranks(values: Mapping[str, Any]) -> int:
+    """How many ranks train; 0 if it is not known."""
+    return int(values.get("nodes") or 0) * max(1, int(values.get("gpus") or 0))
 
 
 def trainer_stage(
@@ -91,8 +104,11 @@ def trainer_stage(
     return {
         **found,
         **form._asdict(),
+        "file_argument": _file_argument(own) if form.files else "",
+        "launcher": flags(own.get("launcher_options") or {}),
         "resume": resume_words(syntax, option),
-        "words": words_of(own),
+        "resumes": saved.get("resume") != "none",
+        "words": words_of(own, _ranks(values)),
     }
 
 

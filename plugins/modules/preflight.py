@@ -97,6 +97,15 @@ options:
         description: Options that a user set but must not set, each with what to use instead.
         type: dict
         default: {}
+      faults:
+        description: What the profile refuses of the options.
+        type: list
+        elements: str
+        default: []
+      resumes:
+        description: Whether the trainer can resume from a checkpoint.
+        type: bool
+        default: true
       keep:
         description: >-
           Which checkpoints to keep (C(newest), C(best), C(every)), instead of the trainer's own
@@ -259,6 +268,8 @@ SPEC = {
             "overrides": _TEXTS,
             "ranks": {"type": "int", "default": 0},
             "refused": {"type": "dict", "default": {}},
+            "resumes": {"type": "bool", "default": True},
+            "faults": _TEXTS,
             "keep": {"type": "dict", "default": {}},
         },
     },

@@ -26,6 +26,17 @@ def formed(syntax: str, options: Mapping[str, Any]) -> Form:
     return _SYNTAX[syntax or "flags"](options)
 
 
+def flags(options: Mapping[str, Any]) -> list[str]:
+    """`--name value`, a list as several values; true is the flag alone, false and null nothing."""
+    arguments: list[str] = []
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        values = value if isinstance(value, list | tuple) else [value]
+        arguments += [f"--{name}"] if value is True else [f"--{name}", *map(_text, values)]
+    return arguments
+
+
 def resume_words(syntax: str, option: str) -> str:
     """The shell words by which a program is to resume from the folder in MNRUN_RESUME_FROM."""
     if not option or syntax in ("file", "env"):
@@ -39,14 +50,7 @@ def _hydra(options: Mapping[str, Any]) -> Form:
 
 
 def _flags(options: Mapping[str, Any]) -> Form:
-    """`--name value`, a list as several values; true is the flag alone, false and null nothing."""
-    arguments: list[str] = []
-    for name, value in options.items():
-        if value is None or value is False:
-            continue
-        values = value if isinstance(value, list | tuple) else [value]
-        arguments += [f"--{name}"] if value is True else [f"--{name}", *map(_text, values)]
-    return Form(arguments, {}, {})
+    return Form(flags(options), {}, {})
 
 
 def _file(options: Mapping[str, Any]) -> Form:

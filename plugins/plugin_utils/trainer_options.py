@@ -9,6 +9,7 @@ from typing import Any
 Options = Mapping[str, Any]
 
 _PLACE = re.compile(r"\{(model|train_files|test_files|output|nodes|gpus)\}")
+_RANK = "{_rank}"
 # Their content decides, or their place does not matter.
 _PATHS = frozenset({"model", "train_files", "test_files", "output"})
 # The variable that a value follows from.
@@ -73,6 +74,11 @@ def _facts(profile: Options, everything: Options) -> dict[str, Any]:
             lora.get("alpha", ""), lora.get("default_alpha", _DEFAULT_ALPHA)
         ),
         "uses_wandb": "wandb" in (used or []),
+        "faults": [
+            one["why"]
+            for one in profile.get("refuses") or ()
+            if all(holds(condition, everything) for condition in one["when"])
+        ],
     }
 
 
@@ -81,15 +87,28 @@ def holds(condition: Options, options: Options) -> bool:
     if "option" not in condition:
         return True
     value = options.get(condition["option"], condition.get("default"))
+    if "above" in condition:
+        return bool(_whole(value) > condition["above"])
     return str(value) == str(condition.get("equals"))
 
 
-def words_of(profile: Options) -> dict[str, Any]:
-    """What goes to the cluster of a profile: the trainer's files and lines."""
+def words_of(profile: Options, ranks: int = 0) -> dict[str, Any]:
+    """What goes to the cluster of a profile: the trainer's files and lines. `ranks`: how many
+    train; 0 if that is not known."""
     saved = dict(profile["checkpoint"])
     saved.pop("parts", None)
+    if saved.get("files"):
+        saved["files"] = [name for one in saved["files"] for name in _of_ranks(one, ranks)]
     kept = {name: profile[name] for name in ("last_step", "causes", "advice") if profile.get(name)}
     return {"checkpoint": saved, "log": dict(profile["log"]), **kept}
+
+
+def _of_ranks(name: str, ranks: int) -> list[str]:
+    """A file's name for each rank; a pattern where their number is not known."""
+    if _RANK not in name:
+        return [name]
+    each = [f"_{rank}" for rank in range(ranks)] if ranks > 1 else ["" if ranks else "*"]
+    return [name.replace(_RANK, one) for one in each]
 
 
 def _algorithm(stage: str, profile: Options, name: str) -> Options:
@@ -129,6 +148,10 @@ def _set(options: Options | None, values: Options) -> dict[str, Any]:
 
 def _filled(value: Any, values: Options) -> Any:
     """A value with what its {places} stand for; None if one is not known."""
+    if isinstance(value, Mapping):
+        return _set(value, values)
+    if isinstance(value, list):
+        return [_filled(item, values) for item in value]
     if not isinstance(value, str):
         return value
     names = set(_PLACE.findall(value))
@@ -140,15 +163,20 @@ def _filled(value: Any, values: Options) -> Any:
 
 def _by_path(options: Options | None) -> set[str]:
     """The options that hold where something is."""
-    return {
-        name
-        for name, value in _places(options)
-        if isinstance(value, str) and _PATHS & set(_PLACE.findall(value))
-    }
+    return {name for name, value in _places(options) if _PATHS & set(_names(value))}
+
+
+def _names(value: Any) -> list[str]:
+    """The places in a value, in order."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [name for item in value for name in _names(item)]
+    return _PLACE.findall(value) if isinstance(value, str) else []
 
 
 def _variable(stage: str, value: Any) -> str:
-    places = _PLACE.findall(value) if isinstance(value, str) else []
+    places = _names(value)
     if not places:
         return "another profile"
     if places[0] == "output":

@@ -104,6 +104,7 @@ def _check_trainer(
         f"{trainer['stage']}: {option} is set by mnrun; use {variable} instead"
         for option, variable in trainer["refused"].items()
     ]
+    report.faults += [f"{trainer['stage']}: {fault}" for fault in trainer.get("faults") or ()]
     unfit = list(fit_faults(trainer))
     report.faults += unfit
     if unfit:

@@ -24,8 +24,15 @@ def summary(
         if each:
             most = f", at most {kept} at a time" if trainer.batch else ""
             parts.append(f"a checkpoint takes about {size(each)}{most}")
+        if trainer.stage in _starting_over(params):
+            parts.append("the trainer does not resume: what is cut off starts over at step 0")
         lines += [f"{trainer.stage}: {'; '.join(parts)}."] if parts else []
     return lines
+
+
+def _starting_over(params: dict[str, Any]) -> set[str]:
+    """The stages whose trainer cannot resume."""
+    return {one["stage"] for one in params.get("trainers") or () if one.get("resumes") is False}
 
 
 def _things(params: dict[str, Any], trainers: list[Reads], rows: dict[str, int]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from ..record.contract import Attempt, Observation, Phase, Record
 from ..record.job_report import claimed_by_another
 from ..result.verify import as_result, finished, settle
 from ..trainer.telling import Telling, behind_last_step, find_telling
+from ..trainer.words import words
 from . import cause
 from .context import Stage
 from .decide import Action, ending
@@ -192,7 +193,7 @@ def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
     step = outcome.attempt.last_step if outcome.attempt else None
     reached = outcome.attempt.reached if outcome.attempt else None
     if judged.retryable:
-        where = f"resumes from step {step}" if step else "starts over: there is no checkpoint yet"
+        where = f"resumes from step {step}" if step else f"starts over: {_why_over(outcome)}"
         if step and reached and reached > step:
             where += f"; step {reached} had been reached"
         if outcome.cause is cause.Cause.SHORT:
@@ -202,6 +203,12 @@ def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
     if step:
         notes.append(f"The newest complete checkpoint is step {step}; a re-run resumes there.")
     return notes
+
+
+def _why_over(outcome: Outcome) -> str:
+    trainer = outcome.record.trainer if outcome.record else {}
+    over = words(trainer).starts_over
+    return "this trainer does not resume" if over else "there is no checkpoint yet"
 
 
 def _still(attempt: Attempt) -> str:

@@ -10,6 +10,8 @@ from ..base.fingerprint import differences
 from ..base.text import sentence
 from ..record.contract import Attempt, Phase, Record, Request
 from ..result.verify import stuck
+from ..trainer.resume_point import PASSED_OVER
+from ..trainer.words import words
 from .snapshot import Facts, Look
 
 UNKNOWN_GRACE = 60.0  # seconds to wait for a trustworthy answer before giving up
@@ -147,8 +149,12 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
             f"Log: {last.stderr or last.stdout}",
         )
     # A stage without checkpoints starts over.
-    step = (last.last_step or 0) if request.checkpoints else 0
+    step = 0
+    if request.checkpoints:
+        step = (last.last_step or 0) if facts.newest is None else facts.newest
     onward = f"resumes from step {step}" if step else "starts from the beginning"
+    if request.checkpoints and words(request.trainer).starts_over:
+        onward += f", as this trainer does not resume; checkpoints are kept ({PASSED_OVER}.…)"
     if stuck(last, facts.output):
         onward = f"resumes from a checkpoint before step {step}, which leads nowhere"
     return Decision(Action.RESUBMIT, f"{why}. The next attempt {onward}.")

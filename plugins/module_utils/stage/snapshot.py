@@ -8,7 +8,7 @@ from ..base.fingerprint import fingerprint
 from ..record.contract import Attempt, Backend, Found, Observation, Phase, Record, Request
 from ..record.job_report import claim_of, claimed_by_another, given_up
 from ..record.ledger import Ledger
-from ..result.verify import Output, finished, settle
+from ..result.verify import Output, finished, newest_step, settle
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Facts:
     others: list[Look] = field(default_factory=list)  # of other specs of the stage
     earlier: Record | None = None  # of the options that the stage was last tried with
     output: Output | None = None  # of an attempt that succeeded, or whose result is complete
+    newest: int | None = None  # from where another attempt resumes, if the result is damaged
     touched: list[Record] = field(default_factory=list)  # had an open attempt in the ledger
 
 
@@ -50,6 +51,7 @@ def gather(
     touched = [record for record in records if record.open_attempt]
     looks = [look for record in touched for look in _look(request, backend, ledger, record)]
     record = next((record for record in records if record.fingerprint == key), None)
+    output = _output(request, record)
     return Facts(
         now=now,
         key=key,
@@ -60,7 +62,8 @@ def gather(
         mine=next((look for look in looks if look.record is record), None),
         others=[look for look in looks if look.record is not record],
         earlier=_newest([one for one in records if one is not record]),
-        output=_output(request, record),
+        output=output,
+        newest=_newest_step(request, record, output),
         touched=touched,
     )
 
@@ -98,6 +101,12 @@ def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) 
     observation = backend.observe(folder, attempt)
     record.attempts[-1] = attempt.seen(observation)
     return Look(record, record.attempts[-1], observation, adopted=adopted)
+
+
+def _newest_step(request: Request, record: Record | None, output: Output | None) -> int | None:
+    """Of a result that is damaged: the step that the record names may be the one that is."""
+    damaged = record is not None and output is not None and not output.whole
+    return newest_step(request.rule, record) if record and damaged else None
 
 
 def _output(request: Request, record: Record | None) -> Output | None:

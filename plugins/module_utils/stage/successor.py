@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..record.contract import Attempt, Phase, Record, Request
+from ..trainer.words import words
 from .cause import Cause
 from .decide import fruitless
 
@@ -29,10 +30,15 @@ def verdict(request: Request, record: Record, attempt: Attempt, cause: Cause) ->
         ended_well = [one for one in record.attempts if one.phase is Phase.SUCCEEDED]
         return Verdict(not fruitful and attempt.first_step > 0 and len(ended_well) == 1)
     if cause is Cause.TIME_LIMIT and not fruitful:
+        why = (
+            "This trainer does not resume"
+            if words(request.trainer).starts_over
+            else "It produced no new checkpoint"
+        )
         return Verdict(
             False,
-            "It produced no new checkpoint, and another attempt would end the same way, so it is "
-            "not retried automatically.",
+            f"{why}, and another attempt would end the same way, so it is not retried "
+            "automatically.",
         )
     tried = fruitless(record)
     if tried >= request.max_attempts:

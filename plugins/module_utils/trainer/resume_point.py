@@ -23,7 +23,7 @@ RESUME = "resume"  # the file beside a job's script with the folder that it resu
 def newest_whole(rule: CheckpointRule, skip: int = 0) -> int:
     """The newest complete step to resume from; 0 without one, or if this trainer never resumes.
     `skip`: a step that must not be used."""
-    if words(rule.trainer).resume == "none":
+    if words(rule.trainer).starts_over:
         return 0
     found = survey(rule, hf=False, below=skip)
     return found.step

@@ -97,6 +97,11 @@ class Words(NamedTuple):
     last_step: str  # the option that sets it
     step_name: Pattern[str]
 
+    @property
+    def starts_over(self) -> bool:
+        """The trainer does not resume: each attempt begins at step 0."""
+        return self.resume == "none"
+
     def step_folder(self, step: int) -> str:
         """The name of a step's folder."""
         return self.folder.format(step=step)

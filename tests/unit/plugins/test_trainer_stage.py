@@ -155,3 +155,55 @@ def test_lora_that_a_profile_cannot_have_is_refused(
 ) -> None:
     with pytest.raises(AnsibleFilterError, match=why):
         trainer_stage(own("flags", lora=names), "sft", {}, lora=lora)
+
+
+def trl(name: str, given: dict[str, Any] | None = None, **values: Any) -> dict[str, Any]:
+    known = {**VALUES, "model": "/m", **values}
+    return trainer_stage(profile(name, [SHIPPED]), "sft", known, given=given or {})
+
+
+def test_an_options_file_may_have_an_option_and_keeps_what_is_false() -> None:
+    found = trl("trl", {"gradient_checkpointing": False})
+    assert found["file_argument"] == '--config "$MNRUN_RECORD/options.json"'
+    written = json.loads(found["files"]["options.json"])
+    assert (written["train_files"], written["gradient_checkpointing"]) == (["/d/a"], False)
+    assert found["decisive"] == {"gradient_checkpointing": False}
+
+
+def test_a_place_within_an_option_is_filled_and_does_not_decide() -> None:
+    found = trl("trl-cli", {"datasets": []})
+    assert found["refused"] == {"datasets": "mnrun_train_files"}
+    data = trl("trl-cli")["all"]["datasets"]
+    assert data == [{"path": "parquet", "data_files": ["/d/a"], "columns": ["messages"]}]
+    assert "datasets" not in trl("trl-cli")["decisive"]
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"nodes": 2, "gpus": 1}, ["rng_state_0.pth", "rng_state_1.pth"]),
+        ({"nodes": 1, "gpus": 0}, ["rng_state.pth"]),
+        ({"nodes": 0}, ["rng_state*.pth"]),
+    ],
+)
+def test_a_checkpoint_has_a_file_of_each_rank(values: dict[str, Any], names: list[str]) -> None:
+    files = trl("trl", **values)["words"]["checkpoint"]["files"]
+    assert [name for name in files if name.startswith("rng")] == names
+
+
+def test_the_launcher_gets_its_own_options_and_whether_it_resumes_is_said() -> None:
+    fsdp = {"use_fsdp": True, "fsdp_version": 2}
+    assert trainer_stage(own("flags", launcher_options=fsdp), "sft", VALUES)["launcher"] == [
+        "--use_fsdp", "--fsdp_version", "2"
+    ]  # fmt: skip
+    assert (trl("trl")["resumes"], trl("trl-cli")["resumes"]) == (True, False)
+
+
+def test_options_that_fail_together_are_refused() -> None:
+    hf = {"actor_rollout_ref.rollout.name": "hf"}
+    assert ppo(hf)["faults"] == []
+    assert ppo(algorithm="grpo")["faults"] == []
+    (fault,) = ppo(hf, algorithm="grpo")["faults"]
+    assert "several answers (rollout.n) fail" in fault
+    newer = profile("verl-0.9", [SHIPPED])
+    assert trainer_stage(newer, "ppo", VALUES, given=hf, algorithm="grpo")["faults"] == []

@@ -40,3 +40,12 @@ def test_model_rows_options_requests_and_checkpoints_are_named(tmp_path: Path) -
 def test_what_was_not_asked_for_is_not_named() -> None:
     params = {**NOTHING, "slurm": [{"stage": "sft"}]}
     assert summary(params, [], {}, {}) == ["Checked: the Slurm requests of sft."]
+
+
+def test_a_trainer_that_does_not_resume_is_named_beforehand() -> None:
+    params = {**NOTHING, "trainers": [{"stage": "sft", "resumes": False}]}
+    reads = Reads("sft", [], [], [], 0, Saves(0, 0, 0, 1, 0))
+    space = {"sft": {"step_bytes": 0, "kept": 1}}
+    assert summary(params, [reads], {}, space)[-1] == (
+        "sft: the trainer does not resume: what is cut off starts over at step 0."
+    )

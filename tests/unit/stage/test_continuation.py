@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.stage.absent import absent
 from ansible_collections.mnrun.train.plugins.module_utils.stage.cause import Cause
@@ -11,7 +13,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.outcome import O
 from ansible_collections.mnrun.train.plugins.module_utils.stage.scope import Only
 from ansible_collections.mnrun.train.plugins.module_utils.stage.stop import StopRule
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.resume_point import make_resumable
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER, VERL
 
 from tests.helpers.checkpoints import write_step
 from tests.helpers.stage_run import Run
@@ -50,6 +52,31 @@ def test_a_time_limit_without_a_new_step_stops_and_says_so(run: Run) -> None:
     assert not outcome.retryable
     assert "It produced no new checkpoint, and another attempt would end" in outcome.problem
     assert "What to do: Allow more time" in outcome.problem
+
+
+def test_a_trainer_that_does_not_resume_starts_over_and_says_so(run: Run) -> None:
+    run.request.trainer.update(VERL, checkpoint={**VERL["checkpoint"], "resume": "none"})
+    run.request = replace(
+        run.request, checkpoints=run.rule._replace(trainer=dict(run.request.trainer))
+    )
+    given = {"checkpoints": run.request.checkpoints}
+    for state in ("NODE_FAIL", "TIMEOUT"):
+        run.present(**given)
+        run.slurm.run(run.job)
+        write_step(run.rule.path, 3)
+        run.slurm.end(run.job, state, "0:0")
+        number = run.attempt().number
+        outcome = conclude(run.stage(**given), number, 100)
+        assert outcome.retryable is (state == "NODE_FAIL")
+        assert "resumes" not in outcome.problem
+        if outcome.retryable:
+            assert "starts over: this trainer does not resume." in outcome.problem
+        else:
+            assert "This trainer does not resume, and another attempt would" in outcome.problem
+    again = run.present(**given)
+    assert "starts from the beginning, as this trainer does not resume" in again.why
+    kept = sorted(path.name for path in run.rule.path.glob("passed_over.*"))
+    assert kept == ["passed_over.global_step_3", "passed_over.global_step_3-2"]
 
 
 def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:

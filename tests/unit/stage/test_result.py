@@ -88,6 +88,16 @@ def test_done_without_a_result_runs_again_and_says_so(run: Run) -> None:
     assert "contains no checkpoint" in outcome.why
 
 
+def test_with_a_damaged_result_the_step_that_is_left_is_named(run: Run) -> None:
+    run.present(checkpoints=run.rule)
+    for step in (2, 4):
+        write_step(run.rule.path, step)
+    run.slurm.end(run.job, "COMPLETED")
+    run.present(checkpoints=run.rule)
+    next((run.rule.path / "global_step_4").glob("optim*")).unlink()
+    assert "The next attempt resumes from step 2." in run.present(checkpoints=run.rule).why
+
+
 def test_done_with_a_damaged_result_runs_again_and_names_the_file(run: Run) -> None:
     finished(run)
     run.present(checkpoints=run.rule)
