@@ -120,7 +120,7 @@ def test_an_index_is_asked_for_torch(
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.stem))
-def test_each_python_is_locked_to_the_same_verl(installer: ModuleType, lock: Path) -> None:
+def test_each_python_is_locked_to_the_same_trainer(installer: ModuleType, lock: Path) -> None:
     trainer, _, version = lock.stem.rpartition("-")
     lowest = lock.with_name(f"{trainer}-3.11.lock")
     pins, first = (
@@ -129,7 +129,8 @@ def test_each_python_is_locked_to_the_same_verl(installer: ModuleType, lock: Pat
     differ = {name for name in first if pins[name] != first[name]}
     assert pins.keys() == first.keys()
     assert differ <= {"numpy", "torch"}  # there is no numpy 1 for Python 3.13
-    assert pins["verl"].startswith(f"{trainer.removeprefix('verl-')}.")
+    package, _, release = trainer.partition("-")
+    assert pins[package].startswith(f"{release or 1}.")
     assert installer.lock_of(trainer, Path(f"/usr/bin/python{version}")) == lock
 
 
@@ -145,7 +146,7 @@ def test_a_trainer_without_a_lock_is_refused_with_those_that_there_are(
     installer: ModuleType, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        installer.InstallError, match=r"no trainer verl-1, only verl-0\.5, verl-0\.9"
+        installer.InstallError, match=r"no trainer verl-1, only trl, verl-0\.5, verl-0\.9"
     ):
         installer.install(tmp_path / "envs", "verl-1")
 

@@ -1,4 +1,4 @@
-"""Build a training environment of the sandbox once: verl, torch and Ray, for CPU.
+"""Build a training environment of the sandbox once: a trainer, torch and what they need, for CPU.
 
     install.py --root /var/lib/mnrun-sandbox/envs [--trainer verl-0.9]
 
@@ -110,7 +110,7 @@ def build(path: Path, python: Path, lock_file: Path) -> None:
     say("1/3 torch")
     source = [] if has_cpu_build(pip, torch, deadline) else cpu_index()
     run([*pip, *source, "--constraint", str(lock_file), torch], deadline)
-    say("2/3 verl, Ray and what they need")
+    say(f"2/3 {lock_file.stem} and what it needs")
     # --no-deps: the set is locked as a whole; resolving it takes pip more than ten minutes.
     run([*pip, "--no-deps", "--requirement", str(lock_file)], deadline)
     say("3/3 compiling")

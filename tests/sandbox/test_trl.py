@@ -1,0 +1,115 @@
+"""TRL on the CPU, without Ray, in a training environment of its own. `make trainers` runs this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import Cluster, playbook
+from .mnrun import Run, mnrun
+from .place import environments
+from .test_trainer import FILES, last_line
+
+HERE = Path(__file__).parent / "files"
+RUN = "training/trl"
+SAVED = f"{RUN}/sft/checkpoints"
+NEWEST_LOG = f"$(ls -t {RUN}/sft/logs/*.out | head -n 1)"
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.trainers, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def cluster(sandbox: Cluster) -> Iterator[Cluster]:
+    """A sandbox with TRL's environment, which is built here, once."""
+    install = FILES / "env" / "install.py"
+    last_line(
+        ["/usr/bin/python3", install, "--trainer=trl", f"--root={environments()}"], timeout=1800
+    )
+    both = '{"sandbox_trainers": ["verl-0.5", "trl"]}'
+    playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", "-e", both)
+    sandbox.run(f"rm -rf {RUN}")
+    yield sandbox
+    sandbox.end_jobs(RUN, word="USR1")
+
+
+def command(name: str, profile: str = "trl", /, **given: Any) -> Run:
+    options = yaml.safe_load((HERE / "trl.yml").read_text())
+    own = options.pop("sft_options") | given.pop("options", {})
+    options["mnrun_trainer"] = profile
+    return mnrun(name, mnrun_run_dir=f"~/{RUN}", sft_options=own, **{**options, **given})
+
+
+def killed(cluster: Cluster, profile: str, options: dict[str, Any]) -> None:
+    """A training of which SIGKILL ends a rank after its first checkpoint."""
+    started = command("sft", profile, options=options, sft_wait=False)
+    assert started.code == 0, started.text
+    cluster.wait(f"ls {SAVED}", r"\bcheckpoint-20\b", timeout=300)
+    cluster.run("kill -9 $(pgrep -f '[-]-config /.*options.json' | tail -n 1)", "root@osk-gpu95")
+    cluster.wait("squeue --me -h -o %j; echo end", "^end$", timeout=120)
+
+
+def test_it_trains_once(cluster: Cluster) -> None:
+    first = command("sft")
+    assert first.code == 0, first.text
+    assert "step 6/6" in first.text
+    there = set(cluster.run(f"ls {SAVED}/checkpoint-6").split())
+    assert {"rng_state_0.pth", "rng_state_1.pth", "trainer_state.json"} <= there
+    again = command("sft")
+    assert (again.code, again.changed) == (0, 0), again.text
+
+
+def test_its_model_is_copied(cluster: Cluster) -> None:
+    converted = command("convert", convert_stages=["sft"], convert_score=False)
+    assert converted.code == 0, converted.text
+    assert "model.safetensors" in cluster.run(f"ls {RUN}/sft/converted")
+
+
+def test_a_damaged_last_checkpoint_is_noticed(cluster: Cluster) -> None:
+    cluster.run(f"rm {SAVED}/checkpoint-6/rng_state_1.pth")
+    again = command("sft")
+    assert again.code == 0, again.text
+    assert "rng_state_1.pth. The next attempt resumes from step 4." in again.text
+    assert "checkpoint-4" in cluster.run(f"cat {RUN}/.mnrun/sft/*/resume")
+    assert "step=5 " in cluster.run(f"cat {NEWEST_LOG}")
+    assert "step=4 " not in cluster.run(f"cat {NEWEST_LOG}")
+
+
+def test_an_option_that_it_lacks_is_a_failure_with_its_cause(cluster: Cluster) -> None:
+    failed = command("sft", options={"learning_rat": 1.0})
+    assert failed.code != 0
+    assert "learning_rat" in failed.text
+    assert "Cause: an option that the trainer does not accept." in failed.text
+
+
+def test_a_killed_training_resumes(cluster: Cluster) -> None:
+    options = {"max_steps": 200, "save_steps": 20}
+    killed(cluster, "trl", options)
+    resumed = command("sft", options=options)
+    assert resumed.code == 0, resumed.text
+    assert "(attempt 2)" in resumed.text
+    assert "step=1 " not in cluster.run(f"cat {NEWEST_LOG}")
+
+
+def test_trls_own_command_starts_over_and_loses_nothing(cluster: Cluster) -> None:
+    options = {"max_steps": 200, "save_steps": 20, "logging_steps": 50}
+    killed(cluster, "trl-cli", options)
+    again = command("sft", "trl-cli", options=options)
+    assert again.code == 0, again.text
+    assert "starts from the beginning, as this trainer does not resume" in again.text
+    there = cluster.run(f"ls {SAVED}").split()
+    assert {"passed_over.checkpoint-20", "checkpoint-20", "checkpoint-200"} <= set(there)
+    done = command("sft", "trl-cli", options=options)
+    assert (done.code, done.changed) == (0, 0), done.text
+
+
+def test_it_saves_before_the_time_limit(cluster: Cluster) -> None:
+    options = {"max_steps": 100000, "save_steps": 100000, "logging_steps": 1000}
+    started = command("sft", options=options, sft_wait=False, sft_sbatch={"time": 2})
+    assert started.code == 0, started.text
+    cluster.wait(f"ls {SAVED}/checkpoint-*", "trainer_state.json", timeout=300)
+    cluster.wait("squeue --me -h -o %j; echo end", "^end$", timeout=300)
+    assert " CANCELLED AT " in cluster.run(f"cat {RUN}/sft/logs/*.err")
