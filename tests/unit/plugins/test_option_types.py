@@ -105,7 +105,7 @@ def faults(name: str, value: Any, spec: dict[str, Any]) -> list[str]:
 def fits(label: str, spec: dict[str, Any]) -> bool:
     """Whether a value of this kind is of the option's type; choices and texts are not asked."""
     wanted = spec.get("type", "str")
-    if wanted == "list" and spec.get("elements", "str") != "str":
+    if wanted == "list" and spec.get("elements", "str") not in ("str", "path"):
         return False
     return wanted in KINDS[label].fits and not (wanted == "dict" and spec.get("options"))
 
