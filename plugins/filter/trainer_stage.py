@@ -108,7 +108,7 @@ def trainer_stage(
         "launcher": flags(own.get("launcher_options") or {}),
         "resume": resume_words(syntax, option),
         "resumes": saved.get("resume") != "none",
-        "words": words_of(own, _ranks(values)),
+        "words": words_of(own, _ranks(values), found["all"]),
     }
 
 

@@ -92,13 +92,16 @@ def holds(condition: Options, options: Options) -> bool:
     return str(value) == str(condition.get("equals"))
 
 
-def words_of(profile: Options, ranks: int = 0) -> dict[str, Any]:
+def words_of(profile: Options, ranks: int = 0, given: Options | None = None) -> dict[str, Any]:
     """What goes to the cluster of a profile: the trainer's files and lines. `ranks`: how many
-    train; 0 if that is not known."""
+    train; 0 if that is not known. `given`: the stage's options."""
     saved = dict(profile["checkpoint"])
     saved.pop("parts", None)
     if saved.get("files"):
         saved["files"] = [name for one in saved["files"] for name in _of_ranks(one, ranks)]
+    share = str((given or {}).get(saved.pop("loader_shared_by", "")) or "")
+    if share.isdecimal() and int(share) > 1:
+        saved["loader_share"] = int(share)
     kept = {name: profile[name] for name in ("last_step", "causes", "advice") if profile.get(name)}
     return {"checkpoint": saved, "log": dict(profile["log"]), **kept}
 

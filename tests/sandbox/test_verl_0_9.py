@@ -63,51 +63,57 @@ def test_rollouts_equal_plain_generation(python: Path, home: Path) -> None:
     assert set(answers["steps"]) == {7}
 
 
-def test_sft_trains_once(sandbox: Cluster, python: Path) -> None:
+@pytest.fixture(scope="module")
+def cluster(sandbox: Cluster, python: Path) -> Cluster:
+    """The sandbox with both environments."""
     both = '{"sandbox_trainers": ["verl-0.5", "verl-0.9"]}'
     playbook("playbooks/sandbox_up.yml", "-i", "inventory/sandbox", "-e", both)
-    sandbox.run(f"rm -rf {RUN}")
+    return sandbox
+
+
+def test_sft_trains_once(cluster: Cluster) -> None:
+    cluster.run(f"rm -rf {RUN}")
     options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
     trained = mnrun("sft", mnrun_run_dir=f"~/{RUN}", **options)
     assert trained.code == 0, trained.text
     assert "step 4/4" in trained.text
-    assert sandbox.run(f"cat {RUN}/sft/checkpoints/latest_checkpointed_iteration.txt") == "4"
+    assert cluster.run(f"cat {RUN}/sft/checkpoints/latest_checkpointed_iteration.txt") == "4"
     again = mnrun("sft", mnrun_run_dir=f"~/{RUN}", **options)
     assert (again.code, again.changed) == (0, 0), again.text
 
 
-def killed_at(sandbox: Cluster, step: int, run: str) -> None:
+def killed_at(cluster: Cluster, step: int, run: str) -> None:
     """Kill a rank of SFT by SIGKILL once this step is saved, and wait for the job's end."""
     checkpoints = f"{run}/sft/checkpoints"
     tracker = f"cat {checkpoints}/latest_checkpointed_iteration.txt 2>&1"
-    sandbox.wait(tracker, rf"^{step}$", timeout=400)
-    sandbox.run("pkill -9 -o -u mluser -f verl.trainer.sft_trainer", "root@osk-gpu95")
-    sandbox.wait("squeue --me -h -o %j; echo end", "^end$", timeout=120)
+    cluster.wait(tracker, rf"^{step}$", timeout=400)
+    cluster.run("pkill -9 -o -u mluser -f verl.trainer.sft_trainer", "root@osk-gpu95")
+    cluster.wait("squeue --me -h -o %j; echo end", "^end$", timeout=120)
 
 
-def test_a_killed_sft_resumes_from_a_whole_checkpoint_and_is_merged(sandbox: Cluster) -> None:
+def test_a_killed_sft_resumes_from_a_whole_checkpoint_and_is_merged(cluster: Cluster) -> None:
     options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
     longer = {"trainer.total_training_steps": 60, "trainer.save_freq": 20}
     options["sft_options"].update(longer)
     run = f"{RUN}-killed"
-    sandbox.run(f"rm -rf {run}")
+    cluster.run(f"rm -rf {run}")
     given = {"mnrun_run_dir": f"~/{run}", **options}
     assert mnrun("sft", **given, sft_wait=False).code == 0
-    killed_at(sandbox, 40, run)
+    killed_at(cluster, 40, run)
     # verl would resume from it all the same, and train on the first rows again.
-    sandbox.run(f"rm {run}/sft/checkpoints/global_step_40/data_1.pt")
+    cluster.run(f"rm {run}/sft/checkpoints/global_step_40/data_1.pt")
     resumed = mnrun("sft", **given)
     assert resumed.code == 0, resumed.text
     assert "step 60/60" in resumed.text
-    assert "passed_over.global_step_40" in sandbox.run(f"ls {run}/sft/checkpoints")
-    log = sandbox.run(f"cat $(ls -t {run}/sft/logs/*.out {run}/sft/logs/*.err | head -n 2)")
+    assert "passed_over.global_step_40" in cluster.run(f"ls {run}/sft/checkpoints")
+    log = cluster.run(f"cat $(ls -t {run}/sft/logs/*.out {run}/sft/logs/*.err | head -n 2)")
     assert "global_step_20" in log
     converted = mnrun("convert", "sft", **given)
     assert converted.code == 0, converted.text
-    assert sandbox.run(f"ls {run}/sft/converted | grep -c safetensors") == "1"
+    assert cluster.run(f"ls {run}/sft/converted | grep -c safetensors") == "1"
 
 
-def test_a_checkpoint_at_the_end_of_each_epoch_is_accepted(sandbox: Cluster) -> None:
+def test_a_checkpoint_at_the_end_of_each_epoch_is_accepted(cluster: Cluster) -> None:
     options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
     often = {"trainer.save_freq": "after_each_epoch", "trainer.test_freq": "after_each_epoch"}
     options["sft_options"].update(often)
@@ -116,13 +122,13 @@ def test_a_checkpoint_at_the_end_of_each_epoch_is_accepted(sandbox: Cluster) -> 
 
 
 @pytest.mark.parametrize(("algorithm", "parts"), [("ppo", "actor critic"), ("grpo", "actor")])
-def test_ppo_trains_from_it(sandbox: Cluster, algorithm: str, parts: str) -> None:
+def test_ppo_trains_from_it(cluster: Cluster, algorithm: str, parts: str) -> None:
     options = yaml.safe_load((HERE / "verl_0_9.yml").read_text())
     given = {"mnrun_run_dir": f"~/{RUN}", "ppo_algorithm": algorithm, **options}
     trained = mnrun("ppo", **given)
     assert trained.code == 0, trained.text
     assert "step 2/2" in trained.text
-    saved = sandbox.run(f"cd {RUN}/ppo/checkpoints/global_step_2; echo */ | tr -d /")
+    saved = cluster.run(f"cd {RUN}/ppo/checkpoints/global_step_2; echo */ | tr -d /")
     assert saved == parts
     again = mnrun("ppo", **given)
     assert (again.code, again.changed) == (0, 0), again.text

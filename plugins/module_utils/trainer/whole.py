@@ -58,7 +58,8 @@ def _loader_faults(step: Path, shards: Path, form: Words) -> Iterator[str]:
     pattern = re.escape(form.loader).replace(r"\{rank\}", "(0|[1-9][0-9]{0,6})")
     found = [match for match in map(re.compile(pattern).fullmatch, names(step)) if match]
     if "{rank}" in form.loader:
-        wanted = _loaders(len(found), {int(match.group(1)) for match in found}, shards)
+        ranks = {int(match.group(1)) for match in found}
+        wanted = _loaders(ranks, shards, form.loader_share)
         expected = [form.loader.replace("{rank}", str(rank)) for rank in wanted]
     else:
         expected = [form.loader]
@@ -69,12 +70,13 @@ def _loader_faults(step: Path, shards: Path, form: Words) -> Iterator[str]:
             yield wrong
 
 
-def _loaders(count: int, ranks: set[int], shards: Path) -> range:
-    """The ranks that have a file of their own. Several ranks may read the same rows, of which one
-    has it: a number of them that divides the size of a world that wrote there."""
+def _loaders(there: set[int], shards: Path, share: int) -> range:
+    """The ranks that have a file of their own, in the world of which all have one; of several
+    worlds that wrote there and have none, the largest."""
     worlds = {int(match.group(2)) for match in map(_SHARD.fullmatch, names(shards)) if match}
-    fits = ranks == set(range(count)) and any(size % count == 0 for size in worlds if count)
-    return range(count if fits else max([count + 1, *(rank + 1 for rank in ranks)]))
+    sizes = sorted(max(1, size // share) for size in worlds)
+    whole = [size for size in sizes if there.issuperset(range(size))]
+    return range((whole or sizes or [1])[-1])
 
 
 def _missing_files(folder: Path, form: Words) -> Iterator[str]:

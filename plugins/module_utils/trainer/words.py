@@ -80,6 +80,7 @@ class Words(NamedTuple):
     whole: str  # by what rule a step is complete, see whole.py
     files: tuple[str, ...]  # what a complete step has, as shell patterns
     loader: str  # where its data loader had come to, with {rank} if each rank has a file of it
+    loader_share: int  # how many ranks read the same rows, of which one has that file
     weights: tuple[
         str, ...
     ]  # the files of its weights, likewise, where it has no Hugging Face ones
@@ -131,6 +132,7 @@ def _words(text: str) -> Words:
         whole=saved.get("whole") or "files",
         files=tuple(saved.get("files") or ()),
         loader=saved.get("loader") or "",
+        loader_share=saved.get("loader_share") or 1,
         weights=tuple(saved.get("weights") or ()),
         huggingface=saved.get("huggingface") or "",
         resume=saved.get("resume") or "newest",

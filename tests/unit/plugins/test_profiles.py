@@ -154,3 +154,10 @@ def test_the_schema_is_one_and_agrees_with_our_reader() -> None:
     for one in [base, *wrong]:
         ours = [*schema().faults(one), *schema().missing(one)]
         assert bool(ours) != judge.is_valid(one), (one is base, ours)
+
+
+@pytest.mark.parametrize("share", [1, 2])
+def test_ranks_that_share_rows_have_one_loader(share: int) -> None:
+    given = {"engine.ulysses_sequence_parallel_size": share}
+    form = words(words_of(profile("verl-0.9", [SHIPPED])["sft"], given=given))
+    assert (form.loader, form.loader_share) == ("data_{rank}.pt", share)

@@ -13,8 +13,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import V
 from tests.helpers.checkpoints import write_step
 
 
-def form(loader: str) -> Words:
-    saved: dict[str, Any] = {**VERL["checkpoint"], "loader": loader}
+def form(loader: str, share: int = 1) -> Words:
+    saved: dict[str, Any] = {**VERL["checkpoint"], "loader": loader, "loader_share": share}
     return words({**VERL, "checkpoint": saved})
 
 
@@ -24,14 +24,14 @@ def write_loaders(step: Path, *names: str) -> None:
             file.writestr("archive/data.pkl", b"x" * 100)
 
 
-@pytest.mark.parametrize("names", [["data_0.pt", "data_1.pt"], ["data_0.pt"]])
+@pytest.mark.parametrize(("share", "names"), [(1, ["data_0.pt", "data_1.pt"]), (2, ["data_0.pt"])])
 def test_a_file_of_each_rank_that_reads_rows_of_its_own_is_whole(
-    tmp_path: Path, names: list[str]
+    tmp_path: Path, share: int, names: list[str]
 ) -> None:
     """Ranks that share a sequence read the same rows, and one of them has the file."""
     step = write_step(tmp_path, 2)
     write_loaders(step, *names)
-    assert step_faults(step, [], False, form("data_{rank}.pt")) == []
+    assert step_faults(step, [], False, form("data_{rank}.pt", share)) == []
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,8 @@ def test_a_file_of_each_rank_that_reads_rows_of_its_own_is_whole(
     [
         ([], "data_0.pt"),
         (["data_1.pt"], "data_0.pt"),
+        (["data_0.pt"], "data_1.pt"),
+        (["data_0.pt", "data_1.pt"], "data_3.pt"),
         (["data_0.pt", "data_1.pt", "data_2.pt"], "data_3.pt"),  # 3 of 4
         (["data_00.pt", "data_x.pt"], "data_0.pt"),
     ],
