@@ -30,6 +30,8 @@ def images(sandbox: Cluster) -> Iterator[Cluster]:
     """Apptainer, an image, and trainers that run nowhere else."""
     image.install(sandbox)
     image.make_root(sandbox, environment(sandbox))
+    path = f"PATH={image.APPLI}/apptainer/usr/bin:$PATH"
+    sandbox.run(f"{path} apptainer --quiet build --force tiny.sif {image.IMAGE}", timeout=300)
     for name in ("own_sft.py", "own_rl.py"):
         future, line, rest = (FILES / name).read_text().partition("import annotations\n")
         (sandbox.home / name).write_text(future + line + INSIDE + rest)
@@ -59,13 +61,12 @@ def own(command: str, cluster: Cluster, **variables: Any) -> Run:
 
 
 def assert_nothing_runs(cluster: Cluster) -> None:
-    """None of the user's processes, on either node."""
+    """None of the user's processes, on either node, but for ssh's connections to it."""
     cluster.assert_none_queued()
+    left = "pgrep -a -u mluser | grep -v sshd:"
+    line = f"for n in $(seq 100); do {left} > /dev/null || exit 0; sleep 0.1; done; {left}; exit 1"
     for node in ("osk-gpu94", "osk-gpu95"):
-        line = (
-            "for n in $(seq 50); do pgrep -u mluser || exit 0; sleep 0.1; done; pgrep -a -u mluser"
-        )
-        assert cluster.run(line, f"root@{node}", check=False).split("\n")[-1] == "", node
+        cluster.run(line, f"root@{node}")
 
 
 def test_both_faults_of_the_request_and_of_the_options_come_at_once(images: Cluster) -> None:
@@ -74,6 +75,17 @@ def test_both_faults_of_the_request_and_of_the_options_come_at_once(images: Clus
     assert "2 problems were found before anything was submitted" in wrong.text
     assert "nowhere" in wrong.text
     assert "none.parquet" in wrong.text
+
+
+def test_an_image_that_only_the_login_node_has_is_refused(images: Cluster) -> None:
+    images.run("cp tiny.sif /tmp/tiny.sif")  # of the login node alone
+    try:
+        wrong = own("sft", images, environment_image="/tmp/tiny.sif", mnrun_base_dir=RUN)
+    finally:
+        images.run("rm /tmp/tiny.sif")
+    assert wrong.code != 0
+    assert "the image does not run on osk-gpu9" in wrong.text, wrong.text
+    assert "there is no image /tmp/tiny.sif" in wrong.text
 
 
 def test_sft_trains_once_in_an_image(images: Cluster) -> None:
@@ -99,8 +111,6 @@ def test_a_failure_is_told_with_its_cause_and_cancel_leaves_nothing(images: Clus
 
 
 def test_the_ray_cluster_runs_in_a_sif_file(images: Cluster) -> None:
-    path = f"PATH={image.APPLI}/apptainer/usr/bin:$PATH"
-    images.run(f"{path} apptainer --quiet build tiny.sif {image.IMAGE}", timeout=300)
     given: dict[str, Any] = {
         "mnrun_trainer": "command",
         "ppo_trainer": "~/own_rl.py",

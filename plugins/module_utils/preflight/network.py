@@ -21,10 +21,13 @@ NAMED = {
 
 
 def network_faults(named: Mapping[str, object], found: str) -> list[str]:
-    """Variables none of whose names a node has. `found` is what the probe wrote there: `node=NAME`,
-    `net=NAMES`, `infiniband=NAMES`, one a line."""
+    """Variables none of whose names a node has, and an image that it cannot run. `found` is what
+    the probe wrote there: `node=NAME`, `net=NAMES`, `infiniband=NAMES`, and `image=WHY` if that
+    does not run, one a line."""
     seen = dict(line.partition("=")[::2] for line in found.splitlines())
-    return [
+    image = seen.get("image", "").strip()
+    faults = [f"the image does not run on {seen.get('node')}: {image}"] if image else []
+    return faults + [
         f"environment_variables: {name} is {text}, but {seen.get('node')} has no such {kind.words};"
         f" it has: {seen[kind.folder].strip() or 'none'}"
         for name, kind in NAMED.items()

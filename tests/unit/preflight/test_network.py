@@ -32,6 +32,12 @@ def test_a_name_that_no_node_has_is_a_fault(name: str, value: str, there: bool) 
     assert all(f"{name} is {value}, but n1 has no such" in fault for fault in faults)
 
 
+def test_an_image_that_a_node_cannot_run_is_a_fault() -> None:
+    (fault,) = network_faults({}, f"{FOUND}image=mnrun: there is no apptainer on n1 \n")
+    assert fault == "the image does not run on n1: mnrun: there is no apptainer on n1"
+    assert network_faults({}, FOUND) == []
+
+
 def test_what_was_not_seen_is_no_fault() -> None:
     assert network_faults({"NCCL_IB_HCA": "mlx5_0"}, "node=n1\nnet=lo\n") == []
     (fault,) = network_faults({"NCCL_IB_HCA": "mlx5_0"}, "node=n1\ninfiniband=\n")
