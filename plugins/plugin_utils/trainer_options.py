@@ -103,6 +103,10 @@ def words_of(profile: Options, ranks: int = 0, given: Options | None = None) -> 
     if share.isdecimal() and int(share) > 1:
         saved["loader_share"] = int(share)
     kept = {name: profile[name] for name in ("last_step", "causes", "advice") if profile.get(name)}
+    every = profile.get("save_every") or ""
+    if every:
+        same = every in (profile.get("cosmetic") or ())
+        kept["save_every"] = {"option": every, "same_training": same}
     return {"checkpoint": saved, "log": dict(profile["log"]), **kept}
 
 

@@ -6,7 +6,7 @@ from ..base.clock import Deadline
 from ..base.errors import Invalid
 from ..base.fingerprint import fingerprint
 from ..base.host import host_name
-from ..base.text import sentence
+from ..base.text import duration, sentence
 from ..record.contract import Attempt, Observation, Phase, Record
 from ..record.job_report import claimed_by_another
 from ..result.verify import as_result, finished, settle
@@ -19,6 +19,8 @@ from .outcome import Outcome
 from .snapshot import look_at
 from .successor import Verdict, verdict
 from .watch import wait_until_ended
+
+_LOST = 600.0  # seconds of work that a time limit may cost without advice
 
 
 def conclude(stage: Stage, number: int, limit: float) -> Outcome:
@@ -196,6 +198,7 @@ def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
         where = f"resumes from step {step}" if step else f"starts over: {_why_over(outcome)}"
         if step and reached and reached > step:
             where += f"; step {reached} had been reached"
+        where += _save_more_often(outcome)
         if outcome.cause is cause.Cause.SHORT:
             where = f"resumes from a checkpoint before step {step}"
         return [f"The next attempt {where}."]
@@ -203,6 +206,26 @@ def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
     if step:
         notes.append(f"The newest complete checkpoint is step {step}; a re-run resumes there.")
     return notes
+
+
+def _save_more_often(outcome: Outcome) -> str:
+    """How often to save so that a time limit costs little; empty if this one did not cost more."""
+    attempt, trainer = outcome.attempt, outcome.record.trainer if outcome.record else {}
+    every = trainer.get("save_every") or {}
+    if attempt is None or not every or outcome.cause is not cause.Cause.TIME_LIMIT:
+        return ""
+    made = (attempt.reached or 0) - attempt.first_step
+    lost = (attempt.reached or 0) - (attempt.last_step or 0)
+    if made <= 0 or not attempt.start or not attempt.end:
+        return ""
+    each = (attempt.end - attempt.start) / made  # with its start, so it is rather too long
+    if each * lost <= _LOST:
+        return ""
+    other = "" if every.get("same_training") else "; that starts a new training, so set it for one"
+    return (
+        f". About {duration(each * lost)} of work were lost; {every['option']}:"
+        f" {max(1, int(_LOST / each))} loses at most 10 minutes{other}"
+    )
 
 
 def _why_over(outcome: Outcome) -> str:

@@ -79,6 +79,23 @@ def test_a_trainer_that_does_not_resume_starts_over_and_says_so(run: Run) -> Non
     assert kept == ["passed_over.global_step_3", "passed_over.global_step_3-2"]
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_time_limit_that_costs_much_says_how_often_to_save(run: Run, same: bool) -> None:
+    run.request.trainer.update(VERL, save_every={"option": "save_steps", "same_training": same})
+    run.present(checkpoints=run.rule)
+    run.slurm.run(run.job)
+    write_step(run.rule.path, 10)
+    run.log(
+        "Total training steps: 100\n" + "".join(f"step:{n} - train/loss:1\n" for n in range(1, 31))
+    )
+    run.clock.sleep(6000)
+    run.slurm.end(run.job, "TIMEOUT", "0:0")
+    outcome = conclude(run.stage(checkpoints=run.rule), 1, 100)
+    assert "resumes from step 10; step 30 had been reached" in outcome.problem
+    assert "About 1h 06m of work were lost; save_steps: 3 loses at most" in outcome.problem
+    assert ("that starts a new training" in outcome.problem) is not same
+
+
 def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:
     assert [end(run, "NODE_FAIL").retryable for _ in range(3)] == [True, True, False]
     said = conclude(run.stage(checkpoints=run.rule), 3, 10).problem
