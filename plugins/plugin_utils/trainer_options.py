@@ -46,6 +46,9 @@ def stage_options(
     chosen = {**_algorithm(stage, profile, algorithm), **_lora(stage, profile, lora or {})}
     keep_all = dict(profile.get("keep_all") or {}) if keep else {}
     everything = {**defaults, **owned, **chosen, **given, **keep_all}
+    for name in profile.get("joined") or ():
+        if isinstance(everything.get(name), list | tuple):
+            everything[name] = ",".join(map(str, everything[name]))
     ours = _by_path(profile.get("owned")) | (_by_path(profile.get("defaults")) - set(given))
     aside = ours | set(profile.get("cosmetic") or ())
     return {
@@ -112,10 +115,11 @@ def words_of(profile: Options, ranks: int = 0, given: Options | None = None) -> 
 
 def _of_ranks(name: str, ranks: int) -> list[str]:
     """A file's name for each rank; a pattern where their number is not known."""
-    if _RANK not in name:
-        return [name]
-    each = [f"_{rank}" for rank in range(ranks)] if ranks > 1 else ["" if ranks else "*"]
-    return [name.replace(_RANK, one) for one in each]
+    numbers = list(map(str, range(ranks)))
+    if _RANK in name:
+        behind = ["*"] if not ranks else [""] if ranks == 1 else [f"_{one}" for one in numbers]
+        return [name.replace(_RANK, one) for one in behind]
+    return [name.replace("{rank}", one) for one in numbers or ["*"]] if "{rank}" in name else [name]
 
 
 def _algorithm(stage: str, profile: Options, name: str) -> Options:

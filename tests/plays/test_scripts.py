@@ -25,7 +25,7 @@ SCRIPTS = [
 SPECS = "specs.json"
 OTHERS = [
     "torchrun.sft.sbatch", "command.sft.sbatch", "command.ppo.sh", "verl-0.8.sft.sbatch",
-    "verl-0.9.ppo.sh", "trl.sft.sbatch", "trl-cli.sft.sbatch",
+    "verl-0.9.ppo.sh", "trl.sft.sbatch", "trl-cli.sft.sbatch", "openrlhf.sft.sbatch",
 ]  # fmt: skip
 
 

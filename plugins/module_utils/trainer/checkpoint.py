@@ -86,5 +86,5 @@ def _fitting(folder: Path, pattern: str) -> list[Path]:
 def tracked(rule: CheckpointRule) -> int | None:
     """The step that the trainer finished last, from its own file; None if that is unusable, or if
     this trainer has none."""
-    tracker = words(rule.trainer).tracker
-    return tracked_step(read_text(rule.path / tracker)) if tracker else None
+    form = words(rule.trainer)
+    return tracked_step(read_text(rule.path / form.tracker), form) if form.tracker else None

@@ -183,7 +183,7 @@ class Keeper:
     def _finished(self, steps: list[int], over: bool) -> int:
         """The newest step that is not being written any more; -1 if that is not known."""
         if self._form.tracker:
-            return tracked_step(read_text(self._path / self._form.tracker)) or -1
+            return tracked_step(read_text(self._path / self._form.tracker), self._form) or -1
         return steps[-1] if steps and over else steps[-2] if len(steps) > 1 else -1
 
     def _folders(self) -> list[str]:

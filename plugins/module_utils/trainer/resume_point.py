@@ -64,7 +64,7 @@ def _set_tracker(rule: CheckpointRule, form: Words, skip: int) -> list[int]:
     # What is newer than the tracker was being written at the end; the trainer writes it again.
     passed = [step for step in steps(rule) if target < step <= (named or 0)]
     if target:
-        write_atomic(rule.path / form.tracker, str(target))
+        write_atomic(rule.path / form.tracker, form.tracker_text.format(step=target))
     else:
         (rule.path / form.tracker).unlink()
     return passed

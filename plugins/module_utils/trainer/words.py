@@ -14,7 +14,7 @@ from typing import Any, Mapping, NamedTuple, Pattern
 TRACKER = "latest_checkpointed_iteration.txt"  # of verl
 
 NUMBER = r"-?[0-9]{1,30}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?"
-_TRACKED = re.compile(r"[0-9]{1,12}")
+_TRACKED = r"([0-9]{1,12})"
 _PLACE = re.compile(r"\{step(?::0([1-9][0-9]?))?\}")  # of the step in a folder's name
 # What a profile may write for a part of a line. Other braces are those of regular expressions.
 _PARTS = {
@@ -77,6 +77,7 @@ class Words(NamedTuple):
 
     folder: str  # of a step, with {step}, or {step:08} for eight digits
     tracker: str  # the file that names the step finished last; may be empty
+    tracker_text: str  # what is in it, with {step}
     whole: str  # by what rule a step is complete, see whole.py
     files: tuple[str, ...]  # what a complete step has, as shell patterns
     loader: str  # where its data loader had come to, with {rank} if each rank has a file of it
@@ -129,6 +130,7 @@ def _words(text: str) -> Words:
     return Words(
         folder=folder,
         tracker=saved.get("tracker") or "",
+        tracker_text=saved.get("tracker_text") or "{step}",
         whole=saved.get("whole") or "files",
         files=tuple(saved.get("files") or ()),
         loader=saved.get("loader") or "",
@@ -167,7 +169,8 @@ def _pattern(text: str | None, behind: str = "") -> Pattern[str]:
     return re.compile(f"(?:{text}){behind}", re.ASCII)
 
 
-def tracked_step(text: str | None) -> int | None:
+def tracked_step(text: str | None, form: Words) -> int | None:
     """The step in the text of a tracker; None for any other text, or without one."""
-    match = _TRACKED.fullmatch((text or "").strip())
-    return int(match.group()) if match else None
+    before, _step, after = form.tracker_text.partition("{step}")
+    match = re.fullmatch(re.escape(before) + _TRACKED + re.escape(after), (text or "").strip())
+    return int(match.group(1)) if match else None

@@ -191,6 +191,18 @@ def test_a_checkpoint_has_a_file_of_each_rank(values: dict[str, Any], names: lis
     assert [name for name in files if name.startswith("rng")] == names
 
 
+def test_a_list_may_be_one_text_with_commas_and_each_rank_has_a_number() -> None:
+    values = {**VALUES, "model": "/m", "train_files": ["/d/a", "/d/b"]}
+    found = trainer_stage(profile("openrlhf", [SHIPPED]), "sft", {**values, "nodes": 1, "gpus": 2})
+    at = found["arguments"].index("--data.dataset")
+    assert found["arguments"][at + 1] == "/d/a,/d/b"
+    assert found["words"]["checkpoint"]["files"][1:] == [
+        "*zero_pp_rank_0_mp_rank_00_optim_states.pt",
+        "*zero_pp_rank_1_mp_rank_00_optim_states.pt",
+    ]
+    assert found["refused"] == {}
+
+
 def test_the_launcher_gets_its_own_options_and_whether_it_resumes_is_said() -> None:
     fsdp = {"use_fsdp": True, "fsdp_version": 2}
     assert trainer_stage(own("flags", launcher_options=fsdp), "sft", VALUES)["launcher"] == [

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import CheckpointRule
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import (
     survey,
+    tracked,
     weights_identity,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.keep import Keeper, Rule
@@ -110,6 +111,17 @@ def test_the_checkpoint_to_resume_from_is_named_where_an_option_takes_it(tmp_pat
     step = write(tmp_path, 2)
     assert resume_folder(by_option) == str(step)
     assert resume_folder(rule(tmp_path)) == ""
+
+
+def test_a_tracker_may_name_the_folder(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    own = rule(tmp_path, tracker="latest", tracker_text="step-{step}", resume="tracker")
+    (tmp_path / "latest").write_text("step-4\n")
+    assert tracked(own) == 4
+    make_resumable(own)
+    assert (tmp_path / "latest").read_text() == "step-2"
+    (tmp_path / "latest").write_text("2")
+    assert tracked(own) is None
 
 
 def test_a_trainer_that_does_not_resume_starts_over(tmp_path: Path) -> None:
