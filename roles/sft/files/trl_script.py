@@ -64,7 +64,8 @@ class OwnLines(TrainerCallback):
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
         """Called by the trainer whenever it logs."""
-        if state.is_world_process_zero and logs:
+        # The last one sums the training up, and is of no step.
+        if state.is_world_process_zero and logs and "train_runtime" not in logs:
             print(step_line(state.global_step, logs), flush=True)
 
 

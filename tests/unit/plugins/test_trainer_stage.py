@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mnrun.train.plugins.filter.trainer_stage import trainer_stage
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.progress import parse
 from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import SHIPPED, profile
 
 VERL = profile("", [SHIPPED])
@@ -201,6 +202,26 @@ def test_a_list_may_be_one_text_with_commas_and_each_rank_has_a_number() -> None
         "*zero_pp_rank_1_mp_rank_00_optim_states.pt",
     ]
     assert found["refused"] == {}
+
+
+LOG = """total_steps=4
+step=2 loss=6.4 grad_norm=6.2 epoch=0.003
+{'loss': '6.413', 'grad_norm': '6.203', 'epoch': '0.003'}
+step=4 eval_loss=3.5 eval_runtime=0.2 epoch=0.01
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "found"),
+    [
+        ("trl", LOG, (4, 4, {"loss": 6.4, "val_loss": 3.5})),
+        ("trl-cli", "[transformers]   Total optimization steps = 200\n", (None, 200, {})),
+    ],
+)  # fmt: skip
+def test_what_trl_prints_is_read(name: str, log: str, found: tuple[Any, ...]) -> None:
+    progress = parse(log, trl(name)["words"])
+    last = {name: value for name, value in progress.metrics.items() if name[:6] != "first_"}
+    assert (progress.step, progress.total, last) == found
 
 
 def test_the_launcher_gets_its_own_options_and_whether_it_resumes_is_said() -> None:
