@@ -147,7 +147,7 @@ def test_each_fault_of_the_data_is_named(sandbox: Cluster, folder: Path) -> None
         (case(folder, "sft", SFT), ["is a folder: name the files in it", "good.parquet"]),
         (
             case(folder / "rows.jsonl", "sft", SFT),
-            ["is not parquet", "pandas.read_json", "lines=True).to_parquet("],
+            ["is not parquet", "have `mnrun fetch` make a parquet file of it (fetch_tables"],
         ),
         (case(folder / "messages.parquet", "sft", SFT), ["has no extra_info.question", "messages"]),
         (
