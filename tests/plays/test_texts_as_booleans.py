@@ -17,7 +17,10 @@ def prune(base: Path, confirmed: str) -> str:
     (base / "runs" / "exp" / ".mnrun").mkdir(parents=True, exist_ok=True)
     (base / "hosts").write_text("[login]\nhere\n")
     # A Slurm without jobs: what it is asked for, without the %, is a header that squeue may print.
-    (base / "squeue").write_text("#!/bin/sh\necho \"$5\" | sed 's/%i/JOBID/; s/%T/STATE/'\n")
+    (base / "squeue").write_text(
+        '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\n'
+        "echo \"$2\" | sed 's/%i/JOBID/; s/%T/STATE/'\n"
+    )
     (base / "squeue").chmod(0o755)
     done = subprocess.run(
         [
