@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace, command: Command) -> int:
     if command.name != "sweep":
         return _play(options, command, inventory, extra_vars(options, command))
 
-    from mnrun.sweep import sweep  # noqa: PLC0415
+    from mnrun.sweep.command import sweep  # noqa: PLC0415
     from mnrun.terminal import Terminal  # noqa: PLC0415
 
     table = partial(_play, options, command, inventory)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from mnrun import sweep as command
 from mnrun.arguments import parse
 from mnrun.errors import CliError, UsageError
-from mnrun.sweep_drive import Child
-from mnrun.sweep_place import place_of
+from mnrun.sweep import command
+from mnrun.sweep.drive import Child
+from mnrun.sweep.place import place_of
 from mnrun.terminal import Terminal
 from tests.helpers.screens import Screen
 
@@ -62,7 +62,7 @@ class Case:
             assert argv[:3] == [sys.executable, "-m", "mnrun"]
             return Child(run, [sys.executable, str(stand_in), *argv[3:]], log)
 
-        monkeypatch.setattr("mnrun.sweep.Child", child)
+        monkeypatch.setattr("mnrun.sweep.command.Child", child)
 
     def run(self, *words: str) -> tuple[int, list[str]]:
         screen = Screen(tty=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mnrun.sweep_drive import Child, Drive, Ended
+from mnrun.sweep.drive import Child, Drive, Ended
 
 HOLDS = "import os, signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(130))\n"
 
@@ -78,7 +78,7 @@ def test_commands_end_with_whoever_drives_them(tmp_path: Path, ignored: signal.H
         f"signal.signal(signal.SIGINT, signal.Handlers({int(ignored)}))\n"
         "from pathlib import Path\n"
         "from tests.unit.cli.test_sweep_drive import child, held\n"
-        "from mnrun.sweep_drive import Drive\n"
+        "from mnrun.sweep.drive import Drive\n"
         f"Drive(1).run([child(Path({str(tmp_path)!r}), 'a', held(Path({str(tmp_path / 'on')!r})))])"
     )
     root = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ import pytest
 
 from mnrun.errors import UsageError
 from mnrun.options import _own_run_name
-from mnrun.sweep_file import MOST, Sweep, read
+from mnrun.sweep.file import MOST, Sweep, read
 
 GRID = """\
 stage: all

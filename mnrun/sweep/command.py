@@ -15,10 +15,10 @@ from typing import Any
 from mnrun.closing import as_typed
 from mnrun.errors import UsageError
 from mnrun.report import duration
-from mnrun.sweep_drive import Child, Drive, Ended
-from mnrun.sweep_file import Sweep, SweepRun, read
-from mnrun.sweep_names import short
-from mnrun.sweep_place import Place, place_of
+from mnrun.sweep.drive import Child, Drive, Ended
+from mnrun.sweep.file import Sweep, SweepRun, read
+from mnrun.sweep.names import short
+from mnrun.sweep.place import Place, place_of
 from mnrun.terminal import Terminal
 from mnrun.variables import read as read_variables
 

@@ -1,6 +1,6 @@
 """A sweep: the runs that a file asks for. An error names the file and the line.
 
-The keys of the file are in sweep-schema.json.
+The keys of the file are in schema.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from mnrun.collection import plugin_util
 from mnrun.errors import UsageError
-from mnrun.sweep_names import run_name
+from mnrun.sweep.names import run_name
 
 MOST = 100
 """Runs of one sweep: more are probably a mistake in the grid."""
@@ -106,7 +106,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _faults_of_form(loaded: Any) -> Iterator[tuple[int, str]]:
-    place = Path(__file__).with_name("sweep-schema.json")
+    place = Path(__file__).with_name("schema.json")
     rules = json.loads(place.read_text(encoding="utf-8"))
     schema = plugin_util("schema").Schema(rules, "the sweep")
     for fault in (*schema.faults(loaded.value), *schema.missing(loaded.value)):
