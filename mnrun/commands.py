@@ -132,6 +132,8 @@ COMMANDS = {
             variables=(
                 "sandbox_nodes",
                 "sandbox_gpus_per_node",
+                "sandbox_simulated",
+                "sandbox_offline",
                 "sandbox_accounting",
                 "sandbox_slurm",
             ),

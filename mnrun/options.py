@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 
 from mnrun.commands import Command
 
@@ -120,7 +121,20 @@ def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
         dest="sandbox_gpus_per_node",
         type=_count,
         metavar="N",
-        help="simulated GPUs per node",
+        help="GPUs per node (default: this machine's own, shared out; 8 simulated without any)",
+    )
+    _switch(
+        parser,
+        "--simulated",
+        dest="sandbox_simulated",
+        help="simulated GPUs even on a machine that has real ones",
+    )
+    parser.add_argument(
+        "--offline",
+        dest="sandbox_offline",
+        type=_folder,
+        metavar="DIR",
+        help="install from the packages and wheels in DIR, without a network",
     )
     parser.add_argument(
         "--slurm",
@@ -208,6 +222,13 @@ def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def _folder(text: str) -> str:
+    folder = Path(text).absolute()  # Ansible works in another folder
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return str(folder)
 
 
 def _trained(text: str) -> str:

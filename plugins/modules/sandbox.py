@@ -9,7 +9,7 @@ module: sandbox
 short_description: A real small Slurm cluster on one machine
 description:
   - Starts slurmctld, slurmdbd with MariaDB, munge, sshd, a login node and compute nodes with
-    simulated GPUs, each in namespaces of its own, or stops them.
+    simulated GPUs or a share of this machine's own, each in namespaces of its own, or stops them.
   - Checks what is running and starts only what is missing, so it can be repeated at any time.
   - The machine's own files and network are not modified. Everything is in O(directory).
   - If the kernel has no freezer cgroup, Slurm tracks processes by their parents instead
@@ -31,9 +31,15 @@ options:
     type: int
     default: 2
   gpus:
-    description: Number of simulated GPUs of each compute node.
+    description: Number of GPUs of each compute node.
     type: int
     default: 8
+  real:
+    description:
+      - Whether the GPUs are this machine's own. Each node then has a C(/dev) without the GPUs of
+        others, and Slurm is configured with its share of the machine's cores and memory.
+    type: bool
+    default: false
   accounting:
     description: Whether slurmdbd and MariaDB run, for C(sacct).
     type: bool
@@ -124,6 +130,7 @@ ARGUMENTS = {
     "directory": {"type": "path", "default": "/var/lib/mnrun-sandbox"},
     "nodes": {"type": "int", "default": 2},
     "gpus": {"type": "int", "default": 8},
+    "real": {"type": "bool", "default": False},
     "accounting": {"type": "bool", "default": True},
     "ssh_to_nodes": {"type": "bool", "default": True},
     "slurm": {"type": "str", "default": ""},

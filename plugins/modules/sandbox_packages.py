@@ -24,6 +24,10 @@ options:
     type: list
     elements: str
     default: []
+  folder:
+    description:
+      - Take the packages from this folder of C(.deb) files only, and from no other source.
+    type: path
 attributes:
   check_mode:
     description: Can run in check_mode and say what it would install.
@@ -59,16 +63,19 @@ from ..module_utils.base.module_exit import with_edge
 from ..module_utils.sandbox import host, packages, run
 
 
-def install(names: list[str], pythons: list[str], check: bool) -> dict[str, Any]:
+def install(
+    names: list[str], pythons: list[str], check: bool, folder: str | None = None
+) -> dict[str, Any]:
     lacks = host.lacks(pythons)
     missing = packages.missing(names)
     if missing and not check:
         run.need_root()
-        lacks += packages.unavailable(missing)
+        with packages.source(folder) as apt:
+            lacks += packages.unavailable(missing, apt)
+            if not lacks:
+                packages.install(missing, apt)
     if lacks:
         raise host.refuse(lacks)
-    if missing and not check:
-        packages.install(missing)
     before = "".join(f"{name} missing\n" for name in missing)
     return {
         "changed": bool(missing),
@@ -81,6 +88,7 @@ def main() -> None:
     spec = {
         "names": {"type": "list", "elements": "str", "required": True},
         "pythons": {"type": "list", "elements": "str", "default": []},
+        "folder": {"type": "path"},
     }
     module = AnsibleModule(spec, supports_check_mode=True)
     with_edge(module, lambda: install(**module.params, check=module.check_mode))

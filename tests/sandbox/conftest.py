@@ -124,7 +124,9 @@ class Cluster:
 def playbook(*arguments: str, timeout: float = 120) -> str:
     """Run ansible-playbook in the checkout; return what it printed, fail the test if it fails."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    done = spoken([program, *arguments], timeout, cwd=ROOT)
+    # The tests count on stand-ins, also on a machine with GPUs.
+    more = ["-e", "sandbox_simulated=true"] if "sandbox_up.yml" in arguments[0] else []
+    done = spoken([program, *arguments, *more], timeout, cwd=ROOT)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

@@ -64,7 +64,8 @@ def started_with(options: Options) -> Options:
     """The options that the files on disk were written for; the requested ones if there are none."""
     kept = json.loads(read_text(options.path("options.json")) or "{}")
     if kept:
-        kept.setdefault("slurm", "")  # written before the version could be chosen
+        # Written before these could be chosen.
+        kept = {"slurm": "", "real": False, **kept}
     return options._replace(**{name: kept[name] for name in Options._fields if name in kept})
 
 
@@ -96,7 +97,8 @@ def _words(options: Options) -> str:
     accounting = "on" if options.accounting else "off"
     closed = "" if options.ssh_to_nodes else ", ssh to compute nodes closed"
     slurm = f"Slurm {options.slurm}" if options.slurm else "this machine's own Slurm"
-    size = f"{options.nodes} nodes, {options.gpus} GPUs each"
+    kind = "real GPUs" if options.real else "simulated GPUs"
+    size = f"{options.nodes} nodes, {options.gpus} {kind} each"
     return f"{slurm}, {size}, accounting {accounting}{closed}"
 
 

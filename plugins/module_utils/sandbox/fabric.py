@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 from ..base.clock import Clock
-from ..sandbox import process
+from ..sandbox import gpus, process
 from .errors import NO_NAMESPACES, SandboxError
 from .layout import NETWORK, Node, Options
 from .portable import PROGRAMS
@@ -105,7 +105,7 @@ def start_node(options: Options, fabric: int, node: Node) -> int:
     """Make one machine inside the fabric and connect it; return its first process."""
     for half_made in find(options, "node", options.directory, node.name, depth=3):
         _kill(half_made)
-    words = ["node", options.directory, node.name, str(node.gpus), *_programs(options)]
+    words = ["node", options.directory, node.name, _devices(options, node), *_programs(options)]
     command = [*enter(options, fabric), *_unshare(options, *words)]
     _start(command, options.path("log", f"{node.name}.log"))
     found = find(options, "node", options.directory, node.name, depth=3)
@@ -115,6 +115,13 @@ def start_node(options: Options, fabric: int, node: Node) -> int:
     _connect(fabric, pid, node)
     inside(pid, READY).touch()
     return pid
+
+
+def _devices(options: Options, node: Node) -> str:
+    """Its GPUs, as init.py takes them: a number of stand-ins, or real ones by their numbers."""
+    if not options.real:
+        return str(node.gpus)
+    return "real:" + ",".join(map(str, gpus.share(options, node, gpus.numbers())))
 
 
 def _programs(options: Options) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..base.files import write_atomic
 from ..base.presence import read_text
-from ..sandbox import render
+from ..sandbox import gpus, render
 from .layout import Options
 from .process import run
 
@@ -46,7 +46,8 @@ def write_all(options: Options, source: Path, owner: int) -> None:
 def write_slurm(options: Options, proctrack: str) -> None:
     """Write Slurm's files; `proctrack` is how it can track a job's processes."""
     folder = options.path("etc", "slurm")
-    put(folder / "slurm.conf", render.slurm_conf(options, proctrack))
+    size = gpus.size(options.nodes) if options.real else render.SIMULATED
+    put(folder / "slurm.conf", render.slurm_conf(options, proctrack, size))
     put(folder / "gres.conf", render.gres_conf(options))
     put(folder / "cgroup.conf", render.cgroup_conf(options))
     put(folder / "slurmdbd.conf", render.slurmdbd_conf(options), PRIVATE)

@@ -19,6 +19,7 @@ LOGIN = "login"
 CLUSTER = "sandbox"
 MAX_NODES = 100
 MAX_GPUS = 64
+SIMULATED_GPUS = 8  # on each node, unless another number is asked for
 # The nodes' names and the last number of their addresses begin here: the site's own example.
 FIRST_NODE = 94
 NETWORK = "10.94.0"
@@ -40,16 +41,17 @@ class Node(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What a user chooses. `gpus` is the number of stand-in GPUs on each compute node; without
-    `ssh_to_nodes` only root may log in to those. `slurm` is a version that is kept in SLURMS, or
-    "" for this machine's own."""
+    """What a user chooses. `gpus` is the number of GPUs of each compute node, which are this
+    machine's own if `real`, and stand-ins if not. Without `ssh_to_nodes` only root may log in to
+    the nodes. `slurm` is a version that is kept in SLURMS, or "" for this machine's own."""
 
     directory: str
     nodes: int = 2
-    gpus: int = 8
+    gpus: int = SIMULATED_GPUS
     accounting: bool = True
     ssh_to_nodes: bool = True
     slurm: str = ""
+    real: bool = False
 
     def path(self, *parts: str) -> Path:
         """Return the path of a file below the sandbox's folder."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, Sequence
 
+from .errors import SandboxError
 from .process import run
 
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -38,30 +41,68 @@ def missing(names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in there]
 
 
-def unavailable(names: Sequence[str]) -> list[str]:
-    """Return the packages that none of this machine's sources has, by the newest lists.
+def unavailable(names: Sequence[str], apt: Sequence[str] = ()) -> list[str]:
+    """Return the packages that none of the sources has, by the newest lists.
+
+    `apt` are options for apt: this machine's own sources without them.
 
     Raises SandboxError with what apt-get printed.
     """
     if not shutil.which("apt-get"):
         return list(names)
-    run([*APT, "update"], timeout=INSTALL, extra=_settings())
-    shown = run(["apt-cache", "policy", *names], check=False, extra={"LC_ALL": "C"}).stdout
+    run([*APT, *apt, "update"], timeout=INSTALL, extra=_settings())
+    shown = run(["apt-cache", *apt, "policy", *names], check=False, extra={"LC_ALL": "C"}).stdout
     candidates = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))", shown, re.MULTILINE)
     return [name for name in names if name not in candidates]
 
 
-def install(names: Sequence[str]) -> None:
+def install(names: Sequence[str], apt: Sequence[str] = ()) -> None:
     """Install packages; their daemons are not started, and not enabled for the next boot.
 
     Raises SandboxError with what apt-get printed.
     """
     with quiet(POLICY):
-        command = [*APT, "install", "--yes", "--no-install-recommends", *names]
+        command = [*APT, *apt, "install", "--yes", "--no-install-recommends", *names]
         run(command, timeout=INSTALL, extra=_settings())
     units = [UNITS[name] for name in names if name in UNITS]
     if units and SYSTEMD.is_dir():
         run(["systemctl", "disable", "--quiet", *units], check=False)
+
+
+@contextmanager
+def source(folder: str | None) -> Iterator[list[str]]:
+    """The options with which apt takes packages from a folder of .deb files only; none without one.
+
+    Raises SandboxError when there are none in it.
+    """
+    if folder is None:
+        yield []
+        return
+    files = sorted(Path(folder).glob("*.deb"))
+    if not files:
+        raise SandboxError(f"{folder} has no packages (*.deb)")
+    with tempfile.TemporaryDirectory(prefix="mnrun-apt-") as scratch:
+        site = Path(scratch)
+        for part in ("lists/partial", "debs"):
+            (site / part).mkdir(parents=True)
+        for file in files:
+            (site / "debs" / file.name).symlink_to(file.absolute())
+        (site / "Packages").write_text("\n".join(map(_entry, files)), encoding="utf-8")
+        (site / "list").write_text(f"deb [trusted=yes] file:{site} ./\n", encoding="utf-8")
+        yield [
+            f"--option=Dir::Etc::SourceList={site}/list",
+            "--option=Dir::Etc::SourceParts=/dev/null",
+            f"--option=Dir::State::Lists={site}/lists",
+            "--option=APT::Sandbox::User=root",
+        ]
+
+
+def _entry(file: Path) -> str:
+    """What an index of packages says of one."""
+    content = file.read_bytes()
+    lines = [f"Filename: ./debs/{file.name}", f"Size: {len(content)}",
+             f"SHA256: {hashlib.sha256(content).hexdigest()}"]  # fmt: skip
+    return run(["dpkg-deb", "--field", str(file)]).stdout + "\n".join(lines) + "\n"
 
 
 def _settings() -> dict[str, str]:

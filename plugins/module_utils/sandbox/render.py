@@ -5,8 +5,12 @@ from __future__ import annotations
 from string import Template
 from typing import Iterable
 
+from .gpus import Size
 from .layout import CLUSTER, CONTROLLER, LOGIN, USER, USERS, Node, Options
 from .portable import LIBRARIES, PLUGINS
+
+# A stand-in for a node of a real site.
+SIMULATED = Size(cores=64, memory=2_000_000)
 
 SLURM = Template("""\
 # Written by the sandbox each time it starts.
@@ -28,7 +32,7 @@ JobAcctGatherType=jobacct_gather/linux
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 GresTypes=gpu
-# The nodes are configured to be far larger than this machine.
+# The nodes may be configured to be far larger than this machine.
 SlurmdParameters=config_overrides
 ReturnToService=2
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=1
@@ -39,7 +43,7 @@ SlurmdTimeout=20
 MessageTimeout=10
 PropagateResourceLimitsExcept=MEMLOCK
 $accounting
-NodeName=$names CPUs=64 Sockets=2 CoresPerSocket=32 ThreadsPerCore=1 RealMemory=2000000$gres
+NodeName=$names CPUs=$cores Sockets=1 CoresPerSocket=$cores ThreadsPerCore=1 RealMemory=$memory$gres
 PartitionName=gpu Nodes=$names Default=YES MaxTime=7-00:00:00 State=UP
 PartitionName=debug Nodes=$first MaxTime=30:00 State=UP
 """)
@@ -83,8 +87,8 @@ Host *
 """)
 
 
-def slurm_conf(options: Options, proctrack: str) -> str:
-    """slurm.conf; `proctrack` is `cgroup` or `linuxproc`."""
+def slurm_conf(options: Options, proctrack: str, size: Size = SIMULATED) -> str:
+    """slurm.conf; `proctrack` is `cgroup` or `linuxproc`, `size` that of a compute node."""
     names = [node.name for node in options.compute]
     return SLURM.substitute(
         cluster=CLUSTER,
@@ -96,6 +100,8 @@ def slurm_conf(options: Options, proctrack: str) -> str:
         accounting=WITH_ACCOUNTING if options.accounting else "",
         names=",".join(names),
         first=names[0],
+        cores=size.cores,
+        memory=size.memory,
         gres=f" Gres=gpu:{options.gpus}" if options.gpus else "",
     )
 
@@ -106,10 +112,11 @@ def _plugins(options: Options) -> str:
 
 
 def gres_conf(options: Options) -> str:
-    """gres.conf: stand-in GPUs, each a device that every node has of its own."""
+    """gres.conf: every node has devices of these names, real GPUs or stand-ins."""
     if not options.gpus:
         return ""
-    return f"AutoDetect=off\nName=gpu File=/run/fakegpu/nvidia[0-{options.gpus - 1}]\n"
+    folder = "gpu" if options.real else "fakegpu"
+    return f"AutoDetect=off\nName=gpu File=/run/{folder}/nvidia[0-{options.gpus - 1}]\n"
 
 
 def cgroup_conf(options: Options) -> str:

@@ -24,7 +24,7 @@ def apply(params: Mapping[str, Any], check_mode: bool, clock: Clock) -> dict[str
 
     Raises SandboxError.
     """
-    wanted = ("directory", "nodes", "gpus", "accounting", "ssh_to_nodes", "slurm")
+    wanted = ("directory", "nodes", "gpus", "real", "accounting", "ssh_to_nodes", "slurm")
     options = checked(Options(**{name: params[name] for name in wanted if name in params}))
     need_root()
     if check_mode:

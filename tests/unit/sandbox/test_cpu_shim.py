@@ -15,6 +15,7 @@ SHIM = Path(__file__).parents[3] / "roles" / "sandbox" / "files" / "env"
 # A stand-in for verl in a Python of its own; the real one is tried in tests/sandbox.
 DEVICE = "is_cuda_available = {cuda}\nis_npu_available = {npu}\npatched = False\n"
 PATCHES = "def patch(device):\n    device.patched += 1\n"
+GPU_PATCHES = "import sys\ndef patch():\n    sys.modules['verl.utils.device'].patched += 1\n"
 REPORT = """
 print(json.dumps({
     "patched": sys.modules["verl.utils.device"].patched if "verl" in sys.modules else None,
@@ -31,14 +32,18 @@ def packages(tmp_path: Path) -> Path:
     for name in ("verl/__init__.py", "verl/utils/__init__.py"):
         (tmp_path / name).write_text("")
     (tmp_path / "mnrun_cpu_patches.py").write_text(PATCHES)
-    (tmp_path / "mnrun_cpu_shim.py").write_text((SHIM / "mnrun_cpu_shim.py").read_text())
+    (tmp_path / "mnrun_gpu_patches.py").write_text(GPU_PATCHES)
+    for name in ("mnrun_import_hook.py", "mnrun_cpu_shim.py", "mnrun_gpu_shim.py"):
+        (tmp_path / name).write_text((SHIM / name).read_text())
     return tmp_path
 
 
-def run(packages: Path, lines: str, *, cuda: bool = False, npu: bool = False) -> Any:
+def run(
+    packages: Path, lines: str, *, cuda: bool = False, npu: bool = False, kind: str = "cpu"
+) -> Any:
     device = packages / "verl" / "utils" / "device.py"
     device.write_text(DEVICE.format(cuda=cuda, npu=npu))
-    pth = (SHIM / "mnrun_cpu_shim.pth").read_text()
+    pth = (SHIM / f"mnrun_{kind}_shim.pth").read_text()
     # Python runs a virtual environment's .pth files twice.
     program = f"import json, sys\nsys.path.insert(0, {str(packages)!r})\n{pth}{pth}{lines}{REPORT}"
     done = subprocess.run(
@@ -60,9 +65,18 @@ def test_verl_on_a_cpu_is_patched_once(packages: Path) -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "npu"])
 def test_verl_on_a_gpu_is_left_alone(packages: Path, device: str) -> None:
-    report = run(packages, "import verl.utils.device\n", **{device: True})
+    report = run(packages, "import verl.utils.device\n", cuda=device == "cuda", npu=device == "npu")
     assert report["patched"] == 0
     assert report["loaded"] == ["mnrun_cpu_shim"]
+
+
+@pytest.mark.parametrize(("device", "patched"), [("cuda", 1), ("npu", 0)])
+def test_the_shim_for_gpus_patches_on_those_only(packages: Path, device: str, patched: int) -> None:
+    lines = "import verl.utils.device\nimport verl.utils.device\n"
+    report = run(packages, lines, kind="gpu", cuda=device == "cuda", npu=device == "npu")
+    assert report["patched"] == patched
+    assert report["loaded"] == []
+    assert report["hooks"] == []
 
 
 def test_a_python_without_verl_pays_a_list_entry(packages: Path) -> None:

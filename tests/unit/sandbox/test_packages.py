@@ -136,3 +136,29 @@ def test_the_role_names_each_python_that_has_a_lock() -> None:
     role = Path(__file__).parents[3] / "roles" / "sandbox"
     locks = {path.stem.rpartition("-")[2] for path in role.glob("files/env/*.lock")}
     assert set(yaml.safe_load((role / "vars/main.yml").read_text())["sandbox_pythons"]) == locks
+
+
+def test_a_folder_of_packages_is_the_only_source(
+    machine: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "debs"
+    folder.mkdir()
+    with pytest.raises(SandboxError, match="has no packages"), packages.source(str(folder)):
+        pass
+    (folder / "munge_1_amd64.deb").write_bytes(b"content")
+    fields = SimpleNamespace(stdout="Package: munge\nVersion: 1\n")
+    monkeypatch.setattr(packages, "run", lambda argv: fields)
+    with packages.source(str(folder)) as apt:
+        options = dict(option.removeprefix("--option=").split("=", 1) for option in apt)
+        site = Path(options["Dir::Etc::SourceList"]).parent
+        index = (site / "Packages").read_text()
+        assert "Package: munge\nVersion: 1\nFilename: ./debs/munge_1_amd64.deb\nSize: 7\n" in index
+        assert (site / "debs" / "munge_1_amd64.deb").read_bytes() == b"content"
+        assert (site / "list").read_text() == f"deb [trusted=yes] file:{site} ./\n"
+        assert options["Dir::Etc::SourceParts"] == "/dev/null"
+    assert not site.exists()
+
+
+def test_without_a_folder_the_machine_s_own_sources_are_used() -> None:
+    with packages.source(None) as apt:
+        assert apt == []

@@ -67,7 +67,7 @@ def test_a_drained_node_is_resumed(options: Options) -> None:
 def test_other_options_than_those_that_run_are_refused(options: Options) -> None:
     old = options._replace(nodes=4, accounting=False)
     options.path("options.json").write_text(json.dumps(old._asdict()))
-    words = "up with this machine's own Slurm, 4 nodes, 8 GPUs each, accounting off, but this"
+    words = "own Slurm, 4 nodes, 8 simulated GPUs each, accounting off, but this"
     with pytest.raises(SandboxError, match=words):
         plan(options, running(options))
     assert len(plan(options, cluster.NOTHING)) == 1

@@ -1,13 +1,20 @@
-"""Build a training environment of the sandbox once: a trainer, torch and what they need, for CPU.
+"""Build a training environment of the sandbox once: a trainer, torch and what they need.
 
-    install.py --root /var/lib/mnrun-sandbox/envs [--trainer verl-0.9]
+It is for CPU, or with --gpu for GPUs.
+
+    install.py --root /var/lib/mnrun-sandbox/envs [--trainer verl-0.9] [--gpu]
+        [--torch /opt/torch/bin/python3] [--wheels DIR]
 
 prints one JSON line on stdout, ``{"path": "<root>/<hash>", "changed": true}``, and its progress
 on stderr. Each trainer has a lock file for each version of Python. ``<hash>`` is that of the lock
-file and of the Python: another lock is another environment, beside the old one. The CPU shim is
+file and of the Python: another lock is another environment, beside the old one. The shim is
 kept up to date inside it, so that a fixed shim needs no new build. An environment is complete when
 its marker is there, which is written last; what a killed run left half built is removed and built
 again.
+
+With --torch, a Python of this machine, the environment has that Python and shares its torch, and
+what that needs, by links. With --wheels, nothing comes from the network: a package that the folder
+lacks is taken from the Python of --torch.
 
 Exit code 1 and one clear message on stderr when something cannot be done.
 """
@@ -20,6 +27,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,9 +35,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-SHIM = (
+# The .pth line that imports the others comes last: no Python starts with half a shim.
+CPU_SHIM = (
+    "mnrun_import_hook.py",
     "mnrun_cpu.dist-info/METADATA",
     "mnrun_cpu.dist-info/entry_points.txt",
     "mnrun_cpu_patches.py",
@@ -38,6 +49,14 @@ SHIM = (
     "mnrun_cpu_shim.py",
     "mnrun_cpu_shim.pth",
 )
+GPU_SHIM = (
+    "mnrun_import_hook.py",
+    "mnrun_gpu_patches.py",
+    "mnrun_gpu_shim.py",
+    "mnrun_gpu_shim.pth",
+)
+# Where the environment does not share the package of the machine's Python.
+FLASH_ATTENTION = ("flash_attn/__init__.py", "flash_attn/bert_padding.py")
 TRAINER = "verl-0.5"
 # The system's Python: one below /root (pyenv, conda) cannot be run by the cluster's user.
 PYTHON = Path("/usr/bin/python3")
@@ -45,6 +64,12 @@ PYTHON = Path("/usr/bin/python3")
 # from here, if this machine gets there.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 MARKER = ".mnrun-complete"
+# As pip would write it.
+TORCHRUN = """#!{python}
+import sys
+from torch.distributed.run import main
+sys.exit(main())
+"""
 TOTAL_SECONDS = 1800
 TAIL_LINES = 15
 
@@ -58,15 +83,40 @@ def say(text: str) -> None:
     print(f"[environment] {text}", file=sys.stderr, flush=True)
 
 
-def environment_hash(python: Path, lock_text: bytes) -> str:
+class Plan(NamedTuple):
+    """What is built: from which lock, by which Python, for which device.
+
+    `shared` is the version of the Python's torch if that is used, `wheels` the folder that all
+    packages are in, if there is no network.
+    """
+
+    python: Path
+    lock: Path
+    gpu: bool = False
+    shared: str = ""
+    wheels: Path | None = None
+
+    @property
+    def device(self) -> str:
+        """What the environment trains on: each has environments of its own."""
+        return f"gpu {self.shared}".strip() if self.gpu else "cpu"
+
+    @property
+    def packages(self) -> list[str]:
+        """pip's options for where packages come from."""
+        return ["--no-index", "--find-links", str(self.wheels)] if self.wheels else []
+
+
+def environment_hash(python: Path, lock_text: bytes, device: str = "cpu") -> str:
     """Name the environment: 16 hex digits of the lock file and of the Python's build."""
     stat = python.stat()
-    identity = f"{python} {stat.st_size}".encode()
+    other = "" if device == "cpu" else f" {device}"
+    identity = f"{python} {stat.st_size}{other}".encode()
     return hashlib.sha256(identity + b"\0" + lock_text).hexdigest()[:16]
 
 
-def run(command: list[str], deadline: float) -> None:
-    """Run one command of the build; on failure raise with the end of its output."""
+def run(command: list[str], deadline: float) -> str:
+    """Run one command of the build, return its output; on failure raise with the end of it."""
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     try:
         done = subprocess.run(
@@ -83,6 +133,7 @@ def run(command: list[str], deadline: float) -> None:
     if done.returncode != 0:
         tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
         raise InstallError(f"this failed (exit {done.returncode}): {' '.join(command)}\n{tail}")
+    return done.stdout
 
 
 @contextlib.contextmanager
@@ -97,27 +148,109 @@ def only_one(root: Path) -> Iterator[None]:
         yield
 
 
-def build(path: Path, python: Path, lock_file: Path) -> None:
+def build(path: Path, plan: Plan) -> None:
     """Make the virtual environment at ``path`` from nothing, all but its marker."""
     if path.exists():
         say("an unfinished environment is here: starting over")
         shutil.rmtree(path)
     deadline = time.monotonic() + TOTAL_SECONDS
-    run([str(python), "-m", "venv", str(path)], deadline)
-    pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--no-compile"]
-    torch = torch_requirement(lock_file)
-    # By itself and first: pip then picks the CPU build of exactly this version.
+    pip = [*make_venv(path, plan, deadline), "install", "--no-compile", *plan.packages]
     say("1/3 torch")
-    source = [] if has_cpu_build(pip, torch, deadline) else cpu_index()
-    run([*pip, *source, "--constraint", str(lock_file), torch], deadline)
-    say(f"2/3 {lock_file.stem} and what it needs")
+    known = closure(plan, path, deadline) if plan.shared else {}
+    if not plan.shared:
+        install_torch(pip, plan, deadline)
+    say(f"2/3 {plan.lock.stem} and what it needs")
     # --no-deps: the set is locked as a whole; resolving it takes pip more than ten minutes.
-    run([*pip, "--no-deps", "--requirement", str(lock_file)], deadline)
+    own = own_packages(plan)
+    listed = path / "requirements.txt"
+    listed.write_text("\n".join(own.values()) + "\n")
+    run([*pip, "--no-deps", "--requirement", str(listed)], deadline)
+    shared = link(path, {name: files for name, files in known.items() if name not in own})
     say("3/3 compiling")
     # The cluster's user cannot write here, so each import of theirs would compile again.
     # A few packages ship templates that are not valid Python, for which compileall exits with 1.
     with contextlib.suppress(InstallError):
-        run([str(path / "bin" / "python"), "-m", "compileall", "-q", "-j0", str(path)], deadline)
+        compiler = [str(path / "bin" / "python"), "-m", "compileall", "-q", "-j0"]
+        run([*compiler, str(path), *shared], deadline)
+
+
+def make_venv(path: Path, plan: Plan, deadline: float) -> list[str]:
+    """Make an empty environment; return the start of a command line of a pip that fills it."""
+    if not plan.shared:
+        run([str(plan.python), "-m", "venv", str(path)], deadline)
+        return [str(path / "bin" / "python"), "-m", "pip"]
+    # Its pip can fill any environment; a module for a pip of the environment's own may be missing.
+    run([str(plan.python), "-m", "venv", "--without-pip", str(path)], deadline)
+    return [str(plan.python), "-m", "pip", "--python", str(path / "bin" / "python")]
+
+
+def install_torch(pip: list[str], plan: Plan, deadline: float) -> None:
+    """Install torch, by itself and first: pip then picks the build of exactly this version."""
+    torch = torch_requirement(plan.lock)
+    own = plan.gpu or plan.wheels or has_cpu_build(pip, torch, deadline)
+    run([*pip, *([] if own else cpu_index()), "--constraint", str(plan.lock), torch], deadline)
+
+
+def closure(plan: Plan, path: Path, deadline: float) -> dict[str, list[str]]:
+    """What the shared Python has of torch and its needs, and of what the folder of wheels lacks:
+    the files of each package."""
+    lacks = [name for name in pins(plan.lock) if name != "torch" and lacking(plan, name)]
+    wanted = ["torch", *lacks]
+    command = [str(plan.python), str(HERE / "shared_packages.py"), *wanted, "flash-attn"]
+    found: dict[str, list[str]] = json.loads(run(command, deadline).splitlines()[-1])
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise InstallError(
+            f"{plan.wheels} has no {', '.join(missing)} for Python {version_of(path)}, "
+            f"and neither has {plan.python}"
+        )
+    return found
+
+
+def lacking(plan: Plan, name: str) -> bool:
+    """Whether there is a folder of wheels, and this package is not in it."""
+    return plan.wheels is not None and not any(
+        canonical(file.name.split("-")[0]) == name for file in plan.wheels.glob("*.whl")
+    )
+
+
+def own_packages(plan: Plan) -> dict[str, str]:
+    """The lines of the lock that are installed, by name. What torch needs too, if it is locked."""
+    return {
+        name: line
+        for name, line in pins(plan.lock).items()
+        if not plan.shared or (name != "torch" and not lacking(plan, name))
+    }
+
+
+def link(path: Path, shared: dict[str, list[str]]) -> list[str]:
+    """Let the environment share packages of the Python's; return their folders."""
+    packages = site_packages(path)
+    files = {Path(file).name: file for each in shared.values() for file in each}
+    for name, file in files.items():
+        if not (packages / name).exists():
+            (packages / name).symlink_to(file)
+    if "torch" in shared:
+        program = path / "bin" / "torchrun"
+        program.write_text(TORCHRUN.format(python=path / "bin" / "python"))
+        program.chmod(0o755)
+    return [file for file in files.values() if Path(file).is_dir()]
+
+
+def pins(lock_file: Path) -> dict[str, str]:
+    """The lines of a lock file by their packages' names."""
+    lines = lock_file.read_text().split()
+    return {canonical(line.split("==")[0]): line for line in lines}
+
+
+def canonical(name: str) -> str:
+    """A package's name as pip compares them."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def version_of(path: Path) -> str:
+    """The version of an environment's Python, such as 3.12."""
+    return site_packages(path).parent.name.removeprefix("python")
 
 
 def torch_requirement(lock_file: Path) -> str:
@@ -164,9 +297,10 @@ def trainers() -> list[str]:
     return sorted({path.stem.rpartition("-")[0] for path in HERE.glob("*.lock")})
 
 
-def site_packages(path: Path, python: Path) -> Path:
+def site_packages(path: Path) -> Path:
     """Return where the environment at ``path`` keeps its packages."""
-    return path / "lib" / python.name / "site-packages"
+    (found,) = path.glob("lib/python3.*/site-packages")
+    return found
 
 
 def write_atomically(target: Path, content: bytes) -> None:
@@ -177,11 +311,10 @@ def write_atomically(target: Path, content: bytes) -> None:
     fresh.replace(target)
 
 
-def sync_shim(packages: Path, source: Path) -> bool:
-    """Copy the CPU shim's files where they differ; return whether any did."""
+def sync_shim(packages: Path, source: Path, gpu: bool = False) -> bool:
+    """Copy the shim's files where they differ; return whether any did."""
     changed = False
-    # The .pth line that imports them comes last: no Python starts with half a shim.
-    for name in SHIM:
+    for name in shim(packages, gpu):
         content, target = (source / name).read_bytes(), packages / name
         if not target.exists() or target.read_bytes() != content:
             target.parent.mkdir(exist_ok=True)
@@ -190,19 +323,49 @@ def sync_shim(packages: Path, source: Path) -> bool:
     return changed
 
 
-def install(root: Path, trainer: str = TRAINER) -> tuple[Path, bool]:
-    """Make sure that the environment is there and complete; return its path and what changed."""
+def shim(packages: Path, gpu: bool) -> tuple[str, ...]:
+    """The files of the shim for a device."""
+    if not gpu:
+        return CPU_SHIM
+    return GPU_SHIM if (packages / "flash_attn").is_symlink() else (*FLASH_ATTENTION, *GPU_SHIM)
+
+
+ASK = """
+import sys
+from importlib import metadata
+print("python%d.%d" % sys.version_info[:2], metadata.version("torch"))
+"""
+
+
+def asked(python: Path) -> tuple[Path, str]:
+    """How a shared Python would be called in /usr/bin, and the version of its torch."""
+    name, torch = run([str(python), "-c", ASK], time.monotonic() + 60).split()[-2:]
+    return Path("/usr/bin", name), torch
+
+
+def planned(trainer: str, python: str, gpu: bool, wheels: str) -> Plan:
+    """What the command line asks for."""
+    folder = Path(wheels).absolute() if wheels else None
+    if python:
+        name, torch = asked(Path(python))
+        return Plan(Path(python), lock_of(trainer, name), gpu, torch, folder)
     if not PYTHON.exists():
         raise InstallError(f"{PYTHON} is missing: apt-get install python3 python3-venv")
-    python = PYTHON.resolve()
-    lock_file = lock_of(trainer, python)
+    own = PYTHON.resolve()
+    return Plan(own, lock_of(trainer, own), gpu, "", folder)
+
+
+def install(root: Path, trainer: str = TRAINER, python: str = "", gpu: bool = False,
+            wheels: str = "") -> tuple[Path, bool]:  # fmt: skip
+    """Make sure that the environment is there and complete; return its path and what changed."""
+    plan = planned(trainer, python, gpu, wheels)
     root.mkdir(parents=True, exist_ok=True)
-    path = root / environment_hash(python, lock_file.read_bytes())
+    path = root / environment_hash(plan.python, plan.lock.read_bytes(), plan.device)
     with only_one(root):
         missing = not (path / MARKER).exists()
         if missing:
-            build(path, python, lock_file)
-        changed = sync_shim(site_packages(path, python), HERE)
+            build(path, plan)
+        changed = sync_shim(site_packages(path), HERE, gpu)
         if missing:
             os.sync()
             write_atomically(path / MARKER, b"")
@@ -214,10 +377,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build a training environment of the sandbox.")
     parser.add_argument("--root", type=Path, required=True, help="folder of the environments")
     parser.add_argument("--trainer", default=TRAINER, help=f"whose environment ({TRAINER})")
-    arguments = parser.parse_args()
+    parser.add_argument("--torch", default="", help="a Python of this machine whose torch to use")
+    parser.add_argument("--gpu", action="store_true", help="for GPUs, not for CPU")
+    parser.add_argument("--wheels", default="", help="a folder of wheels: nothing from the network")
+    given = parser.parse_args()
     os.umask(0o022)
     try:
-        path, changed = install(arguments.root.absolute(), arguments.trainer)
+        path, changed = install(
+            given.root.absolute(), given.trainer, given.torch, given.gpu, given.wheels
+        )
     except (InstallError, OSError) as error:
         print(f"The training environment could not be built: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 import torch
-from mnrun_cpu_shim import ImportHook
+from mnrun_import_hook import ImportHook
 from verl.plugin.platform import set_platform
 from verl.plugin.platform.platform_cuda import PlatformCUDA
 

@@ -4,6 +4,8 @@ init.py fabric DIRECTORY CGROUP          namespaces that hold the bridge and eve
 init.py node DIRECTORY NAME GPUS [SLURM] one machine: its own mounts, name and devices; SLURM is a
                                          folder of programs that take the place of this machine's
 
+GPUS is a number of stand-ins (8), or the real ones by their numbers (real:2,3; real: for none).
+
 Prints one line when it is ready, then only collects processes that have ended. Everything in a
 pid namespace dies with its first process.
 """
@@ -13,10 +15,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
@@ -105,6 +109,8 @@ def node(directory: str, name: str, gpus: str, slurm: str = "") -> None:
     """Set up one machine."""
     socket.sethostname(name)
     kept = os.open(directory, os.O_PATH)
+    kind, _, numbers = gpus.partition(":")
+    own = real_devices(numbers.split(",")) if kind == "real" else stand_ins(int(gpus))
     for target, mode in OWN.items():
         mount("tmpfs", target, "tmpfs", MS_NOSUID, f"mode={mode}")
     if not Path(directory).is_dir():  # it is below /tmp
@@ -121,7 +127,7 @@ def node(directory: str, name: str, gpus: str, slurm: str = "") -> None:
     for folder in ("munge", "mysqld", "sshd", "lock", "slurmd"):
         Path("/run", folder).mkdir()
     Path("/run/mariadbd").symlink_to("mysqld")  # where newer clients of MariaDB look for it
-    devices(int(gpus))
+    slurm_devices("gpu" if kind == "real" else "fakegpu", own)
 
 
 def programs(folder: Path) -> None:
@@ -131,14 +137,65 @@ def programs(folder: Path) -> None:
             bind(path, Path(place, path.name))
 
 
-def devices(number: int) -> None:
-    """Make the stand-in GPUs: each a /dev/null by another name."""
-    folder = Path("/run/fakegpu")
+def stand_ins(number: int) -> list[int]:
+    """The device numbers of the stand-in GPUs: each is a /dev/null by another name."""
+    return [os.makedev(1, 3)] * number
+
+
+def real_devices(own: list[str]) -> list[int]:
+    """Give the node a /dev of its own, which holds all of this machine's devices, but of the GPUs
+    only its `own`; return the device numbers of those."""
+    found = list(listed(Path("/dev")))
+    mount("tmpfs", "/dev", "tmpfs", MS_NOSUID, "mode=755")
+    kept = [each for each in found if gpu(each[0]) in ("", *own)]
+    for path, information, target in kept:
+        make(path, information, target)
+    for folder in ("/dev/shm", "/dev/pts"):  # noqa: S108
+        Path(folder).mkdir(exist_ok=True)
+    Path("/dev/ptmx").touch()
+    numbers = {gpu(path): information.st_rdev for path, information, _ in kept}
+    return [numbers[number] for number in own if number]
+
+
+def listed(folder: Path) -> Iterator[tuple[Path, os.stat_result, str]]:
+    """Each file below a folder and, of a link, where it leads; folders before what is in them."""
+    for path in sorted(folder.iterdir()):
+        information = path.lstat()
+        yield path, information, str(path.readlink()) if path.is_symlink() else ""
+        if stat.S_ISDIR(information.st_mode) and str(path) not in OWN and path.name != "pts":
+            yield from listed(path)
+
+
+def gpu(path: Path) -> str:
+    """The number of a GPU's device; empty for all other devices."""
+    found = re.fullmatch(r"nvidia([0-9]+)", path.name)
+    return found.group(1) if found else ""
+
+
+def make(path: Path, information: os.stat_result, target: str) -> None:
+    """Make a folder, a link or a device as it was; nothing else belongs into /dev."""
+    mode = information.st_mode
+    if target:
+        path.symlink_to(target)
+    elif stat.S_ISDIR(mode):
+        path.mkdir()
+        path.chmod(stat.S_IMODE(mode))
+    elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        device(path, mode, information.st_rdev)
+
+
+def slurm_devices(name: str, own: list[int]) -> None:
+    """Show Slurm the node's GPUs as nvidia0, nvidia1, … whatever this machine calls them."""
+    folder = Path("/run", name)
     folder.mkdir()
-    os.umask(0)
-    for index in range(number):
-        os.mknod(folder / f"nvidia{index}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    os.umask(0o022)
+    for index, number in enumerate(own):
+        device(folder / f"nvidia{index}", stat.S_IFCHR | 0o666, number)
+
+
+def device(path: Path, mode: int, number: int) -> None:
+    """mknod(2), without regard to the umask."""
+    os.mknod(path, mode, number)
+    path.chmod(stat.S_IMODE(mode))
 
 
 def collect() -> None:
