@@ -4,6 +4,8 @@
 # make lint   ruff, mypy, vermin, ansible-lint     make unit   the short tests, without a cluster
 # make torture  controllers killed at every point and moment, outages: long, with counts
 # make slurms   the tests that depend on Slurm, on each version of it: SLURMS="22.05 24.11 26.05"
+# make gpu    the whole job on this machine's GPUs, with its faults, measured (docs/gpu.md)
+# make gpu-pack   what a machine with GPUs and no network needs for that: GPU_PACK="--python 3.12"
 # make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
 
 SHELL := /bin/bash
@@ -14,6 +16,13 @@ SHELL := /bin/bash
 # anew otherwise. (Empty means that it is not set.)
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo test torture slurms lint unit clean help
+
+# A folder of packages and wheels to install from, where there is no network (make gpu-pack).
+OFFLINE :=
+ifneq ($(OFFLINE),)
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := $(abspath $(OFFLINE))/wheels
+endif
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,7 +46,7 @@ define ON_SANDBOX
 echo "== sandbox"; \
 down() { $(SUDO) $(BIN)/mnrun sandbox down > .venv/down.log || cat .venv/down.log; }; \
 trap down EXIT; \
-$(SUDO) $(BIN)/mnrun sandbox up; \
+$(SUDO) $(BIN)/mnrun sandbox up --simulated; \
 echo "== tests"; \
 $(SUDO) $(BIN)/pytest
 endef
@@ -70,6 +79,14 @@ slurms: .venv/installed-dev
 	  echo "== Slurm $$version"; export MNRUN_SANDBOX_SLURM=$$version; \
 	  $(ON_SANDBOX) -m "$(SLURM_TESTS) and not torture" tests/sandbox ); done
 
+.PHONY: gpu gpu-pack
+gpu: .venv/installed
+	@$(SUDO) $(BIN)/mnrun sandbox up $(if $(OFFLINE),--offline $(OFFLINE))
+	@$(SUDO) $(BIN)/python -m bench.gpu
+
+gpu-pack: .venv/installed
+	@$(BIN)/python -m bench.gpu.pack $(GPU_PACK)
+
 lint: .venv/installed-dev
 	@echo "== ruff"
 	@$(BIN)/ruff check .
@@ -92,12 +109,13 @@ clean:
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mnrun needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && command -v git >/dev/null || \
+	@[ -n '$(OFFLINE)' ] || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && command -v git >/dev/null || \
 	  { command -v apt-get >/dev/null || \
 	      { echo "mnrun needs git, and the modules ensurepip and venv of $(PYTHON). Install them first." >&2; exit 1; }; \
 	    echo "== Debian packages: python3-venv git"; $(APT) update; $(APT) install -y --no-install-recommends python3-venv git; }
 	@echo "== .venv"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv $(if $(OFFLINE),--without-pip) .venv
+	@[ -z '$(OFFLINE)' ] || .venv/bin/python "$$(echo $(OFFLINE)/wheels/pip-*.whl)/pip" install -qq pip
 
 # An editable install copies the collection too, and a copy goes stale: see pyproject.toml.
 .venv/installed .venv/installed-dev: .venv/installed%: .venv/bin/pip pyproject.toml galaxy.yml

@@ -1,0 +1,119 @@
+"""The sandbox on this machine's GPUs, and mnrun on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_collections.mnrun.train.plugins.module_utils.sandbox import cluster, fabric, gpus
+from ansible_collections.mnrun.train.plugins.module_utils.sandbox.layout import UID, Options
+
+ROOT = Path(__file__).resolve().parents[2]
+MNRUN = str(Path(sys.executable).with_name("mnrun"))
+
+
+class Answer(NamedTuple):
+    """What a command of mnrun came to."""
+
+    code: int
+    output: str
+    seconds: float
+
+
+class Site:
+    """The sandbox that is up; `out` keeps what every command printed."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        place = os.environ.get("MNRUN_SANDBOX_DIR", "/var/lib/mnrun-sandbox")
+        self.options = cluster.started_with(Options(place))
+        self.count = 0
+
+    @property
+    def python(self) -> str:
+        """The training environment's Python, as this machine sees it."""
+        return f"{(self.options.home / 'conda_env').readlink()}/bin/python"
+
+    def run(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.options.home / "training" / "multinode" / "runs" / name
+
+    def mnrun(self, *words: str, run: str, limit: float, **variables: Any) -> Answer:
+        """Run a command of mnrun to its end. TimeoutExpired after `limit` seconds."""
+        with self.started(*words, run=run, **variables) as process:
+            begun = time.monotonic()
+            try:
+                output, _ = process.communicate(timeout=limit)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        seconds = round(time.monotonic() - begun, 1)
+        self.count += 1
+        log = self.out / f"{self.count:02}-{words[0]}-{run}.log"
+        log.write_text(output, encoding="utf-8")
+        return Answer(process.returncode, output, seconds)
+
+    def started(self, *words: str, run: str, **variables: Any) -> subprocess.Popen[str]:
+        """Start a command of mnrun, in a process group of its own."""
+        command = [MNRUN, *words, "--run", run, "-i", "inventory/sandbox"]
+        command += ["-e", json.dumps(variables)] if variables else []
+        return subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def shell(self, command: str, limit: float = 60) -> str:
+        """What a command prints on the login node."""
+        ssh = ["ssh", "-F", str(self.options.path("ssh_config")), "login", command]
+        return subprocess.run(
+            ssh, capture_output=True, text=True, check=True, timeout=limit
+        ).stdout  # fmt: skip
+
+    def jobs(self) -> int:
+        """How many jobs Slurm has had."""
+        return len(self.shell("sacct -X -n -o jobid").split())
+
+    def rank(self, number: int) -> int:
+        """The process of a rank of the trainer, once it is there."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for path in Path("/proc").glob("[0-9]*/environ"):
+                pid = int(path.parent.name)
+                if _is_rank(pid, number) and not _is_rank(_parent(pid), number):
+                    return pid
+            time.sleep(0.1)
+        raise TimeoutError(f"rank {number} is not there after 60 s")
+
+    def device(self, node: int, mode: str) -> None:
+        """Change the mode of the GPUs of a compute node, by its place."""
+        name = self.options.compute[node]
+        pid = fabric.find_node(self.options, name)
+        own = gpus.share(self.options, name, gpus.numbers())
+        enter = ["nsenter", "--target", str(pid), "--mount", "chmod", mode]
+        subprocess.run([*enter, *(f"/dev/nvidia{n}" for n in own)], check=True, timeout=30)
+
+
+def _is_rank(pid: int, number: int) -> bool:
+    """Whether a process of the cluster's user was started by torchrun as this rank."""
+    try:
+        path = Path(f"/proc/{pid}/environ")
+        return path.stat().st_uid == UID and f"RANK={number}" in path.read_text(
+            encoding="utf-8", errors="replace"
+        ).split("\0")
+    except OSError:
+        return False
+
+
+def _parent(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return int(re.findall(r"^PPid:\s+(\d+)", text, re.MULTILINE)[0])

@@ -1,0 +1,233 @@
+"""What is tried on the GPUs, one function each: what has to come of it, and its figures."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import figures, machine
+from .site import MNRUN, ROOT, Answer, Site
+
+Figures = dict[str, Any]
+HERE = Path(__file__).parent
+BIG = yaml.safe_load((HERE / "big.yml").read_text(encoding="utf-8"))
+# NCCL over sockets: several threads and connections for each pair of ranks.
+SOCKETS = {"NCCL_SOCKET_NTHREADS": "4", "NCCL_NSOCKS_PERTHREAD": "4"}
+CHECKPOINT = 80  # the toy's SFT saves at this step, the first of two
+
+
+class WrongError(Exception):
+    """Something did not come as it has to; the text says what."""
+
+
+def need(condition: object, text: str, answer: Answer | None = None) -> None:
+    """Raise WrongError, with the end of what was printed, unless the condition holds."""
+    if not condition:
+        tail = "\n".join(answer.output.splitlines()[-25:]) if answer else ""
+        raise WrongError(f"{text}\n{tail}".strip())
+
+
+def describe(site: Site) -> Figures:
+    """The machine, and what the sandbox made of it."""
+    need(site.options.real, "the sandbox has no real GPUs: mnrun sandbox up says why")
+    nodes = {"nodes": site.options.nodes, "gpus_per_node": site.options.gpus}
+    return {**machine.describe(site.python), **nodes}
+
+
+def toy(site: Site) -> Figures:
+    """The whole job with the toy."""
+    return whole(site, "toy", 420)
+
+
+def whole(site: Site, run: str, limit: float, **variables: Any) -> Figures:
+    """The whole job, to both conversions."""
+    samples = site.out / f"{run}-gpus.csv"
+    with machine.sampled(samples):
+        answer = site.mnrun("all", run=run, limit=limit, **variables)
+    found = {**figures.of(site.run(run)), **machine.summary(samples)}
+    need(answer.code == 0, f"mnrun all: exit code {answer.code}", answer)
+    return {"seconds": answer.seconds, **found}
+
+
+def again(site: Site) -> Figures:
+    """The same command a second time: nothing is submitted."""
+    before = site.jobs()
+    answer = site.mnrun("all", run="toy", limit=120)
+    need(answer.code == 0, f"mnrun all: exit code {answer.code}", answer)
+    need(site.jobs() == before, "it submitted a job", answer)
+    return {"seconds": answer.seconds, "jobs": site.jobs() - before}
+
+
+def killed(site: Site) -> Figures:
+    """A rank is killed after the first checkpoint; the same command continues from there."""
+    run = site.run("kill")
+    with site.started("sft", run="kill") as first:
+        checkpoint = run / "sft" / "checkpoints" / f"global_step_{CHECKPOINT}"
+        wait(checkpoint.is_dir, 120, "the first checkpoint")
+        os.kill(site.rank(1), signal.SIGKILL)
+        at = time.monotonic()
+        output, _ = first.communicate(timeout=120)
+        noticed = round(time.monotonic() - at, 1)
+    (site.out / "killed.log").write_text(output, encoding="utf-8")
+    ended = Answer(first.returncode, output, noticed)
+    need(ended.code != 0, "SFT did not fail", ended)
+    need("SIGKILL" in output or "signal 9" in output, "the signal is not named", ended)
+    answer = site.mnrun("sft", run="kill", limit=180)
+    need(answer.code == 0, f"the same command: exit code {answer.code}", answer)
+    losses = by_step(run)
+    need(losses and losses[-1], "no loss was logged", answer)
+    need(min(losses[-1]) > 1, "it began from scratch", answer)
+    return {
+        "noticed_seconds": noticed,
+        "resumed_at_step": int(min(losses[-1])),
+        "seconds": answer.seconds,
+        "largest_difference_of_loss": difference(site.run("toy"), losses[-1]),
+    }
+
+
+def by_step(run: Path) -> list[dict[float, float]]:
+    """The losses of each attempt at SFT, by step."""
+    logs = sorted(run.glob("sft/logs/*training_sft-*.out"), key=lambda path: path.stat().st_mtime)
+    return [
+        {row["step"]: row["train/loss"] for row in figures.steps([log]) if "train/loss" in row}
+        for log in logs
+    ]
+
+
+def difference(undisturbed: Path, losses: dict[float, float]) -> float:
+    """How far losses are from those of an undisturbed run, at most."""
+    usual = by_step(undisturbed)[-1]
+    return max(abs(loss - usual[step]) for step, loss in losses.items() if step in usual)
+
+
+def gone(site: Site) -> Figures:
+    """The second node's GPU may not be opened: Ray's gate names the node and the fault."""
+    node = site.options.compute[-1].name
+    site.device(-1, "000")
+    try:
+        answer = site.mnrun("ray", "start", run="gone", limit=120)
+    finally:
+        site.device(-1, "666")
+        site.mnrun("ray", "stop", run="gone", limit=120)
+    need(answer.code != 0, "Ray started", answer)
+    shown = named(answer, rf".*{node}.*torch sees 0 GPUs.*")
+    need(shown, "neither node nor fault is named", answer)
+    return {"seconds": answer.seconds, "shown": shown}
+
+
+def gone_for_sft(site: Site) -> Figures:
+    """The same for SFT."""
+    node = site.options.compute[-1].name
+    site.device(-1, "000")
+    try:
+        answer = site.mnrun("sft", run="gone", limit=150)
+    finally:
+        site.device(-1, "666")
+    need(answer.code != 0, "SFT ended well", answer)
+    shown = named(answer, rf".*{node}.*(GPU|CUDA).*")
+    need(shown, "neither node nor fault is named", answer)
+    return {"seconds": answer.seconds, "shown": shown}
+
+
+def memory(site: Site) -> Figures:
+    """Rows and batches that a GPU has no room for: named, with advice."""
+    make_big(site)
+    too_much = {**BIG["sft_overrides"], "data.max_length": 8192, "data.train_batch_size": 64,
+                "data.micro_batch_size_per_gpu": 32, "trainer.total_training_steps": 2,
+                "model.enable_gradient_checkpointing": False}  # fmt: skip
+    answer = site.mnrun("sft", run="memory", limit=200, **{**BIG, "sft_overrides": too_much})
+    need(answer.code != 0, "SFT ended well", answer)
+    shown = named(answer, r".*out of (GPU )?memory.*")
+    need(shown, "the cause is not named", answer)
+    return {"seconds": answer.seconds, "shown": shown}
+
+
+def named(answer: Answer, pattern: str) -> str:
+    """The last line that fits; empty without one."""
+    found = [line.strip() for line in answer.output.splitlines() if re.fullmatch(pattern, line)]
+    return found[-1] if found else ""
+
+
+def network(site: Site) -> Figures:
+    """All-reduce over all ranks, with NCCL's defaults and with more sockets."""
+    found: Figures = {}
+    for name, more in (("gb_per_s", {}), ("gb_per_s_with_more_sockets", SOCKETS)):
+        given = {"ray_cluster_allreduce": 1024, "environment_variables": {**variables(), **more}}
+        answer = site.mnrun("ray", "start", run=name, limit=150, **given)
+        site.mnrun("ray", "stop", run=name, limit=120)
+        need(answer.code == 0, f"mnrun ray start: exit code {answer.code}", answer)
+        rate = re.search(r"all-reduce: ([\d.]+) GB/s", answer.output + logs(site.run(name)))
+        need(rate, "no rate", answer)
+        found[name] = float(rate[1]) if rate else None
+    return found
+
+
+def logs(run: Path) -> str:
+    """What the jobs of Ray wrote."""
+    files = [path for path in run.rglob("*") if path.suffix in {".out", ".log"} and path.is_file()]
+    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+
+
+def variables() -> dict[str, str]:
+    """The variables of the sandbox's environment on GPUs."""
+    path = ROOT / "inventory" / "sandbox" / "group_vars" / "all" / "environment.yml"
+    site = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {**site["toy_variables"], **site["toy_gpu_variables"]}
+
+
+def big(site: Site) -> Figures:
+    """The whole job with a model of Llama 3.2 1B's shape."""
+    weights = make_big(site)
+    given = {**BIG, "environment_variables": {**variables(), **SOCKETS}}
+    return {"weights": weights, **whole(site, "big", 480, **given)}
+
+
+def make_big(site: Site) -> int:
+    """Write the model and its rows, once; its number of weights."""
+    marker = site.options.home / "model" / "big" / "weights"
+    if not marker.exists():
+        home, uid = site.options.home, next(iter(site.options.homes))
+        command = [site.python, str(HERE / "make_big.py"), str(home), str(uid)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+        marker.write_text(done.stdout.split()[-1], encoding="ascii")
+    return int(marker.read_text(encoding="ascii"))
+
+
+def empty(_: Site) -> Figures:
+    """The sandbox goes down, and the GPUs are free."""
+    subprocess.run([MNRUN, "sandbox", "down"], cwd=ROOT, check=True, timeout=120)
+    deadline = time.monotonic() + 20
+    while max(used := machine.used()) > machine.FREE and time.monotonic() < deadline:
+        time.sleep(0.5)
+    need(max(used) <= machine.FREE, f"MiB in use on the GPUs: {used}")
+    return {"used_mib": max(used)}
+
+
+def wait(condition: Callable[[], bool], limit: float, what: str) -> None:
+    """Wait until a condition holds. Raises WrongError after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        need(time.monotonic() < deadline, f"{what} is not there after {limit:g} s")
+        time.sleep(0.1)
+
+
+STEPS: dict[str, Callable[[Site], Figures]] = {
+    "machine": describe,
+    "toy": toy,
+    "again": again,
+    "killed": killed,
+    "gone": gone,
+    "gone-sft": gone_for_sft,
+    "memory": memory,
+    "network": network,
+    "big": big,
+    "empty": empty,
+}

@@ -1,0 +1,93 @@
+"""The measurements on GPUs: their table is in the docs, and what travels fits into its parts."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bench.gpu import figures, machine, pack, table
+from bench.gpu.steps import STEPS
+
+ROOT = Path(__file__).parents[3]
+LINES = """\
+(TaskRunner pid=7) step:0 - val-core/openai/gsm8k/reward/mean@1:0.25
+(TaskRunner pid=7) step:1 - actor/lr:1e-06 - timing_s/step:2.5 - critic/score/mean:np.float64(0.5)
+(TaskRunner pid=7) step:2 - timing_s/step:0.5 - val-core/openai/gsm8k/reward/mean@1:0.75
+something else
+"""
+
+
+def test_the_tables_in_the_docs_are_those_of_the_measured_figures() -> None:
+    measured = json.loads((ROOT / "bench" / "gpu.json").read_text())
+    assert set(measured) == set(STEPS)
+    assert all(step["ok"] for step in measured.values())
+    assert table.table(measured) in (ROOT / "docs" / "gpu.md").read_text()
+
+
+def test_each_step_has_a_title() -> None:
+    assert {"machine", *table.TITLES} == set(STEPS)
+
+
+def test_a_step_s_metrics_are_read_whatever_stands_before_them(tmp_path: Path) -> None:
+    log = tmp_path / "ppo.log"
+    log.write_text(LINES)
+    rows = figures.steps([log])
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    assert figures.column(rows, "^timing_s/step$") == [2.5, 0.5]
+    assert figures.column(rows, "^val-core/") == [0.25, 0.75]
+    assert rows[1]["actor/lr"] == 1e-06
+    assert rows[1]["critic/score/mean"] == 0.5
+
+
+def test_samples_of_the_gpus_are_summed_up_without_a_torn_line(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("0, 100, 10\n1, 300, 0\n0, 200, 50\n1, 250")
+    assert machine.summary(tmp_path / "s.csv") == {"gpu_memory_mib": 300, "gpu_use_percent": 20.0}
+    assert machine.summary(tmp_path / "none") == {}
+
+
+def test_torch_and_what_the_machine_has_do_not_travel() -> None:
+    names = {line.split("==")[0] for line in pack.Wanted(None, "3.12", ("pyarrow",)).lock}
+    assert {"verl", "ray", "numpy"} <= names
+    assert not {"torch", "pyarrow"} & names
+    assert "slurmd" in pack.Wanted(None, "3.12", ()).packages
+
+
+def test_parts_have_a_limit_and_make_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "file").write_bytes(bytes(range(256)) * 100)
+    parts = pack.split(tmp_path / "pack", tmp_path / "pack.tar", 10_000)
+    assert len(parts) > 2
+    assert max(part.stat().st_size for part in parts) == 10_000
+    (tmp_path / "whole").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with tarfile.open(tmp_path / "whole") as archive:
+        assert archive.getnames() == ["pack", "pack/file"]
+
+
+def test_what_is_there_for_the_same_wish_is_not_fetched_again(tmp_path: Path) -> None:
+    folder = tmp_path / "debs"
+    assert pack.once(folder, ["a"])
+    (folder / "x").touch()
+    assert pack.once(folder, ["a"])  # it was not completed
+    assert not (folder / "x").exists()
+    pack.done(folder, ["a"])
+    assert not pack.once(folder, ["a"])
+    assert pack.once(folder, ["b"])
+
+
+def test_ray_travels_without_what_no_training_needs(tmp_path: Path) -> None:
+    wheel = tmp_path / "ray-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("ray/a.py", "ray/jars/x.jar", "ray/dashboard/client/build/static/js/m.js.map"):
+            archive.writestr(name, "x")
+    pack.lighten(wheel)
+    assert zipfile.ZipFile(wheel).namelist() == ["ray/a.py"]
+
+
+@pytest.mark.parametrize("value", [0.0387, 122.0, 20_824_276_866, "a | b"])
+def test_a_figure_is_one_cell(value: object) -> None:
+    (cell,) = table.cells({"ok": True, "it": value, "other": None})
+    assert cell in {"it: 0.0387", "it: 122", "it: 20,824,276,866", "it: a \\| b"}
