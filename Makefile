@@ -109,7 +109,7 @@ clean:
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mnrun needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.11" >&2; exit 1; }
-	@[ -n '$(OFFLINE)' ] || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && command -v git >/dev/null || \
+	@[ -n '$(OFFLINE)' ] || { $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null && command -v git >/dev/null; } || \
 	  { command -v apt-get >/dev/null || \
 	      { echo "mnrun needs git, and the modules ensurepip and venv of $(PYTHON). Install them first." >&2; exit 1; }; \
 	    echo "== Debian packages: python3-venv git"; $(APT) update; $(APT) install -y --no-install-recommends python3-venv git; }

@@ -13,21 +13,31 @@ case "$2" in *ensurepip*) exit 1 ;; esac
 """
 
 
-def test_without_apt_it_names_what_to_install(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "python").write_text(PYTHON)
-    (tmp_path / "python").chmod(0o755)
-    programs = tmp_path / "bin"
+def without_apt(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`make` where there is neither apt nor git, with a Python without ensurepip."""
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "python").write_text(PYTHON)
+    (folder / "python").chmod(0o755)
+    programs = folder / "bin"
     programs.mkdir()
     for name in ("bash", "id", "sh"):
         (programs / name).symlink_to(str(shutil.which(name)))
-    make = str(shutil.which("make"))
-    done = subprocess.run(
-        [make, ".venv/bin/pip", f"PYTHON={tmp_path}/python"], cwd=tmp_path, text=True,
-        env={"PATH": str(programs)}, capture_output=True, timeout=30, check=False,
+    return subprocess.run(
+        [str(shutil.which("make")), ".venv/bin/pip", f"PYTHON={folder}/python", *words],
+        cwd=folder, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=30,
+        check=False,
     )  # fmt: skip
-    assert (
-        f"mnrun needs git, and the modules ensurepip and venv of {tmp_path}/python" in done.stderr
-    )
+
+
+def test_without_apt_it_names_what_to_install(tmp_path: Path) -> None:
+    done = without_apt(tmp_path)
+    wanted = f"mnrun needs git, and the modules ensurepip and venv of {tmp_path}/python"
+    assert wanted in done.stderr
     assert "Debian packages" not in done.stdout
     assert done.returncode == 2
+
+
+def test_from_a_folder_of_packages_it_needs_neither_git_nor_ensurepip(tmp_path: Path) -> None:
+    done = without_apt(tmp_path, "OFFLINE=pack")
+    assert "mnrun needs git" not in done.stderr
+    assert "== .venv" in done.stdout
