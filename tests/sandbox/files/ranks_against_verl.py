@@ -85,7 +85,7 @@ def main() -> None:
     """Count."""
     wanted = json.load(sys.stdin)
     rng = random.Random(wanted["seed"])  # noqa: S311 - nothing secret
-    default, _config = _compose("ppo", _config_folder(), "ppo_trainer", [])
+    default, _config = _compose("ppo", _config_folder(), "ppo_trainer", [], None)
     counts = {"taken": 0, "refused": 0, "missed": 0, "wrong": 0}
     for _ in range(wanted["configurations"]):
         config = configuration(default, rng)

@@ -41,7 +41,7 @@ class Points:
 
     def __init__(self, target, passed, fill):
         self.target, self.passed, self.fill = target, passed, fill
-        self.seen = Counter()
+        self.seen: Counter[str] = Counter()
 
     def at(self, name):
         self.seen[name] += 1
