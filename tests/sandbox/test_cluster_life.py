@@ -220,7 +220,9 @@ def test_options_are_taken_and_a_change_of_them_is_refused(own: OwnCluster) -> N
     line = "echo $(hostname) $CUDA_VISIBLE_DEVICES"
     output = own.run(f"srun --nodes=3 --gpus-per-node=2 bash -c '{line}'")
     assert sorted(output.splitlines()) == [f"osk-gpu{n} 0,1" for n in (94, 95, 96)]
-    with pytest.raises(SandboxError, match=r"3 nodes, 2 GPUs.*`mnrun sandbox down` first"):
+    with pytest.raises(
+        SandboxError, match=r"3 nodes, 2 simulated GPUs.*`mnrun sandbox down` first"
+    ):
         own.change(nodes=2)
 
 
