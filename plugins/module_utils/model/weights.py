@@ -150,7 +150,7 @@ def _data_after(descriptor: int, start: int, size: int) -> int:
     try:
         return os.lseek(descriptor, start, os.SEEK_DATA)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # there is none
+        if error.errno == errno.ENXIO:  # nothing but the hole follows
             return size
         raise
 

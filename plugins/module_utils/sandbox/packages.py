@@ -73,7 +73,7 @@ def install(names: Sequence[str], apt: Sequence[str] = ()) -> None:
 def source(folder: str | None) -> Iterator[list[str]]:
     """The options with which apt takes packages from a folder of .deb files only; none without one.
 
-    Raises SandboxError when there are none in it.
+    Raises SandboxError if the folder holds none.
     """
     if folder is None:
         yield []

@@ -48,7 +48,7 @@ def most_telling(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def telling(metrics: Mapping[str, Any]) -> str:
-    """The name of the metric that tells most; empty if there is none."""
+    """The name of the most telling metric; empty without one."""
     names = (*_MOST_TELLING, *_trained(metrics))
     return next((name for name in names if name in metrics), "")
 

@@ -89,7 +89,7 @@ def _files(source: Path) -> list[Path]:
 
 
 def _about(target: Path) -> dict[str, Any]:
-    """What a table says of itself; empty if there is none. Raises Refused for another file."""
+    """What a table says of itself; empty without a table. Raises Refused for another file."""
     if not (is_file(target) or is_dir(target)):
         return {}
     pa, pq = _arrow()

@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def one(folder, files, case):
-    """One case; a target whose name a file has is made anew of that text first."""
+    """One case, after the given files have been written again."""
     check, target, sources, form = case
     for name, text in files.items():
         (folder / name).write_text(text)

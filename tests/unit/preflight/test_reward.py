@@ -1,4 +1,4 @@
-"""A reward function of a user's own, imported for real: what is told, with which file and line."""
+"""A reward function of a user's own, imported for real: what is reported, with file and line."""
 
 from __future__ import annotations
 
