@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from signal import SIGKILL
+from types import FrameType
 from typing import NamedTuple
 
 _POLL = 0.05
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 
@@ -21,6 +23,20 @@ class Process(NamedTuple):
 
     pid: int
     start: str
+
+
+@contextmanager
+def interrupted_by_signals(request: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Turn the signals that end a program into a request; ignored signals stay ignored."""
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, request)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -64,7 +80,7 @@ def await_end(processes: list[Process], overdue: Callable[[], bool]) -> None:
         time.sleep(_POLL)
         left = [process for process in left if _alive(process)]
     for process in left:
-        send(process.pid, SIGKILL)
+        send(process.pid, signal.SIGKILL)
 
 
 def send(pid: int, number: int) -> None:

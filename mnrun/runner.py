@@ -19,7 +19,14 @@ from typing import Any
 from mnrun.environment import settings, without_callers_settings
 from mnrun.errors import CliError
 from mnrun.private_folder import private_folder
-from mnrun.processes import Process, await_end, descendants, orphans_adopted, send
+from mnrun.processes import (
+    Process,
+    await_end,
+    descendants,
+    interrupted_by_signals,
+    orphans_adopted,
+    send,
+)
 
 GRACE = 10.0
 """Seconds that ansible-playbook and its modules get to exit after a signal."""
@@ -42,8 +49,6 @@ if os.getppid() == {parent}:
     os.execv({program!r}, [{program!r}, *sys.argv[1:]])
 sys.exit(1)
 """
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def run_playbook(
 
     with (
         private_folder() as folder,
-        _signals(interruption),
+        interrupted_by_signals(interruption.request),
         orphans_adopted(),
         _no_orphans(interruption),
     ):
@@ -200,20 +205,6 @@ def _forget_command(status: Mapping[str, Any], runner_config: Any) -> None:
     """Remove the file in which ansible-runner stores the whole environment, including keys."""
     if status["status"] == "running":
         (Path(runner_config.artifact_dir) / "command").unlink(missing_ok=True)
-
-
-@contextmanager
-def _signals(interruption: Interruption) -> Iterator[None]:
-    """Turn the signals that end a program into a request; ignored signals stay ignored."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interruption.request)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

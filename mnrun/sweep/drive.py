@@ -9,16 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from mnrun.processes import send
+from mnrun.processes import interrupted_by_signals, send
 
 _TICK = 0.2  # seconds
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _READ = 64 * 1024  # bytes of a log
@@ -71,7 +69,7 @@ class Drive:
     def run(self, children: Sequence[Child]) -> list[Ended]:
         """Return how those ended that were started, in the order in which they ended."""
         waiting, ended = list(children), list[Ended]()
-        with self._signals():
+        with interrupted_by_signals(self._interrupt):
             while self._running or (waiting and not self._ending()):
                 while waiting and len(self._running) < self.at_most and not self._ending():
                     self._running.append(_start(waiting.pop(0)))
@@ -106,18 +104,6 @@ class Drive:
             for _ in range(one.interrupted, self._requests):
                 send(one.process.pid, signal.SIGINT)
             one.interrupted = self._requests
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self._interrupt)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _start(child: Child) -> _Started:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..module_utils.trainer.metrics import most_telling, number, steps_of, words
+from ..plugin_utils.run_table import DONE, SERVICES, columns
 
 DOCUMENTATION = r"""
 name: runs_table
@@ -35,27 +36,23 @@ _value:
   elements: str
 """
 
-_SERVICES = ("environment", "ray")  # stages without a result of their own
-_DONE = ("COMPLETED", "SUCCEEDED")
-
 
 def runs_table(result: Mapping[str, Any]) -> list[str]:
     """Give the lines: a comparison if the result holds one, else a table."""
     runs = result["runs"]
     if result["comparison"]:
-        stages = [stage for stage in result["comparison"] if stage["stage"] not in _SERVICES]
+        stages = [stage for stage in result["comparison"] if stage["stage"] not in SERVICES]
         return [line for stage in stages for line in _compared(stage, runs)]
     return _table(runs) if runs else ["Nothing has run yet."]
 
 
 def _table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     seen = {entry["stage"]: None for run in runs for entry in run["stages"]}
-    stages = [stage for stage in seen if stage not in _SERVICES]
+    stages = [stage for stage in seen if stage not in SERVICES]
     stages.sort(key=lambda stage: _first_start(runs, stage))
     rows = [["RUN", "LAST JOB", *(stage.upper() for stage in stages)]]
     rows += [[run["name"], _last(run), *(_cell(run, stage) for stage in stages)] for run in runs]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return columns(rows)
 
 
 def _first_start(runs: Sequence[Mapping[str, Any]], stage: str) -> float:
@@ -81,7 +78,7 @@ def _cell(run: Mapping[str, Any], stage: str) -> str:
     if entry is None:
         return "-"
     state, progress = str((entry.get("job") or {}).get("state")), entry["progress"]
-    parts = [] if state in _DONE else [state]
+    parts = [] if state in DONE else [state]
     parts += steps_of(progress)
     parts += most_telling(progress["metrics"])
     parts += [f"from {one['stage']} (job {one['job']})" for one in _origins(entry)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..module_utils.trainer.metrics import number, steps_of, telling, words
+from ..plugin_utils.run_table import DONE, SERVICES, columns
 
 DOCUMENTATION = r"""
 name: sweep_table
@@ -43,9 +44,6 @@ _value:
   elements: str
 """
 
-_SERVICES = ("environment", "ray")  # stages without a result of their own
-_DONE = ("COMPLETED", "SUCCEEDED")
-
 
 def sweep_table(result: Mapping[str, Any], sweep: Mapping[str, Any]) -> list[str]:
     """Give the lines."""
@@ -61,7 +59,7 @@ def sweep_table(result: Mapping[str, Any], sweep: Mapping[str, Any]) -> list[str
     ]
     rows.sort(key=lambda row: _order(row[0], lowest))
     head = ["RUN", *sweep["axes"], "STATE", *([words(metric)] if metric else [])]
-    lines = _columns([head, *(cells for _value, cells in rows)])
+    lines = columns([head, *(cells for _value, cells in rows)])
     there = sorted({name for found in stages.values() for name in _metrics(found)})
     if metric and there and metric not in there:
         lines.append(f"No run has the metric {metric}. There are: {', '.join(there)}.")
@@ -70,7 +68,7 @@ def sweep_table(result: Mapping[str, Any], sweep: Mapping[str, Any]) -> list[str
 
 def _trained(stages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The stages with results, in the order in which they started."""
-    found = [entry for entry in stages if entry["stage"] not in _SERVICES]
+    found = [entry for entry in stages if entry["stage"] not in SERVICES]
     return sorted(found, key=lambda entry: (entry.get("job") or {}).get("start") or float("inf"))
 
 
@@ -109,12 +107,7 @@ def _states(stages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for entry in stages:
         state = str((entry.get("job") or {}).get("state"))
         parts = [entry["stage"], *steps_of(entry["progress"])]
-        yield " ".join([*parts, *([] if state in _DONE else [state])])
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        yield " ".join([*parts, *([] if state in DONE else [state])])
 
 
 class FilterModule:
