@@ -112,7 +112,7 @@ def test_ssh_reaches_compute_nodes_through_the_login_node_and_checks_keys() -> N
 
 
 def test_the_programs_that_run_inside_are_valid() -> None:
-    names = sorted(path.name for path in PROGRAMS.iterdir())
+    names = sorted(path.name for path in PROGRAMS.iterdir() if path.is_file())
     assert names == ["connect.py", "enter", "init.py", "relay.py"]
     for name in names:
         if name.endswith(".py"):
