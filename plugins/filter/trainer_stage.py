@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.option_syntax import OPTIONS_FILE, flags, formed, resume_words
+from ..plugin_utils.option_syntax import OPTIONS_FILE, Form, flags, formed, resume_words
 from ..plugin_utils.trainer_options import OptionsError, stage_options, words_of
 
 DOCUMENTATION = r"""
@@ -60,6 +60,7 @@ _value:
     - C(all) options, the C(decisive) ones, the C(refused) ones with what to use instead.
     - C(arguments), C(variables) and C(files) by which the program gets them, C(file_argument),
       the shell words for a file with them, and C(resume), those by which it resumes.
+    - C(parse), what its own parser is tried with, where the profile says so.
     - C(launcher), the options of its launcher; C(resumes), whether it resumes at all.
     - C(parts) of a checkpoint, C(last_step), C(on_cpu), C(has_adapter), C(lora_alpha),
       C(uses_wandb), C(faults) of options that fail together, and in C(words) what the trainer
@@ -72,6 +73,20 @@ def _file_argument(own: Mapping[str, Any]) -> str:
     """The shell words that name the file with the options."""
     option = own.get("file_option") or ""
     return f'{option} "$MNRUN_RECORD/{OPTIONS_FILE}"'.strip()
+
+
+def _parse(own: Mapping[str, Any], options: Mapping[str, Any], form: Form) -> dict[str, Any]:
+    """What a check by the trainer's own parser starts it with; nothing if there is no such."""
+    if (own.get("validate") or {}).get("by") != "argparse":
+        return {}
+    return {
+        "syntax": own.get("syntax") or "flags",
+        "options": options,
+        "owned": [name for name, value in (own.get("owned") or {}).items() if value is not None],
+        "arguments": form.arguments,
+        "file_option": own.get("file_option") or "",
+        "file": form.files.get(OPTIONS_FILE, ""),
+    }
 
 
 def _ranks(values: Mapping[str, Any]) -> int:
@@ -105,6 +120,7 @@ def trainer_stage(
         **found,
         **form._asdict(),
         "file_argument": _file_argument(own) if form.files else "",
+        "parse": _parse(own, found["all"], form),
         "launcher": flags(own.get("launcher_options") or {}),
         "resume": resume_words(syntax, option),
         "resumes": saved.get("resume") != "none",

@@ -72,6 +72,12 @@ options:
           not.
         type: dict
         default: {}
+      parse:
+        description: >-
+          With what to start the C(program) (or its C(text)), so that its own parser checks the
+          options. Empty if it does not.
+        type: dict
+        default: {}
       data:
         description: What is read of the data (C(files), C(columns)), where no options are checked.
         type: dict
@@ -265,6 +271,7 @@ SPEC = {
             "data": {"type": "dict", "default": {}},
             "room": {"type": "float", "default": 0},
             "last_step": {"type": "int", "default": 0},
+            "parse": {"type": "dict", "default": {}},
             "overrides": _TEXTS,
             "ranks": {"type": "int", "default": 0},
             "refused": {"type": "dict", "default": {}},

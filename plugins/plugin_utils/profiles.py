@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "profiles"
 DEFAULT = "verl-0.5"
 FOLDER = "trainers"  # of a site
 
+_STAGES = ("sft", "ppo")
 _NONE: Mapping[str, Any] = {}
 
 
@@ -52,11 +53,26 @@ def profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
         merged = _merged(merged, one)
     faults = [] if merged.get("sft") or merged.get("ppo") else ["it has neither sft nor ppo"]
     faults += [fault.text for fault in schema().missing(merged)]
+    faults += [
+        f"{stage}.validate {fault}"
+        for stage in _STAGES
+        for fault in _unchecked(merged.get(stage) or {})
+    ]
     if faults:
         path = there[name or DEFAULT]
         raise ProfileError("\n".join(f"{path}: {fault}." for fault in faults))
     merged.pop("extends", None)
     return {**merged, "name": name or DEFAULT}
+
+
+def _unchecked(own: Mapping[str, Any]) -> Iterator[str]:
+    """Why a stage's options cannot be checked as its profile says."""
+    how = own.get("validate") or _NONE
+    syntax = own.get("syntax") or "flags"
+    if how.get("by") == "verl-hydra" and not how.get("config"):
+        yield "by verl-hydra needs a config"
+    if how.get("by") == "argparse" and syntax not in ("flags", "file"):
+        yield f"is by argparse, which reads no options of the syntax {syntax}"
 
 
 def needs(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:

@@ -78,11 +78,17 @@ def test_a_damaged_last_checkpoint_is_noticed(cluster: Cluster) -> None:
     assert "step=4 " not in cluster.run(f"cat {NEWEST_LOG}")
 
 
-def test_an_option_that_it_lacks_is_a_failure_with_its_cause(cluster: Cluster) -> None:
-    failed = command("sft", options={"learning_rat": 1.0})
-    assert failed.code != 0
-    assert "learning_rat" in failed.text
-    assert "Cause: an option that the trainer does not accept." in failed.text
+def test_options_that_its_parser_refuses_are_reported_at_once(cluster: Cluster) -> None:
+    before = cluster.run(f"ls {RUN}/sft/logs")
+    bad = {"learning_rat": 1.0, "save_steps": "two", "optim": "adamm_torch"}
+    for profile in ("trl", "trl-cli"):
+        refused = command("sft", profile, options=bad)
+        assert refused.code != 0
+        assert "the trainer has no option learning_rat; did you mean learning_rate" in refused.text
+        assert "save_steps is 'two', but the trainer expects a number" in refused.text
+        assert "optim is 'adamm_torch', but" in refused.text
+        assert "did you mean adamw_torch?" in refused.text
+    assert cluster.run(f"ls {RUN}/sft/logs") == before
 
 
 def test_a_killed_training_resumes(cluster: Cluster) -> None:

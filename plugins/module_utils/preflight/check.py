@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ..base.clock import Clock
 from ..base.errors import Invalid, Unknown
@@ -34,6 +34,7 @@ from ..trainer.reads import Field, Reads
 from .code import named_files, version_of
 from .fits import fit_faults
 from .network import network_faults
+from .parser import parser_findings
 from .reward import try_reward
 from .summary import summary
 
@@ -62,14 +63,22 @@ class Report:
     )  # what was checked and is complete, as lines of text
 
 
+class Tools(NamedTuple):
+    """What runs a command, and the script that jobs source."""
+
+    run: Runner
+    activation: str = ""
+
+
 def check(params: dict[str, Any], run: Runner) -> Report:
     """Check models, data, trainer options and Slurm requests (the module's own parameters)."""
     report = Report(**(params.get("outside") or {}))
     here = params.get("trainer_is_here", True)
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
-    trainers = _check_trainers(params["trainers"] if here else [], train, test, report)
-    _check_rewards(trainers, params.get("activation") or "", run, report)
+    by = Tools(run, params.get("activation") or "")
+    trainers = _check_trainers(params["trainers"] if here else [], train, test, by, report)
+    _check_rewards(trainers, by, report)
     _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
     _check_networks(params.get("networks") or {}, params.get("found") or "", report)
     _check_models([params["model"], *params["other_models"]], report)
@@ -91,14 +100,14 @@ def check(params: dict[str, Any], run: Runner) -> Report:
 
 
 def _check_trainers(
-    trainers: list[dict[str, Any]], train: list[Path], test: list[Path], report: Report
+    trainers: list[dict[str, Any]], train: list[Path], test: list[Path], by: Tools, report: Report
 ) -> list[Reads]:
-    known = [_check_trainer(trainer, train, test, report) for trainer in trainers]
+    known = [_check_trainer(trainer, train, test, by, report) for trainer in trainers]
     return [reads for reads in known if reads is not None]
 
 
 def _check_trainer(
-    trainer: dict[str, Any], train: list[Path], test: list[Path], report: Report
+    trainer: dict[str, Any], train: list[Path], test: list[Path], by: Tools, report: Report
 ) -> Reads | None:
     report.faults += [
         f"{trainer['stage']}: {option} is set by mnrun; use {variable} instead"
@@ -115,14 +124,22 @@ def _check_trainer(
         report.faults += error.message.splitlines()
         return None
     report.faults += found.faults
+    if trainer.get("parse"):
+        _check_parser(trainer, by, report)
     return found
 
 
-def _check_rewards(trainers: list[Reads], activation: str, run: Runner, report: Report) -> None:
+def _check_parser(trainer: dict[str, Any], by: Tools, report: Report) -> None:
+    found = parser_findings(trainer["parse"], by.activation, by.run)
+    report.faults += [f"{trainer['stage']}: {fault}" for fault in found.faults]
+    report.warnings += [f"{trainer['stage']}: {warning}" for warning in found.warnings]
+
+
+def _check_rewards(trainers: list[Reads], by: Tools, report: Report) -> None:
     """Where the options are right: otherwise the file's own fault is among theirs."""
     for trainer in trainers:
         if trainer.reward and not trainer.faults:
-            found = try_reward(trainer.reward, activation, run)
+            found = try_reward(trainer.reward, by.activation, by.run)
             report.faults += [f"{trainer.stage}: {found.fault}"] if found.fault else []
             report.warnings += [f"{trainer.stage}: {found.warning}"] if found.warning else []
 

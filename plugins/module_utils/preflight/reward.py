@@ -6,13 +6,11 @@ time. What this machine cannot know is a warning: a login node has no GPU, and o
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.process import Runner
 from ..trainer.reads import OwnReward
+from .apart import ask, is_like_a_job
 
 PATIENCE = 60.0  # seconds
 
@@ -59,8 +57,6 @@ except BaseException as error:
 os.write(out, (given["mark"] + json.dumps(found) + "\\n").encode())
 os._exit(0)
 """
-# As a job does it. Without the script, only what the environment itself has is found.
-_SHELL = 'source "$1" && shift && exec python -c "$@"'
 
 
 class Verdict(NamedTuple):
@@ -76,23 +72,15 @@ def try_reward(own: OwnReward, activation: str, run: Runner) -> Verdict:
     `activation`: the script that jobs source; without it, what is not found may be there later.
     """
     given = {**own._asdict(), "mark": _MARK}
-    probe = [_PROBE, json.dumps(given)]
-    there = bool(activation) and Path(activation).is_file()
-    if there:
-        command = ["bash", "--noprofile", "--norc", "-c", _SHELL, "mnrun", activation, *probe]
-    else:
-        command = [sys.executable, "-c", *probe]
-    done = run(command, PATIENCE, "")
-    if done.code is None:
+    answer = ask(_PROBE, given, activation, run, PATIENCE)
+    if answer.found is not None:
+        return _verdict(own, answer.found, sure=is_like_a_job(activation))
+    if answer.late:
         return Verdict(
             warning=f"{own.path} was not imported within {PATIENCE:.0f} s, so it is not known"
             " whether the trainer can; move what takes long into the function"
         )
-    lines = [line for line in done.out.splitlines() if line.startswith(_MARK)]
-    if not lines:
-        last = (done.err.strip().splitlines() or ["no message"])[-1]
-        return Verdict(warning=f"{own.path} ended the Python that imported it ({last})")
-    return _verdict(own, json.loads(lines[-1][len(_MARK) :]), sure=there)
+    return Verdict(warning=f"{own.path} ended the Python that imported it ({answer.last})")
 
 
 def _verdict(own: OwnReward, found: dict[str, Any], sure: bool) -> Verdict:

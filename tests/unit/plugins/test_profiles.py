@@ -110,6 +110,14 @@ sft:
         ("extends: mine\n", "extends goes round: mine → mine"),
         ("description: nothing\n", "mine.yml: it has neither sft nor ppo"),
         ("sft: {launcher: srun}\n", "sft.checkpoint is not set"),
+        (
+            "extends: command\nsft: {syntax: env, validate: {by: argparse}}\n",
+            "sft.validate is by argparse, which reads no options of the syntax env",
+        ),
+        (
+            "extends: command\nppo: {validate: {by: verl-hydra}}\n",
+            "ppo.validate by verl-hydra needs a config",
+        ),
         ("- a\n", "mine.yml:1: the profile is ['a']; it must be a mapping"),
         ("sft: {launcher: " + "[" * 2000 + "}\n", "it is not YAML"),
     ],
