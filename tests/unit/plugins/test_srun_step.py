@@ -171,22 +171,18 @@ def test_the_line_is_one_word_for_any_login_shell() -> None:
     assert len(words) == 3
 
 
-@pytest.mark.parametrize("name", ["srun", "srun_local"])
-def test_ansible_doc_shows_it(name: str) -> None:
+def test_ansible_doc_shows_them() -> None:
+    names = ["mnrun.train.srun", "mnrun.train.srun_local"]
     done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-doc"),
-            "-t",
-            "connection",
-            "--json",
-            f"mnrun.train.{name}",
-        ],
+        [Path(sys.executable).with_name("ansible-doc"), "-t", "connection", "--json", *names],
         env={**os.environ, "ANSIBLE_CONFIG": str(Path(__file__).parents[3] / "ansible.cfg")},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    options = json.loads(done.stdout)[f"mnrun.train.{name}"]["doc"]["options"]
-    assert {"job", "node", "pipelining"} <= set(options)
-    assert ("ssh_common_args" in options) == (name == "srun")
+    shown = json.loads(done.stdout)
+    for name in names:
+        options = shown[name]["doc"]["options"]
+        assert {"job", "node", "pipelining"} <= set(options)
+        assert ("ssh_common_args" in options) == (name == names[0])

@@ -80,9 +80,10 @@ def patterns() -> dict[tuple[str, int], tuple[str, set[str], re.Pattern[str]]]:
     trees: dict[Path, ast.Module] = {
         path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES
     }
+    own = {path: used(tree) for path, tree in trees.items()}
     ways: dict[str, set[str]] = {}
-    for tree in trees.values():
-        for name, methods in used(tree).items():
+    for each in own.values():
+        for name, methods in each.items():
             ways.setdefault(name, set()).update(methods)
     found: dict[tuple[str, int], tuple[str, set[str], re.Pattern[str]]] = {}
 
@@ -94,7 +95,7 @@ def patterns() -> dict[tuple[str, int], tuple[str, set[str], re.Pattern[str]]]:
         names = names_of(path, tree)
         place = str(path.relative_to(ROOT))
         for name, value in names.items():
-            known = used(tree) if name.startswith("_") else ways
+            known = own[path] if name.startswith("_") else ways
             for pattern in compiled(value):
                 add(f"{place}: {name}", known.get(name, {"search"}), pattern)
         for method, pattern in in_place(tree, names):
