@@ -65,6 +65,7 @@ TELLING = (
             r"|Driver/library version mismatch|Unable to determine the device handle"
             r"|NVML: .{0,40}(?:Unknown Error|Not Found|failed)"
             r"|couldn't communicate with the NVIDIA driver"
+            r"|^NodeError: \S+: (?:torch sees \d+ GPUs|torch cannot use GPU \d+: |GPU \d+: )"
         ),
     ),
     (
@@ -92,5 +93,5 @@ NETWORK = re.compile(
     r"|Rendezvous\w{0,40}Error|\bgloo\b.{0,200}(?:closed|reset|timed out|Timeout)"
     r"|closed by peer|reset by peer"
     r"|Watchdog caught collective operation timeout|waiting for clients"
-    r"|client socket has (?:timed out|failed)"
+    r"|client socket has (?:timed out|failed)|^NodeError: \S+: .{0,200}\ball-reduce\b"
 )

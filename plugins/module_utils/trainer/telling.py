@@ -42,6 +42,7 @@ _WHOLE_STORY = re.compile(r"^ray\.exceptions\.RayTaskError|raised in its creatio
 _REPORT = re.compile(r"^ *Root Cause \(first observed failure\):$")
 _REPORTED = re.compile(r"^ *(host|exitcode) +: (\S+)")
 _SIGTERM = "-15"
+_NODE = re.compile(r"^NodeError: ([A-Za-z0-9][\w.-]{0,200}): ")  # in mnrun's own words
 _IP = re.compile(r"\bip=([\w.:-]+)")
 
 
@@ -90,6 +91,8 @@ def _telling(path: Path, lines: list[str], chain: list[Raised], form: Words) -> 
     texts = dict.fromkeys(_prefixed(one) for one in told)
     ip = _IP.search(root.process)
     node = _reported_host(lines[begin:]) or (ip.group(1) if ip else root.origin)
+    own = _NODE.match(root.text)
+    node = own.group(1) if own else node
     return Telling(path, _prefixed(root), shown, tuple(texts)[-_CHAIN:], node)
 
 

@@ -27,8 +27,11 @@ from cluster_interface import Interface, choose
 from cluster_net import Dashboard, node_names, reserve_port
 from cluster_node import Plan
 from cluster_proc import Events
-from cluster_step import PYTHON, start_step
+from cluster_reports import Wanted
+from cluster_srun import PYTHON
+from cluster_step import start_step
 from cluster_watch import STOPPING, ClusterWatch, no_tokens, say
+from torch_gpus import are_expected
 
 _LONGEST_PATH = 43 - len("/ray")  # sockets below Ray's folder have paths of 107 bytes at most
 _TOKENS_SINCE = (2, 52)  # version of Ray
@@ -108,16 +111,33 @@ def pass_gate(
     facts: dict[str, Any] = {"ready_seconds": round(time.monotonic() - started, 2)}
     if not settings.allreduce:
         return facts
-    rates = cluster_bandwidth.measure(
-        plan, nodes, settings.allreduce, settings.ready_timeout, cluster.wait
-    )
-    if isinstance(rates, str):
-        return rates
-    if rates:
-        say(cluster_bandwidth.described(rates))
-        facts["allreduce"] = rates
-    cluster.refuse(cluster_bandwidth.slow_nodes(rates, settings.allreduce_min), "is too slow")
+    wanted = to_be_tried(plan, nodes, settings)
+    if wanted.ranks == 1:
+        return facts
+    found = cluster_bandwidth.measure(wanted, cluster.wait)
+    if isinstance(found, str):
+        return found
+    say(cluster_bandwidth.described(found.rates, found.transport))
+    for node, texts in found.warnings.items():
+        say(f"warning: {node}: {'; '.join(texts)}")
+    facts["allreduce"] = found.rates
+    cluster.refuse(cluster_bandwidth.slow_nodes(found.rates, settings.allreduce_min), "is too slow")
     return facts
+
+
+def to_be_tried(plan: Plan, nodes: list[str], settings: Settings) -> Wanted:
+    """The all-reduce over all nodes; their GPUs have been checked before."""
+    return Wanted(
+        nodes=nodes,
+        gpus=plan.gpus,
+        nccl=plan.gpus > 0 and are_expected(),
+        address=plan.ip,
+        interface=plan.interface,
+        mib=settings.allreduce,
+        check=False,
+        seconds=settings.ready_timeout,
+        log=Path(plan.log_dir) / f"allreduce-{plan.job_id}.log",
+    )
 
 
 def head_facts(plan: Plan, nodes: list[str], version: str) -> dict[str, Any]:

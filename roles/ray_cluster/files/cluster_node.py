@@ -22,11 +22,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import cluster_nccl
 from cluster_files import first_lines, last_lines
 from cluster_interface import Interface, choose
 from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
-from torch_gpus import built_for_gpus, has_real_gpus
+from cluster_use import sampled
+from torch_gpus import are_expected
 
 _NOT_FOR_RAY = {
     "RAY_ADDRESS",  # names some other cluster
@@ -147,7 +149,7 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     # Gloo would use the address of the host's own name, which may be the loopback's.
     gloo = {"GLOO_SOCKET_IFNAME": network} if network else {}
     given = {name: env[name] for name in env if name not in _NOT_FOR_RAY}
-    ours = {**limits, **gloo, **given}
+    ours = {**limits, **gloo, **cluster_nccl.of_job(env, plan.gpus, network), **given}
     ours.update(
         # Both by name, on every node and for every driver: nothing depends on what this Ray's
         # defaults are (off before 2.61), nor on a token in the user's home.
@@ -169,7 +171,7 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
 def wants_torch(plan: Plan) -> bool:
     """Whether torch has to see the GPUs before the node counts as up."""
     if plan.torch_check == "auto":
-        return plan.gpus > 0 and (has_real_gpus() or built_for_gpus())
+        return plan.gpus > 0 and are_expected()
     return plan.gpus > 0 and plan.torch_check == "always"
 
 
@@ -194,7 +196,7 @@ class RayNode:
         for old in sweep(home.parent):
             say(f"removed {old}, which a cluster that was killed left here")
         home.mkdir(mode=0o700)  # fails if somebody else made it: never share it
-        with hold(home):
+        with hold(home), sampled(self._env if self._plan.gpus else {}):
             try:
                 return self._watch(stop_asked, report)
             finally:
@@ -205,6 +207,10 @@ class RayNode:
 
     def _watch(self, stop_asked: Callable[[float], bool], report: Callable[[str], None]) -> str:
         (self._answer.parent / "t").mkdir()
+        network = own_interface(self._plan, self._env).name
+        fast = cluster_nccl.of_job(self._env, self._plan.gpus, network)
+        if fast:
+            say(cluster_nccl.said(fast))
         ray = self._start(ray_command(self._plan, self._name, self._env), None)
         check = self._start_check()
         if check is None:

@@ -14,20 +14,8 @@ from typing import IO, NamedTuple, cast
 
 from cluster_files import last_lines
 from cluster_node import Plan
+from cluster_srun import PYTHON, srun_command, srun_environment
 
-# They describe the tasks of the batch script, and srun would take them for those of its step.
-_NOT_FOR_SRUN = {
-    "SLURM_CPUS_PER_TASK",
-    "SRUN_CPUS_PER_TASK",
-    "SLURM_TRES_PER_TASK",
-    "SLURM_DISTRIBUTION",
-    "SLURM_NPROCS",
-    "SLURM_NTASKS",
-    "SLURM_NTASKS_PER_NODE",
-}
-
-# That of the training environment, or of its image; this program may run outside of that.
-PYTHON = "python"
 _CLEAN = 15.0  # seconds for the nodes to remove what one left
 
 
@@ -59,24 +47,6 @@ def start_step(plan: Plan, nodes: int) -> Step:
     pipe = subprocess.PIPE
     srun = subprocess.Popen(command, env=srun_environment(), stdin=pipe, stdout=pipe, bufsize=0)
     return Step(srun, cast("IO[bytes]", srun.stdin), cast("IO[bytes]", srun.stdout))
-
-
-def srun_command(nodes: int, tasks: int) -> list[str]:
-    """The srun command of a step with the same number of tasks on each node."""
-    return [
-        "srun",
-        f"--nodes={nodes}",
-        f"--ntasks={tasks}",
-        f"--ntasks-per-node={tasks // nodes}",
-        "--cpu-bind=none",
-        "--mpi=none",
-        "--export=ALL",
-    ]
-
-
-def srun_environment() -> dict[str, str]:
-    """The environment of srun, and of what it starts."""
-    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_SRUN}
 
 
 def clean_up(plan: Plan, nodes: int) -> None:

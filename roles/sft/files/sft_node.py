@@ -1,4 +1,4 @@
-"""One node of SFT: its GPUs, its address and a folder for temporary files, and then the trainer.
+"""One node of SFT: its address, a folder for temporary files, and then the trainer.
 
 srun runs it once on each node: `sft_node.py GPUS COMMAND…`, with the first node's address in
 RENDEZVOUS_HOST. The batch script asks for that one with `sft_node.py address`.
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from cluster_interface import Interface, choose
 from cluster_leftovers import hold, sweep
+from cluster_nccl import of_job
 from cluster_net import node_names
-from torch_gpus import are_expected
+from cluster_use import sampled
 
 _LOOPBACK = Interface("lo", "127.0.0.1", "there being no other node")
 
@@ -47,19 +48,6 @@ def another_node() -> str:
     """The last node of the job, seen from the first; empty if that is the only one."""
     names = node_names(os.environ["SLURM_JOB_NODELIST"])
     return names[-1] if len(names) > 1 else ""
-
-
-def check_gpus(expected: int) -> None:
-    """Raise NodeError if torch cannot use every GPU that the job has here: the trainer would say it
-    without the node's name, or not at all."""
-    if not expected or not are_expected():
-        return
-    program = str(Path(__file__).with_name("cluster_torch.py"))
-    command = [sys.executable, "-B", program, str(expected), "least"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    fault = done.stdout.decode("utf-8", "replace").strip()
-    if fault or done.returncode:
-        raise NodeError(fault or f"the check of its GPUs ended with exit code {done.returncode}")
 
 
 @contextlib.contextmanager
@@ -111,8 +99,7 @@ def run(command: list[str], env: dict[str, str]) -> int:
 
 
 def work(gpus: int, command: list[str]) -> int:
-    """Check this node, and train on it."""
-    check_gpus(gpus)
+    """Train on this node."""
     first = os.environ["RENDEZVOUS_HOST"]
     own = interface("" if first == _LOOPBACK.address else first)
     root = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a folder of our own is made there
@@ -123,7 +110,9 @@ def work(gpus: int, command: list[str]) -> int:
         program, *rest = command
         # Another launcher, and a program of a user's own, find their address themselves.
         address = [f"--local-addr={own.address}"] if Path(program).name == "torchrun" else []
-        return run([program, *address, *rest], env)
+        env.update(of_job(os.environ, gpus, own.name))
+        with sampled({**os.environ, **env}) if gpus else contextlib.nullcontext():
+            return run([program, *address, *rest], env)
 
 
 def main() -> int:

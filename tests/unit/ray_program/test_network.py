@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import cluster_bandwidth
 import cluster_interface
+import cluster_nccl
 import cluster_net
 import cluster_node
 import pytest
@@ -134,9 +135,8 @@ def test_nodes_with_a_slow_network_are_named() -> None:
     rates = {"all": 9.5, "nodes": {"a": 180.5, "b": 9.5, "c": 180}}
     assert list(cluster_bandwidth.slow_nodes(rates, 100)) == ["b"]
     assert cluster_bandwidth.slow_nodes(rates, 0) == {}
-    assert "9.5 GB/s over all ranks; by node: a 180.5, b 9.5, c 180" in cluster_bandwidth.described(
-        rates
-    )
+    shown = cluster_bandwidth.described(rates, "sockets (eth0)")
+    assert "9.5 GB/s over all ranks by sockets (eth0); by node: a 180.5, b 9.5, c 180" in shown
 
 
 # addresses
@@ -186,3 +186,16 @@ def test_gloo_takes_the_same_interface_unless_the_user_names_one() -> None:
     assert cluster_node.ray_environment(plan, head)["GLOO_SOCKET_IFNAME"] == "eth7"
     given = {**head, "GLOO_SOCKET_IFNAME": "eth1"}
     assert cluster_node.ray_environment(plan, given)["GLOO_SOCKET_IFNAME"] == "eth1"
+
+
+def test_ray_has_nccl_send_by_more_sockets_on_several_nodes_with_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan, env = make_plan(ip="127.0.0.1", network="eth7"), {"SLURM_NNODES": "2"}
+    monkeypatch.setattr(cluster_nccl, "active_devices", dict)
+    monkeypatch.setattr(cluster_nccl, "are_expected", lambda: True)
+    assert cluster_node.ray_environment(plan, env)["NCCL_SOCKET_NTHREADS"] == "4"
+    for changed in ({}, {**env, "NCCL_NSOCKS_PERTHREAD": "2"}):
+        assert "NCCL_SOCKET_NTHREADS" not in cluster_node.ray_environment(plan, changed)
+    monkeypatch.setattr(cluster_nccl, "are_expected", lambda: False)
+    assert "NCCL_SOCKET_NTHREADS" not in cluster_node.ray_environment(plan, env)

@@ -14,6 +14,7 @@ import cluster_files
 import cluster_leftovers
 import cluster_node
 import pytest
+import torch_gpus
 from cluster_errors import ClusterError
 
 from tests.helpers.cluster_plan import make_plan
@@ -125,7 +126,7 @@ def test_a_torch_for_gpus_wants_them_whatever_the_node_shows(
     (torch / "__init__.py").write_text("raise AssertionError('it takes seconds')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setattr(cluster_node, "has_real_gpus", lambda: False)
+    monkeypatch.setattr(torch_gpus, "has_real_gpus", lambda: False)
     for built, wants in (("cuda: Optional[str] = '12.8'", True), ("cuda = None\nhip = '6.4'", True),
                          ("cuda: Optional[str] = None\nhip = None\n", False)):  # fmt: skip
         (torch / "version.py").write_text(f"debug = False\n{built}\n")

@@ -20,8 +20,6 @@ echo "tmp $TMPDIR"
 touch "$TMPDIR/ckpt_1.lock"
 {then}
 """
-TORCH = "class cuda:\n    @staticmethod\n    def device_count(): return {count}\n"
-TORCH += "class ones:\n    def __init__(self, *_, **__): pass\n    def item(self): return 1.0\n"
 
 
 @pytest.fixture
@@ -62,10 +60,10 @@ def run(job: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def torch(job: Path, count: int, built: str = "'12.8'") -> None:
+def torch(job: Path, built: str = "'12.8'") -> None:
     folder = job / "python" / "torch"
     folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text(TORCH.format(count=count))
+    (folder / "__init__.py").touch()
     (folder / "version.py").write_text(f"cuda: Optional[str] = {built}\n")
 
 
@@ -94,22 +92,37 @@ def test_what_a_killed_job_left_goes_with_the_next(job: Path) -> None:
     assert list((job / "tmp").iterdir()) == []
 
 
-def test_a_node_without_its_gpus_is_named_before_it_trains(job: Path) -> None:
-    torch(job, count=0)
-    code, out, err = run(job, "8", "torchrun")
-    assert (code, out) == (1, "")
-    assert err == "NodeError: osk-gpu95: torch sees 0 GPUs, 8 expected\n"
+def sockets(job: Path, gpus: str, **environment: str) -> str:
+    """What the trainer finds in its environment, on one of two nodes with GPUs."""
+    (job / "train").write_text('#!/bin/sh\necho "$NCCL_SOCKET_NTHREADS $NCCL_NSOCKS_PERTHREAD"\n')
+    (job / "train").chmod(0o755)
+    code, out, err = run(job, gpus, "train", **{"SLURM_NNODES": "2", **environment})
+    assert (code, err) == (0, "")
+    return out.strip()
 
 
-def test_more_gpus_than_ranks_do_no_harm(job: Path) -> None:
-    torch(job, count=8)
-    assert run(job, "4", "torchrun")[0] == 3
+def test_nccl_sends_by_more_sockets_where_it_sends_by_sockets(job: Path) -> None:
+    torch(job)
+    active = Path("/sys/class/infiniband").exists()
+    assert active or sockets(job, "1") == "4 4"
+    assert sockets(job, "1", NCCL_SOCKET_NTHREADS="2") == "2"
+    assert sockets(job, "1", SLURM_NNODES="1") == ""
+    assert sockets(job, "0") == ""
 
 
-def test_a_torch_without_gpus_trains_without(job: Path) -> None:
-    torch(job, count=0, built="None")
+def test_without_gpus_nccl_is_left_alone(job: Path) -> None:
+    torch(job, built="None")
     if not any(Path("/dev").glob("nvidia[0-9]*")):
-        assert run(job, "8", "torchrun")[0] == 3
+        assert sockets(job, "1") == ""
+
+
+def test_the_use_of_gpus_is_in_the_record(job: Path) -> None:
+    (job / "nvidia-smi").write_text("#!/bin/sh\necho '0, GPU-a, 7, 9, 50'; exec sleep 600\n")
+    (job / "nvidia-smi").chmod(0o755)
+    torchrun(job, "sleep 0.5")
+    record = {"MNRUN_RECORD": str(job), "MNRUN_ATTEMPT": "1"}
+    assert run(job, "1", "torchrun", **record)[0] == 0
+    assert '"memory_mib": 7' in (job / "gpus-1-osk-gpu95.json").read_text()
 
 
 def test_an_address_that_is_not_known_is_named(job: Path) -> None:

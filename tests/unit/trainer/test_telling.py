@@ -157,3 +157,11 @@ def test_a_line_longer_than_a_chunk_does_not_stop_the_reading(tmp_path: Path) ->
     log.write_text("x" * (CHUNK + 10) + "\nend\n")
     lines, offset, _ = news(log, 0)
     assert (lines[-1], offset) == ("end", CHUNK + 15)
+
+
+def test_a_node_that_was_refused_before_the_training_is_named(tmp_path: Path) -> None:
+    text = "NodeError: osk-gpu95: torch sees 0 GPUs, 1 expected\nmnrun: a node fails\n"
+    (tmp_path / "err").write_text(text)
+    found = find_telling([tmp_path / "err"])
+    assert found is not None
+    assert (found.node, found.line) == ("osk-gpu95", text.partition("\n")[0])
