@@ -52,7 +52,7 @@ def transport(log: str) -> Transport | None:
     if not carried and not meant:
         return None
     network = (carried or meant)[-1][0]
-    devices = dict(there).get(network, "")
+    devices = next((row[1] for row in reversed(there) if row[0] == network), "")
     known = {"Socket": "sockets", "IB": "RoCE" if "/RoCE" in devices else "InfiniBand"}
     names = list(dict.fromkeys(_DEVICE.findall(devices)))
     return Transport(network, known.get(network, network), names)
