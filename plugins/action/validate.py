@@ -13,6 +13,7 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.mnrun.train.plugins.plugin_utils.ignored import ignored
 from ansible_collections.mnrun.train.plugins.plugin_utils.left_over import left_over
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
     mappings_in,
@@ -80,15 +81,36 @@ class ActionModule(ActionBase):
         faults = [*self._twice(), *self._unknown(given, specs), *self._bad(given, wanted)]
         known = {**self._defaults(), **given}
         templar = self._templar.copy_with_new_env(available_variables=known)
+        useless = self._useless(given, known, set(wanted))
+        faults += [text for text, refused in useless if refused]
         faults += [] if faults else _trainer_faults(known, templar, arguments["roles"])
         result["changed"] = False
+        result["warnings"] = [] if faults else [text for text, refused in useless if not refused]
         if self._is_a_copy(given) and not faults:
             wandb = bool(set(_OF_WANDB) & set(wanted)) and _logs_to_wandb(given, self._templar)
             with suppress(AnsibleError):  # a value that is not known before a task
-                result["warnings"] = left_over(given, self._shipped(), wandb=wandb)
+                result["warnings"] += left_over(given, self._shipped(), wandb=wandb)
         if faults:
             result.update(failed=True, msg=_message(faults))
         return result
+
+    def _useless(
+        self, given: Mapping[str, Any], known: Mapping[str, Any], wanted: set[str]
+    ) -> list[tuple[str, bool]]:
+        """Variables that another one makes useless, and whether that is refused."""
+        defaults = self._defaults()
+
+        def value(name: str, source: Mapping[str, Any] = known) -> Any:
+            templar = self._templar.copy_with_new_env(available_variables={**known, **source})
+            try:
+                return templar.template(source.get(name)) if name in wanted else None
+            except AnsibleError:  # what is wrong with it is reported where it is checked
+                return None
+
+        return [
+            (f"{one.name}{_at(given[one.name])}: {one.text}.", one.refused)
+            for one in ignored(set(given) & wanted, value, lambda name: value(name, defaults))
+        ]
 
     def _defaults(self) -> dict[str, Any]:
         defaults: dict[str, Any] = {}

@@ -85,6 +85,12 @@ HOSTS: dict[str, dict[str, Any]] = {
         "ppo_lora_alpha": 8, "ppo_trainer": "~/t.py",
     },
     "algorithm": {**STAGES, "ppo_algorithm": "dpo"},
+    "image-and-conda": {
+        **GOOD, "environment_image": "/a.sif", "environment_conda_prefix": "~/mine",
+        "environment_conda_spec": "/env.yml", "environment_modlues": [],
+    },
+    "image-alone": {**GOOD, "environment_image": "/a.sif"},
+    "no-image": {**GOOD, "environment_image_binds": ["/x"]},
     "no-role": {**GOOD, "roles_of_this": ["enviroment"]},
 }  # fmt: skip
 
@@ -228,6 +234,17 @@ def test_a_sound_text_beside_a_faulty_one_hides_no_other_fault(messages: dict[st
 def test_a_hidden_value_is_not_shown(messages: dict[str, str]) -> None:
     assert "(hidden) contains a line break" in messages["hidden"]
     assert "cret" not in messages["hidden"]
+
+
+def test_what_another_variable_makes_useless_is_refused_with_all_else(
+    messages: dict[str, str],
+) -> None:
+    message = messages["image-and-conda"]
+    assert message.startswith("3 variables must be")
+    for name, line in (("environment_conda_prefix", 2), ("environment_conda_spec", 8)):
+        place = f"in host_vars/image-and-conda.yml:{line}: has no effect beside environment_image"
+        assert f"{name}, {place}" in message
+    assert messages["image-alone"] == messages["no-image"] == ""
 
 
 def test_a_role_that_is_none_is_named(messages: dict[str, str]) -> None:
