@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -38,6 +38,8 @@ Settings = Mapping[str, Mapping[str, Any]]
 """Options of the trainers and variables, by the keys of _SECTIONS."""
 
 _Place = tuple[str | int, ...]
+_Found = tuple[_Place, str]
+"""A fault: the keys that lead there, and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,12 @@ def read(path: Path) -> Sweep:
         UsageError: all that is wrong with it, each fault with its line.
     """
     loaded = _loaded(path)
-    faults = [*_faults_of_form(loaded), *loaded.twice]
-    if not faults:
-        faults = [(loaded.line_of(place), text) for place, text in _faults(loaded.value, path)]
+    of_form = list(_faults_of_form(loaded.value))
+    inside = _sound(loaded.value, of_form) if isinstance(loaded.value, Mapping) else {}
+    found = [*of_form, *(_faults(inside, path, of_form) if inside else ())]
+    faults = {(loaded.line_of(place), text) for place, text in found} | set(loaded.twice)
     if faults:
-        lines = [f"{path}:{line}: {_closed(text)}" for line, text in sorted(set(faults))]
+        lines = [f"{path}:{line}: {_closed(text)}" for line, text in sorted(faults)]
         raise UsageError("\n".join([*lines, "Nothing was submitted."]))
     written = {
         name: loaded.line_of((*place, name))
@@ -92,6 +95,8 @@ def read(path: Path) -> Sweep:
 def _loaded(path: Path) -> Any:
     profile_text = plugin_util("profile_text")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UsageError(f"{path}: it is not a regular file.")  # a pipe may never end
         with path.open("rb") as file:
             text = file.read(_LONGEST_FILE + 1).decode()
         if len(text) > _LONGEST_FILE:
@@ -105,42 +110,84 @@ def _loaded(path: Path) -> Any:
     return loaded
 
 
-def _faults_of_form(loaded: Any) -> Iterator[tuple[int, str]]:
+def _faults_of_form(value: Any) -> Iterator[_Found]:
     place = Path(__file__).with_name("schema.json")
     rules = json.loads(place.read_text(encoding="utf-8"))
     schema = plugin_util("schema").Schema(rules, "the sweep")
-    for fault in (*schema.faults(loaded.value), *schema.missing(loaded.value)):
-        yield loaded.line_of(fault.path), fault.text
+    for fault in (*schema.faults(value), *schema.missing(value)):
+        yield fault.path, fault.text
+
+
+def _sound(value: Any, of_form: Iterable[_Found]) -> Mapping[str, Any]:
+    """What of a file has its form, so that what is wrong inside it is found as well."""
+    top = _mapping(value)
+    bad = {place[:2] for place, _text in of_form}
+    runs: Any = top.get("runs")
+    return {
+        **{key: top[key] for key in ("name", "stage") if isinstance(top.get(key), str)},
+        "base": _settings(top.get("base")),
+        "grid": {
+            section: {name: one for name, one in options.items() if one is None or _is_list(one)}
+            for section, options in _settings(top.get("grid")).items()
+        },
+        "runs": [
+            # Its name counts only if it has one: this is no other run's.
+            {**_settings(run), "name": f"({number})"} if ("runs", number) in bad else run
+            for number, run in enumerate(runs if _is_list(runs) else ())
+        ],
+    }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _settings(value: Any) -> Mapping[str, Mapping[str, Any]]:
+    """The sections of options that are mappings, with those of their keys that are texts."""
+    return {
+        section: {name: item for name, item in options.items() if isinstance(name, str)}
+        for section, options in _mapping(value).items()
+        if section in _SECTIONS and isinstance(options, Mapping)
+    }
 
 
 def _closed(text: str) -> str:
     return text if text.endswith("?") else f"{text}."
 
 
-def _faults(value: Mapping[str, Any], path: Path) -> Iterator[tuple[_Place, str]]:
-    """What is wrong with a file of the right form."""
-    yield from _name_faults(value, path)
-    yield from _grid_faults(value)
+def _faults(value: Mapping[str, Any], path: Path, of_form: Iterable[_Found]) -> Iterator[_Found]:
+    """What is wrong inside the parts that have their form."""
+    bad = {place[0] for place, _text in of_form if place}
+    if "name" not in bad:
+        yield from _name_faults(value, path)
+    of_grid = list(_grid_faults(value))
+    yield from of_grid
     for place, section, options in _sections(value):
-        yield from _option_faults(place, section, options, str(value["stage"]))
+        yield from _option_faults(place, section, options, str(value.get("stage")))
     for number, run in enumerate(value.get("runs") or ()):
         if not run:
             yield ("runs", number), f"runs.{number} is empty; each run names options or itself"
+    if of_grid or "grid" in bad:
+        value = {**value, "grid": {}}
     count = _count(value)
     if count > MOST:
         yield ("grid",), f"it makes {count} runs, and {MOST} is the most; shorten the lists"
-    elif count == 0:
-        yield (), "it makes no run; give a grid, runs, or both"
-    else:
+    elif count:
         yield from _same_names(value, path)
+    elif not (of_grid or bad & {"grid", "runs"}):
+        yield (), "it makes no run; give a grid, runs, or both"
 
 
-def _name_faults(value: Mapping[str, Any], path: Path) -> Iterator[tuple[_Place, str]]:
+def _name_faults(value: Mapping[str, Any], path: Path) -> Iterator[_Found]:
     if not value.get("name") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,23}", path.stem):
         yield (), f"name is not set, and {path.stem!r} cannot begin the name of a run: set it"
 
 
-def _grid_faults(value: Mapping[str, Any]) -> Iterator[tuple[_Place, str]]:
+def _grid_faults(value: Mapping[str, Any]) -> Iterator[_Found]:
     for section, options in (value.get("grid") or {}).items():
         for name, values in (options or {}).items():
             place = ("grid", section, name)
@@ -162,21 +209,33 @@ def _sections(value: Mapping[str, Any]) -> Iterator[tuple[_Place, str, Mapping[s
 
 def _option_faults(
     place: _Place, section: str, options: Mapping[str, Any], stage: str
-) -> Iterator[tuple[_Place, str]]:
+) -> Iterator[_Found]:
     where = ".".join(map(str, place))
     if section == "ppo" and stage == "sft":
         yield place, f"{where} has no effect: each run is only SFT (stage: sft)"
     for name, item in options.items():
         if section == "variables" and name in _NOT_HERE:
             yield (*place, name), f"{where}.{name} cannot be set here: {_NOT_HERE[name]}"
-        if any(isinstance(one, date) for one in _leaves(item)):
-            yield (*place, name), f"{where}.{name} is a date to YAML; put it in quotes"
+        odd = next(filter(None, map(_odd, _leaves(item))), "")
+        if odd:
+            yield (*place, name), f"{where}.{name} is {odd}"
+
+
+def _odd(value: Any) -> str:
+    """What a value is that no option of a trainer can be; empty for others."""
+    if isinstance(value, date):
+        return "a date to YAML; put it in quotes"
+    if isinstance(value, bytes | set | frozenset):
+        return "binary data or a set to YAML; write a text or a list"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}, which is not a finite number"
+    return ""
 
 
 def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         value = [*value, *value.values()]
-    if isinstance(value, list | set | tuple):
+    if isinstance(value, list | tuple):
         for item in value:
             yield from _leaves(item)
     else:
@@ -193,10 +252,11 @@ def _count(value: Mapping[str, Any]) -> int:
     return (math.prod(lists) if lists else 0) + len(value.get("runs") or ())
 
 
-def _same_names(value: Mapping[str, Any], path: Path) -> Iterator[tuple[_Place, str]]:
+def _same_names(value: Mapping[str, Any], path: Path) -> Iterator[_Found]:
     seen: set[str] = set()
     for run, place in zip(_sweep(value, path).runs, _places(value), strict=True):
-        if run.name in seen:
+        empty = place[0] == "runs" and not value["runs"][place[1]]  # reported as such
+        if run.name in seen and not empty:
             yield place, f"two runs would be {run.name}: {_shown(run.own)}"
         seen.add(run.name)
 
@@ -233,7 +293,7 @@ def _sweep(value: Mapping[str, Any], path: Path) -> Sweep:
     sets = [*(("", own) for own in _combinations(value)), *listed]
     return Sweep(
         name=name,
-        stage=str(value["stage"]),
+        stage=str(value.get("stage")),
         at_most=int(value.get("at_most") or 2),
         metric=str(value.get("metric") or ""),
         best=str(value.get("best") or ""),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 Path = tuple[str | int, ...]
+_MOST = 100_000  # values of a document, which a few lines of aliases can exceed without end
 
 
 class NotYamlError(Exception):
@@ -34,23 +35,42 @@ class Loaded(NamedTuple):
 
 def loaded(text: str) -> Loaded:
     """Read one document. Raises NotYamlError."""
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         lines: dict[Path, int] = {}
         twice: list[tuple[int, str]] = []
-        for path, line, again in _walk(node, ()) if node else ():
+        for count, (path, line, again) in enumerate(_walk(node, ()) if node else ()):
+            if count > _MOST:
+                raise NotYamlError(f"its aliases make more than {_MOST} values of it", 1)
             lines.setdefault(path, line)
             if again:
                 twice.append((line, f"{'.'.join(map(str, path))} is written twice"))
         value = loader.construct_document(node) if node else {}
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except RecursionError:
+        raise NotYamlError("it is nested too deeply, or an alias is inside of itself", 1) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise NotYamlError(f"the character {error.character:#x} is not text", line) from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
-        raise NotYamlError(f"it is not YAML ({what})", mark.line + 1 if mark else 1) from None
+        raise NotYamlError(_about(what), mark.line + 1 if mark else 1) from None
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
     return Loaded(value, lines, twice)
+
+
+def _about(what: str) -> str:
+    """What is wrong, from the words of the YAML reader."""
+    if "found another document" in what:
+        return "a second document begins here, and only one is read"
+    if "integer string conversion" in what:
+        return "it has a number of thousands of digits"
+    hint = ": indent with spaces, not tabs" if r"'\t'" in what else ""
+    return f"it is not YAML ({what}{hint})"
 
 
 def _walk(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int, bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from typing import Any, NamedTuple
 
 Path = tuple[str | int, ...]
@@ -61,7 +62,8 @@ class Schema:
         fits, words = _TYPES.get(rule.get("type", ""), (lambda _: True, ""))
         choices = rule.get("enum")
         if not fits(value):
-            yield Fault(path, f"{self._name(path)} is {_shown(value)}; it must be {words}")
+            quote = ", in quotes" if rule.get("type") == "string" and _is_scalar(value) else ""
+            yield Fault(path, f"{self._name(path)} is {_shown(value)}; it must be {words}{quote}")
         elif choices and value not in choices:
             near = difflib.get_close_matches(str(value), choices, n=1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(choices)}"
@@ -132,6 +134,10 @@ def _about(rule: Rule) -> str:
     return str(rule.get("description", "")).rstrip(".")
 
 
+def _is_scalar(value: Any) -> bool:
+    return not isinstance(value, Mapping | list)
+
+
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = repr(str(value) if isinstance(value, date) else value)
     return text if len(text) <= 80 else f"{text[:80]}…"

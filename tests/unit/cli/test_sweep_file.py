@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -106,6 +107,78 @@ def test_all_faults_are_named_at_once_each_with_its_line(given: Path) -> None:
         "10: runs.0.naem is not a key of a sweep",
         "11: runs.1.name is 'a b', which does not fit: How the run's name ends: 1 to 39 letters",
     ]
+
+
+def test_what_is_wrong_inside_is_named_beside_what_has_no_form(given: Path) -> None:
+    text = """\
+stage: sft
+at_most: 0
+grid: {sft: {lr: []}, ppo: {a: 3}}
+base: {ppo: {a: 1}, variables: {mnrun_run_name: x, 1: 2}}
+runs:
+- {}
+- 3
+- naem: x
+  sft: {d: 2026-01-01, e: .inf}
+- {name: a}
+- {name: a}
+- {sft: ~}
+- {}
+stage: sft
+"""
+    assert [re.split("[;:] ", line)[1] for line in refused(given, text)] == [
+        "at_most is 0, which does not fit",
+        "grid.ppo.a is 3",
+        "grid.sft.lr is empty",
+        "base.ppo has no effect",
+        "base.variables.1",
+        "base.variables.mnrun_run_name cannot be set here",
+        "runs.0 is empty",
+        "runs.1 is 3",
+        "runs.2.naem is not a key of a sweep",
+        "runs.2.sft.d is a date to YAML",
+        "runs.2.sft.e is inf, which is not a finite number.",
+        "two runs would be lr-a",
+        "runs.6 is empty",
+        "stage is written twice.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- stage: sft", "1: the sweep is [{'stage': 'sft'}]; it must be a mapping."),
+        ("stage: sft\nruns: [{name: 1}]", "2: runs.0.name is 1; it must be a text, in quotes."),
+        ("stage: sft\nruns:\n\t- name: a", "3: it is not YAML (found character '\\t' that cannot"),
+        ("stage: sft\n---\nstage: ppo", "2: a second document begins here, and only one is read."),
+        ("stage: sft\nname: a\x00", "2: the character 0x0 is not text."),
+        ("a: &a {b: *a}", "1: it is nested too deeply, or an alias is inside of itself."),
+        ("at_most: " + "9" * 5000, "1: it has a number of thousands of digits."),
+        ("stage: sft\nruns: [{sft: {x: !!set {a}}}]", "2: runs.0.sft.x is binary data or a set to"),
+        (
+            "stage: sft\nruns: [{sft: {x: !!binary aGk=}}]",
+            "2: runs.0.sft.x is binary data or a set",
+        ),
+        ("stage: sft\ngrid: {sft: {lr: ~}}\nruns: [{name: a}]", "2: grid.sft.lr is empty;"),
+    ],
+)
+def test_an_ugly_file_is_refused_in_words(given: Path, text: str, words: str) -> None:
+    given.write_text(text)
+    with pytest.raises(UsageError, match="^" + re.escape(f"{given}:{words}")):
+        read(given)
+
+
+def test_a_few_lines_of_aliases_do_not_take_for_ever(given: Path) -> None:
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    given.write_text("\n".join(["a0: &a0 [1]", *lines]))
+    with pytest.raises(UsageError, match=r"its aliases make more than 100000 values of it\."):
+        read(given)
+
+
+def test_a_pipe_is_not_waited_for(given: Path) -> None:
+    os.mkfifo(given)
+    with pytest.raises(UsageError, match="it is not a regular file"):
+        read(given)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,8 @@ sft:
             "ppo.validate by verl-hydra needs a config",
         ),
         ("- a\n", "mine.yml:1: the profile is ['a']; it must be a mapping"),
-        ("sft: {launcher: " + "[" * 2000 + "}\n", "it is not YAML"),
+        ("sft: {launcher: " + "[" * 2000 + "}\n", "it is nested too deeply"),
+        ("description: a\x00\n", "mine.yml:1: the character 0x0 is not text."),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:
