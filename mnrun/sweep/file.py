@@ -255,8 +255,9 @@ def _count(value: Mapping[str, Any]) -> int:
 def _same_names(value: Mapping[str, Any], path: Path) -> Iterator[_Found]:
     seen: set[str] = set()
     for run, place in zip(_sweep(value, path).runs, _places(value), strict=True):
-        empty = place[0] == "runs" and not value["runs"][place[1]]  # reported as such
-        if run.name in seen and not empty:
+        if place[0] == "runs" and not value["runs"][place[1]]:
+            continue  # reported as empty
+        if run.name in seen:
             yield place, f"two runs would be {run.name}: {_shown(run.own)}"
         seen.add(run.name)
 
