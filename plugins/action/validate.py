@@ -78,8 +78,8 @@ class ActionModule(ActionBase):
             if role not in specs:
                 raise AnsibleError(f"validate: {role} is not a role; there are {', '.join(specs)}.")
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
-        faults = [*self._twice(), *self._unknown(given, specs), *self._bad(given, wanted)]
         known = {**self._defaults(), **given}
+        faults = [*self._twice(), *self._unknown(given, specs), *self._bad(known, wanted)]
         templar = self._templar.copy_with_new_env(available_variables=known)
         useless = self._useless(given, known, set(wanted))
         faults += [text for text, refused in useless if refused]
@@ -137,7 +137,8 @@ class ActionModule(ActionBase):
         path = _ROLES / role / kind
         if not path.is_file():
             return {}
-        return self._loader.load_from_file(str(path), trusted_as_template=True) or {}
+        # `unsafe` leaves out a deep copy; nothing here changes what it loads.
+        return self._loader.load_from_file(str(path), unsafe=True, trusted_as_template=True) or {}
 
     def _options(self, role: str) -> dict[str, Any]:
         specs = self._load(role, "meta/argument_specs.yml")["argument_specs"]
@@ -177,9 +178,8 @@ class ActionModule(ActionBase):
                 of = "any role" if role == _SITE else f"the role {role}"
                 yield f"{name}{_at(given[name])}: not an option of {of}; {hint}"
 
-    def _bad(self, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    def _bad(self, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
         """Options that are missing, of the wrong type, or that still contain a placeholder."""
-        known = {**self._defaults(), **given}
         templar = self._templar.copy_with_new_env(available_variables=known)
         reported = _Reported()
         unused = {name for name in _OF_WANDB if not _logs_to_wandb(known, templar)}
