@@ -187,6 +187,8 @@ def main() -> None:
             raise Invalid("Without `head` this submits nothing: use check mode, or `attempt`.")
         request = make_request(given, "ray", given["stage"])
         job = RayJob(
+            request.run_dir,
+            request.stage,
             script=given["script"] or "",
             files=job_files(given["files"]),
             output=log_pattern(given["output"], request.run_dir),

@@ -89,11 +89,11 @@ def main() -> None:
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     given = module.params
 
-    def ray_or_recorded(_run_dir: Path, clock: Clock) -> BackendOf:
-        ray = ray_backend(RayJob(), given["head"], clock)
-
+    def ray_or_recorded(run_dir: Path, clock: Clock) -> BackendOf:
         def choose(record: Record) -> Backend:
-            return ray if record.kind == "ray" else RecordedBackend()
+            if record.kind != "ray":
+                return RecordedBackend()
+            return ray_backend(RayJob(run_dir, record.stage), given["head"], clock)
 
         return choose
 

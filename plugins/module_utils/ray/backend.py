@@ -7,6 +7,7 @@ driver's log, and the start and end that the driver's script records by itself.
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..base.files import make_directory
 from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import read_end, read_start, start_path
 from ..record.log_pattern import resolve
+from ..record.mark import MARK, mark, names_run
 from ..record.recorder import with_end_recorder
 from ..record.witness import Doubt, other_slurm, still_writing, unseen
 from .client import Answer, RayClient, parse_object, parse_objects
@@ -30,6 +32,7 @@ _PHASES = {
     "STOPPED": Phase.CANCELLED,
 }
 _KILLED = {128 + 9, 128 + 15}  # exit codes of SIGKILL and SIGTERM
+_MARK = "mnrun_mark"  # in the metadata
 _LATE = 500  # an answer from here on: Ray may have begun to work on the request
 
 
@@ -37,6 +40,8 @@ _LATE = 500  # an answer from here on: Ray may have begun to work on the request
 class RayJob:
     """What Ray gets, except for what each attempt adds."""
 
+    run_dir: Path
+    stage: str
     script: str = ""  # for bash, without a first line `#!`
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # of the driver's log, made by log_pattern; empty: beside the script
@@ -177,7 +182,7 @@ class RayBackend(RayRecords):
             return found.job
         log = self._log(folder, attempt)
         make_directory(log.parent)
-        metadata = {"mnrun_token": attempt.token}
+        metadata = {_MARK: mark(self._job.run_dir, self._job.stage, folder, attempt)}
         answer = self._client.submit(attempt.name, _entrypoint(folder, log), metadata)
         if answer.status != 200:
             _judge(answer, attempt)
@@ -188,7 +193,8 @@ class RayBackend(RayRecords):
         """By the submission id, and by the driver's own start record (if the head is gone)."""
         answer = self._client.job(attempt.name)
         job = _job(answer)
-        if job and (job.get("metadata") or {}).get("mnrun_token") == attempt.token:
+        sign = _sign(job) if job else None
+        if sign and sign.group("token") == attempt.token:
             return Found(True, JobRef(attempt.name, head_job=self._job.head_job))
         if job is None and answer.status != 404:
             return Found(False, None, answer.summary)
@@ -213,12 +219,20 @@ class RayBackend(RayRecords):
         return Observation(Phase.UNKNOWN, detail=answer.summary)
 
     def live_jobs(self, base: str) -> list[Stray]:  # noqa: ARG002
-        """All live jobs of ours on the head: a run's cluster works for that run only."""
+        """By their marks: other runs and stages may use the same head."""
         answer = self._client.jobs()
         jobs = parse_objects(answer.body) if answer.status == 200 else None
         if jobs is None:
             raise Unknown(f"The Ray head does not list its jobs: {answer.summary}.")
-        return [_stray(job, self._job.head_job) for job in jobs if _is_live(job)]
+        found = []
+        for job in jobs:
+            sign = _sign(job)
+            if sign and self._is_ours(sign) and _is_live(job):
+                found.append(_stray(job, sign, self._job.head_job))
+        return found
+
+    def _is_ours(self, sign: re.Match[str]) -> bool:
+        return sign.group("stage") == self._job.stage and names_run(sign, self._job.run_dir)
 
     def stop(self, attempt: Attempt, signal: str) -> None:  # noqa: ARG002
         """Ask Ray to end the job: SIGTERM, after 3 s SIGKILL, whatever `signal` is."""
@@ -255,14 +269,26 @@ def _job(answer: Answer) -> dict[str, Any] | None:
 
 
 def _is_live(job: dict[str, Any]) -> bool:
-    marked = isinstance(job.get("metadata"), dict) and "mnrun_token" in job["metadata"]
-    return marked and _PHASES.get(str(job.get("status")), Phase.UNKNOWN).live
+    return _PHASES.get(str(job.get("status")), Phase.UNKNOWN).live
 
 
-def _stray(job: dict[str, Any], head_job: str) -> Stray:
+def _sign(job: dict[str, Any]) -> re.Match[str] | None:
+    """Our mark in a job's metadata; None for a job of somebody else."""
+    metadata = job.get("metadata")
+    return MARK.fullmatch(str(metadata.get(_MARK))) if isinstance(metadata, dict) else None
+
+
+def _stray(job: dict[str, Any], sign: re.Match[str], head_job: str) -> Stray:
     name = str(job.get("submission_id") or "")
-    token = str(job["metadata"]["mnrun_token"])
-    return Stray(JobRef(name, head_job=head_job), name, str(job["status"]), token=token)
+    return Stray(
+        JobRef(name, head_job=head_job),
+        name,
+        str(job["status"]),
+        fingerprint=sign.group("fp"),
+        number=int(sign.group("number")),
+        token=sign.group("token"),
+        submitted=_seconds(job.get("start_time")),
+    )
 
 
 def _observation(job: dict[str, Any], log: str) -> Observation:

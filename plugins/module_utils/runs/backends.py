@@ -14,11 +14,11 @@ from ..stage.status import BackendOf
 
 def slurm_or_ray(run_dir: Path, client: SlurmClient) -> BackendOf:
     """Slurm's jobs are queried in Slurm, Ray's from their files and the job of their cluster."""
-    ray = RayRecords(RayJob(), ask_slurm(client), Heads(client))
+    head_over, heads = ask_slurm(client), Heads(client)
 
     def choose(record: Record) -> Backend:
         if record.kind == "slurm":
             return SlurmBackend(client, SlurmJob(run_dir, record.stage))
-        return ray
+        return RayRecords(RayJob(run_dir, record.stage), head_over, heads)
 
     return choose

@@ -15,8 +15,8 @@ from ..base.clock import Clock, Deadline
 from ..base.errors import Damaged, Unknown
 from ..record.contract import GONE
 from ..record.ledger import Ledger
+from ..record.mark import MARK
 from ..slurm.client import SlurmClient
-from ..slurm.mark import MARK
 from ..slurm.parse import Row
 from .leftover_files import judged_files
 from .leftover_folders import Folders

@@ -20,8 +20,8 @@ from ..base.presence import is_dir, is_link, names
 from ..base.safe_name import DEFAULT_RUN, check_name
 from ..record.contract import Record
 from ..record.ledger import Ledger, stages
+from ..record.mark import MARK, names_run
 from ..slurm.client import SlurmClient
-from ..slurm.mark import MARK, names_run
 from ..stage.snapshot import look_at
 from ..stage.status import Question, answer
 from .backends import slurm_or_ray

@@ -12,12 +12,12 @@ from ..base.safe_name import check_name
 from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import has_started, read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
+from ..record.mark import mark
 from ..record.recorder import with_end_recorder
 from ..record.witness import forget, other_slurm, still_writing, unseen
 from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost, own_words
 from .directives import with_directives
 from .live import live_jobs
-from .mark import mark
 from .nodelist import names_in
 from .nodes import lost_nodes, spare_nodes
 from .parse import Row, parse_submitted

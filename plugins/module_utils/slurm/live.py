@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..base.errors import Unknown
 from ..record.contract import JobRef, Stray
+from ..record.mark import MARK, names_run
 from .client import SlurmClient
-from .mark import MARK, names_run
 from .parse import Row
 
 

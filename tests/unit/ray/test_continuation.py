@@ -46,8 +46,8 @@ class Ppo:
         slurm.jobs.append(self.cluster)
         slurm.run(self.cluster)
         client = SlurmClient(slurm, clock)
-        self.records = RayRecords(RayJob(), ask_slurm(client), Heads(client))
-        job = RayJob("true", {}, f"{folder}/%x.log", "12")
+        self.records = RayRecords(RayJob(folder, "ppo"), ask_slurm(client), Heads(client))
+        job = RayJob(folder, "ppo", "true", {}, f"{folder}/%x.log", "12")
         self.head = FakeRay()
         self.on_head = RayBackend(RayClient(self.head), job, ask_slurm(client), Heads(client))
 

@@ -225,12 +225,13 @@ def test_broken_lines_of_sinfo_are_passed_over() -> None:
 
 # what Ray answers
 
+MARKED = "mnrun run=/r stage=ppo fp=0a1b2c3d4e5f attempt=1 token=t0"
 JOB = json.dumps({"status": "RUNNING", "start_time": 1700000000000, "metadata":
-                  {"mnrun_token": "t0"}, "driver_exit_code": None, "message": "x"})  # fmt: skip
+                  {"mnrun_mark": MARKED}, "driver_exit_code": None, "message": "x"})  # fmt: skip
 KEYS = [
     "status",
     "metadata",
-    "mnrun_token",
+    "mnrun_mark",
     "start_time",
     "end_time",
     "message",
@@ -265,7 +266,9 @@ def test_no_answer_of_ray_is_taken_for_the_state_of_a_job(
 ) -> None:
     client = slurm(scontrol=scontrol, sacct=sacct, squeue=scontrol, sinfo=sacct)
     ray = RayClient(lambda *_arguments: answer)
-    backend = RayBackend(ray, RayJob(head_job="9"), ask_slurm(client), Heads(client))
+    backend = RayBackend(
+        ray, RayJob(tmp_path, "ppo", head_job="9"), ask_slurm(client), Heads(client)
+    )
     ours = attempt("n-1")
     ours.head_job = "9"
     seen = backend.observe(tmp_path, ours)

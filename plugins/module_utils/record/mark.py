@@ -1,4 +1,6 @@
-"""The comment of each of our jobs: the run, the stage and the attempt that it belongs to."""
+"""What each of our jobs carries, as Slurm's comment or Ray's metadata: the run, the stage and the
+attempt that it belongs to.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from ..record.contract import Attempt
+from .contract import Attempt
 
 MARK = re.compile(
     r"mnrun run=(?P<run>/.*) stage=(?P<stage>\w[\w.-]*) fp=(?P<fp>[0-9a-f]{12}) "
@@ -15,7 +17,7 @@ MARK = re.compile(
 
 
 def mark(run_dir: Path, stage: str, folder: Path, attempt: Attempt) -> str:
-    """The comment of an attempt's job; `folder` is its record's."""
+    """The mark of an attempt's job; `folder` is its record's."""
     return (
         f"mnrun run={run_dir} stage={stage} fp={folder.name} "
         f"attempt={attempt.number} token={attempt.token}"
