@@ -59,6 +59,8 @@ class StageStatus(TypedDict):
     attempt: int
     job: Job
     progress: Progress
+    gpus: dict[str, Any] | None
+    """How much the job used its GPUs, with `text`. None where it is not known."""
     output: dict[str, Any] | None
     """The whole result: step, path, model, metrics. None while there is none."""
 

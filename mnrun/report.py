@@ -135,7 +135,7 @@ def _stage_row(stage: StageStatus) -> tuple[str, ...]:
         job["id"],
         state,
         _steps(progress),
-        ", ".join(_metrics(progress.get("metrics") or {})),
+        ", ".join([*_metrics(progress.get("metrics") or {}), *_gpus(stage)]),
         job["stdout"],
     )
 
@@ -154,6 +154,11 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
         if not name.startswith("first_"):
             came_from = "" if first == last else f"{_number(first)} → "
             yield f"{name.replace('_', ' ')} {came_from}{_number(last)}"
+
+
+def _gpus(stage: StageStatus) -> list[str]:
+    use = stage.get("gpus")
+    return [str(use["text"])] if use else []
 
 
 def _number(value: object) -> str:

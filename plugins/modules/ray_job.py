@@ -117,6 +117,13 @@ progress:
   type: dict
   returned: always
   sample: {step: 40, total: 435, metrics: {reward: 0.31, first_reward: 0.02}}
+gpus:
+  description: >-
+    How much the job used its GPUs, sampled once a second by itself: C(gpus) (how many),
+    C(busy_percent) (the mean), C(memory_mib) of C(total_mib) (the most on one), C(text), and
+    the same of each of the C(nodes) with a coarse time line. None where it is not known.
+  type: dict
+  returned: always
 output:
   description: The result, if the work is done and its result is whole.
   type: dict

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..base.fingerprint import fingerprint
 from ..base.text import duration
+from ..record import gpu_use
 from ..record.contract import Attempt, Phase, Record, Request
 from ..result.reached import reached
 from ..trainer.metrics import shown, steps_of
@@ -60,6 +61,7 @@ def described(
         "attempt": attempt.number if attempt else None,
         "job": _job(attempt) if attempt else None,
         "progress": progress.as_dict(),
+        "gpus": gpu_use.read(folder, attempt) if attempt and folder else None,
     }
 
 
@@ -95,6 +97,8 @@ def line(entry: dict[str, Any]) -> str:
     elif progress.get("step") is not None:
         parts += [f"step {steps}" for steps in steps_of(progress)]
     parts += shown(progress.get("metrics") or {})
+    if entry.get("gpus"):
+        parts.append(entry["gpus"]["text"])
     if entry.get("seconds") is not None:
         parts.append(duration(entry["seconds"]))
     parts += [f"from {one['stage']} (job {one['job']})" for one in entry.get("from") or []]
