@@ -1,7 +1,8 @@
 """Try mnrun on this machine's GPUs, and measure: `make gpu` starts the sandbox and then this.
 
-    sudo .venv/bin/python -m bench.gpu [STEP ...] [--out build/gpu/out]
+    sudo .venv/bin/python -m bench.gpu [STEP ...] [--steps all|gate] [--out build/gpu/out]
 
+With --simulated it continues without GPUs, as a rehearsal of the steps of --steps gate.
 Every step has a limit, and the last one leaves the GPUs empty. The figures go to figures.json, to
 which the steps of an earlier call with the same folder belong too. Exit code 1 if a step did not
 come to what it has to.
@@ -17,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .need import WrongError
 from .site import ROOT, Site
-from .steps import STEPS, WrongError
+from .steps import SETS, STEPS
 from .table import table
 
 
@@ -39,15 +41,17 @@ def main() -> int:
     """Take the steps one after the other."""
     parser = argparse.ArgumentParser(prog="bench.gpu", description="See the file itself.")
     parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(STEPS))
+    parser.add_argument("--steps", dest="set", choices=SETS, default="all")
+    parser.add_argument("--simulated", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu" / "out")
     given = parser.parse_args()
     unknown = set(given.steps) - set(STEPS)
     if unknown:
         parser.error(f"no such step: {', '.join(sorted(unknown))}")
     given.out.mkdir(parents=True, exist_ok=True)
-    file, site = given.out / "figures.json", Site(given.out)
+    file, site = given.out / "figures.json", Site(given.out, given.simulated)
     found = json.loads(file.read_text(encoding="utf-8")) if file.exists() and given.steps else {}
-    for name in given.steps or STEPS:
+    for name in given.steps or SETS[given.set]:
         found[name] = attempt(name, site)
         file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(found))

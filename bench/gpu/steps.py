@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from . import figures, machine
+from .gate import gate, held, one_socket, variables
+from .need import named, need
 from .site import MNRUN, ROOT, Answer, Site
 
 Figures = dict[str, Any]
@@ -24,20 +26,11 @@ SOCKETS = {"NCCL_SOCKET_NTHREADS": "4", "NCCL_NSOCKS_PERTHREAD": "4"}
 CHECKPOINT = 80  # the toy's SFT saves at this step, the first of two
 
 
-class WrongError(Exception):
-    """Something did not come as it has to; the text says what."""
-
-
-def need(condition: object, text: str, answer: Answer | None = None) -> None:
-    """Raise WrongError, with the end of what was printed, unless the condition holds."""
-    if not condition:
-        tail = "\n".join(answer.output.splitlines()[-25:]) if answer else ""
-        raise WrongError(f"{text}\n{tail}".strip())
-
-
 def describe(site: Site) -> Figures:
     """The machine, and what the sandbox made of it."""
-    need(site.options.real, "the sandbox has no real GPUs: mnrun sandbox up says why")
+    need(site.real_enough, "the sandbox has no real GPUs: mnrun sandbox up says why")
+    if not site.options.real:
+        return {"nodes": site.options.nodes, "gpus": ["simulated"]}
     nodes = {"nodes": site.options.nodes, "gpus_per_node": site.options.gpus}
     return {**machine.describe(site.python), **nodes}
 
@@ -150,12 +143,6 @@ def memory(site: Site) -> Figures:
     return {"seconds": answer.seconds, "shown": shown}
 
 
-def named(answer: Answer, pattern: str) -> str:
-    """The last line that fits; empty without one."""
-    found = [line.strip() for line in answer.output.splitlines() if re.fullmatch(pattern, line)]
-    return found[-1] if found else ""
-
-
 def network(site: Site) -> Figures:
     """All-reduce over all ranks, with NCCL's defaults and with more sockets."""
     found: Figures = {}
@@ -176,13 +163,6 @@ def logs(run: Path) -> str:
     return "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
-def variables() -> dict[str, str]:
-    """The variables of the sandbox's environment on GPUs."""
-    path = ROOT / "inventory" / "sandbox" / "group_vars" / "all" / "environment.yml"
-    site = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {**site["toy_variables"], **site["toy_gpu_variables"]}
-
-
 def big(site: Site) -> Figures:
     """The whole job with a model of Llama 3.2 1B's shape."""
     weights = make_big(site)
@@ -201,9 +181,11 @@ def make_big(site: Site) -> int:
     return int(marker.read_text(encoding="ascii"))
 
 
-def empty(_: Site) -> Figures:
+def empty(site: Site) -> Figures:
     """The sandbox goes down, and the GPUs are free."""
     subprocess.run([MNRUN, "sandbox", "down"], cwd=ROOT, check=True, timeout=120)
+    if not site.options.real:
+        return {}
     deadline = time.monotonic() + 20
     while max(used := machine.used()) > machine.FREE and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -221,6 +203,9 @@ def wait(condition: Callable[[], bool], limit: float, what: str) -> None:
 
 STEPS: dict[str, Callable[[Site], Figures]] = {
     "machine": describe,
+    "gate": gate,
+    "one-socket": one_socket,
+    "held": held,
     "toy": toy,
     "again": again,
     "killed": killed,
@@ -231,3 +216,9 @@ STEPS: dict[str, Callable[[Site], Figures]] = {
     "big": big,
     "empty": empty,
 }
+
+SETS = {
+    "all": list(STEPS),
+    "gate": ["machine", "gate", "held", "one-socket", "empty"],
+}
+"""Steps that belong together. The gate's take two minutes."""

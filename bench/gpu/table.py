@@ -13,6 +13,9 @@ from typing import Any
 
 FILE = Path(__file__).resolve().parents[1] / "gpu.json"
 TITLES = {
+    "gate": "SFT of 40 steps, with its gate",
+    "one-socket": "the gate with NCCL's own number of sockets",
+    "held": "a GPU whose memory another user's process holds: SFT",
     "toy": "`mnrun all`, toy",
     "again": "the same command again",
     "killed": "a rank killed by SIGKILL",

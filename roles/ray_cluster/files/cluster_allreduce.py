@@ -82,6 +82,8 @@ def checked(
     if begun is None:
         return cluster_health.Findings([], []), []
     findings = cluster_health.look(rank.local, begun)
+    if plan["backend"] != "nccl":
+        return findings, findings.faults
     seen, expected = torch.cuda.device_count(), rank.of // len(plan["nodes"])
     if seen < expected:
         return findings, [f"torch sees {seen} GPUs, {expected} expected"]

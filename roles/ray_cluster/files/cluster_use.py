@@ -82,11 +82,11 @@ class Use:
 
 
 def record_file(env: Any) -> Path | None:
-    """Where a job's record keeps the figures of this node; None outside of a job of mnrun."""
-    names = ("MNRUN_RECORD", "MNRUN_ATTEMPT", "SLURMD_NODENAME")
+    """Where a job's record keeps this node's figures; None without GPUs or a record."""
+    names = ("MNRUN_RECORD", "MNRUN_ATTEMPT", "SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES")
     if not all(env.get(name) for name in names) or env.get("SLURM_LOCALID", "0") != "0":
         return None
-    folder, number, node = (env[name] for name in names)
+    folder, number, node = (env[name] for name in names[:3])
     return Path(folder) / f"gpus-{number}-{node}.json"
 
 

@@ -35,7 +35,7 @@ def wanted(gpus: int, record: Path, number: str) -> Wanted:
         address=os.environ["RENDEZVOUS_HOST"],
         interface="",
         mib=_MIB if real else _MIB_ON_CPU,
-        check=real,
+        check=True,
         seconds=_SECONDS,
         log=record / f"gate-{number}.log",
     )
@@ -95,7 +95,7 @@ def main() -> int:
     gpus, when = int(sys.argv[1]), sys.argv[2]
     record, number = Path(os.environ["MNRUN_RECORD"]), os.environ["MNRUN_ATTEMPT"]
     asked = wanted(gpus, record, number)
-    if when != "always" and not asked.check:
+    if when != "always" and not asked.nccl:
         return 0
     try:
         found = measure(asked, Stop().wait)

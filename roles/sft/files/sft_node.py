@@ -111,7 +111,7 @@ def work(gpus: int, command: list[str]) -> int:
         # Another launcher, and a program of a user's own, find their address themselves.
         address = [f"--local-addr={own.address}"] if Path(program).name == "torchrun" else []
         env.update(of_job(os.environ, gpus, own.name))
-        with sampled({**os.environ, **env}) if gpus else contextlib.nullcontext():
+        with sampled({**os.environ, **env}):
             return run([program, *address, *rest], env)
 
 

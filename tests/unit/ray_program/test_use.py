@@ -56,7 +56,8 @@ def test_a_job_follows_its_gpus_and_leaves_nothing_behind(
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     env = {"MNRUN_RECORD": str(tmp_path), "MNRUN_ATTEMPT": "3", "SLURMD_NODENAME": "n1",
-           "SLURM_JOB_ID": "12", "PATH": f"{tmp_path}:/usr/bin:/bin"}  # fmt: skip
+           "SLURM_JOB_ID": "12", "CUDA_VISIBLE_DEVICES": "0,1",
+           "PATH": f"{tmp_path}:/usr/bin:/bin"}  # fmt: skip
     with cluster_use.sampled(env):
         deadline = time.monotonic() + 20
         while not began.exists() and time.monotonic() < deadline:
@@ -77,7 +78,8 @@ def test_without_a_record_or_nvidia_smi_nothing_is_followed(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    whole = {"MNRUN_RECORD": str(tmp_path), "MNRUN_ATTEMPT": "1", "SLURMD_NODENAME": "n"}
+    whole = {"MNRUN_RECORD": str(tmp_path), "MNRUN_ATTEMPT": "1", "SLURMD_NODENAME": "n",
+             "CUDA_VISIBLE_DEVICES": "0"}  # fmt: skip
     for each in (env, whole):
         with cluster_use.sampled(each):
             pass

@@ -120,7 +120,7 @@ def test_the_use_of_gpus_is_in_the_record(job: Path) -> None:
     (job / "nvidia-smi").write_text("#!/bin/sh\necho '0, GPU-a, 7, 9, 50'; exec sleep 600\n")
     (job / "nvidia-smi").chmod(0o755)
     torchrun(job, "sleep 0.5")
-    record = {"MNRUN_RECORD": str(job), "MNRUN_ATTEMPT": "1"}
+    record = {"MNRUN_RECORD": str(job), "MNRUN_ATTEMPT": "1", "CUDA_VISIBLE_DEVICES": "0"}
     assert run(job, "1", "torchrun", **record)[0] == 0
     assert '"memory_mib": 7' in (job / "gpus-1-osk-gpu95.json").read_text()
 
