@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.gpu import figures, machine, pack, table
-from bench.gpu.steps import STEPS
+from bench.gpu.steps import SETS, STEPS
 
 ROOT = Path(__file__).parents[3]
 LINES = """\
@@ -22,10 +22,19 @@ something else
 
 
 def test_the_tables_in_the_docs_are_those_of_the_measured_figures() -> None:
-    measured = json.loads((ROOT / "bench" / "gpu.json").read_text())
-    assert set(measured) == set(STEPS)
-    assert all(step["ok"] for step in measured.values())
-    assert table.table(measured) in (ROOT / "docs" / "gpu.md").read_text()
+    files = sorted((ROOT / "bench").glob("gpu*.json"))
+    assert files
+    for file in files:
+        measured = json.loads(file.read_text())
+        assert set(measured) <= set(STEPS)
+        assert all(step["ok"] for step in measured.values())
+        assert table.table(measured) in (ROOT / "docs" / "gpu.md").read_text(), file
+
+
+def test_a_set_is_of_steps_and_ends_with_the_gpus_empty() -> None:
+    for steps in SETS.values():
+        assert set(steps) <= set(STEPS)
+        assert (steps[0], steps[-1]) == ("machine", "empty")
 
 
 def test_each_step_has_a_title() -> None:
