@@ -118,6 +118,10 @@ options:
           option. Empty to use that one.
         type: dict
         default: {}
+  chat_template:
+    description: A chat template of the user's own, in place of the model's. Empty for none.
+    type: str
+    default: ""
   activation:
     description: >-
       The script that jobs source, with which a reward function of a user's own is imported. Empty
@@ -297,6 +301,7 @@ SPEC = {
         "options": {"stage": _STAGE, "options": {"type": "dict", "required": True}},
     },
     "activation": {"type": "str", "default": ""},
+    "chat_template": {"type": "str", "default": ""},
     "networks": {"type": "dict", "default": {}},
     "found": {"type": "str", "default": ""},
     "image": {"type": "str", "default": ""},

@@ -29,7 +29,7 @@ _OF_SECRETS = (
 _PATH_NAME = re.compile(r"_(dir|path|file|files|prefix|hook|init|model|spec)$")
 _ON_THE_CLUSTER = (
     "mnrun_base_dir", "mnrun_run_dir", "mnrun_model", "mnrun_train_files", "mnrun_test_files",
-    "ppo_model",
+    "mnrun_chat_template", "ppo_model",
 )  # fmt: skip
 _RUN_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 # Not safe in all of: Slurm's patterns, hydra's lists, Ray's session folder, conda's scripts.

@@ -28,7 +28,9 @@ PPO = {
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu": 16,
     "critic.ppo_micro_batch_size_per_gpu": 16,
 }
+CHAT = "chat-of-chain.jinja"
 MORE = {
+    "mnrun_chat_template": f"~/{CHAT}",
     "sft_keep": {"newest": 2, "every": 4, "best": True},
     "ppo_keep": {"newest": 2},
     "convert_score_rows": 32,
@@ -54,6 +56,12 @@ def run_all(*arguments: str, folder: str = RUN, **variables: Any) -> Run:
 @pytest.fixture(scope="module")
 def trained(sandbox: Cluster) -> Iterator[Cluster]:
     """A sandbox with a finished short run."""
+    # The model's own template, with a mark by which it is known again.
+    python = "import json, sys; print('{# mine #}' + json.load(sys.stdin)['chat_template'])"
+    model = "model/Llama-3.2-1B-Instruct"
+    own = f"(echo -n '{{# mine #}}'; cat {model}/chat_template.jinja) > {CHAT}"
+    old = f'python3 -c "{python}" < {model}/tokenizer_config.json > {CHAT}'
+    sandbox.run(f"test -e {model}/chat_template.jinja && {own} || {old}")
     run = run_all()
     assert run.code == 0, run.text
     yield sandbox

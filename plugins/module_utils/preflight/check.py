@@ -31,6 +31,7 @@ from ..trainer.estimate import (
 )
 from ..trainer.plain import reads_of
 from ..trainer.reads import Field, Reads
+from ..trainer.template import read_template, template_faults
 from .code import named_files, version_of
 from .fits import fit_faults
 from .network import network_faults
@@ -83,9 +84,10 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     _check_networks(params.get("networks") or {}, params.get("found") or "", report)
     _check_models([params["model"], *params["other_models"]], report)
     check_rows = check_file if here else is_there
+    template = _check_template(params, here=here, report=report)
     checked = _check_data(train, test, trainers, report, check_rows)
     report.warnings += [] if here else [_NOT_HERE]
-    _check_content(params, trainers, checked, report)
+    _check_content(params, [_with(each, template, report) for each in trainers], checked, report)
     report.faults += [fault for each in trainers for fault in _too_few_kept(each, report)]
     keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
     for each in trainers:
@@ -142,6 +144,30 @@ def _check_rewards(trainers: list[Reads], by: Tools, report: Report) -> None:
             found = try_reward(trainer.reward, by.activation, by.run)
             report.faults += [f"{trainer.stage}: {found.fault}"] if found.fault else []
             report.warnings += [f"{trainer.stage}: {found.warning}"] if found.warning else []
+
+
+def _check_template(params: dict[str, Any], *, here: bool, report: Report) -> str:
+    """The text of a chat template of the user's own; empty if there is none, or not a sound one."""
+    named = params.get("chat_template") or ""
+    if not named:
+        return ""
+    text, fault = read_template(expand(named))
+    faults = [fault] if fault else []
+    if not fault and here and params["model"]:
+        faults += template_faults(text, expand(params["model"]))
+    report.faults += [f"mnrun_chat_template: {named}: {fault}" for fault in faults]
+    return "" if faults else text
+
+
+def _with(trainer: Reads, template: str, report: Report) -> Reads:
+    """A trainer whose model has this template."""
+    if template and trainer.template:
+        option = trainer.template_option or "an option of the trainer"
+        report.faults.append(
+            f"{trainer.stage}: {option} and mnrun_chat_template both give a chat template; remove"
+            " one of them"
+        )
+    return trainer._replace(template=trainer.template or template)
 
 
 def _check_networks(named: dict[str, Any], found: str, report: Report) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Iterator, NamedTuple
 
 from ..model.chat import special_tokens
 from .reads import Limit
+from .template import renderer
 
 _COUNTED = 50  # rows, the longest ones
 _FRAME = 200  # bytes that a template may add to a row
@@ -115,7 +116,7 @@ def _count(
 
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokens = special_tokens(model)
-    render = _renderer(template, tokens)
+    render = renderer(template, tokens)
     counted = []
     for row in rows:
         pair = isinstance(row.chat, str)
@@ -124,13 +125,3 @@ def _count(
         text += f"{row.answer}{tokens.get('eos_token', '')}" if pair else ""
         counted.append((len(tokenizer.encode(text, add_special_tokens=False).ids), row))
     return counted
-
-
-def _renderer(template: str, tokens: dict[str, str]) -> Any:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    made = environment.from_string(template)
-    return lambda **given: made.render(**tokens, **given)

@@ -2,8 +2,9 @@
 set -euo pipefail
 source /home/alice/training/multinode/.mnrun/activate.sh
 cd /home/alice/training/multinode/ppo
+python "$MNRUN_RECORD/with_template.py" /home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface /home/alice/chat.jinja /home/alice/training/multinode/ppo/model-with-template
 python -m verl.trainer.main_ppo \
-    critic.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
+    critic.model.path=/home/alice/training/multinode/ppo/model-with-template \
     trainer.use_v1=true \
     transfer_queue.backend.SimpleStorage.num_data_storage_units=2 \
     'data.train_files=[/home/alice/data/gsm8k/train.parquet]' \
@@ -11,7 +12,7 @@ python -m verl.trainer.main_ppo \
     trainer.nnodes=2 \
     trainer.n_gpus_per_node=8 \
     trainer.default_local_dir=/home/alice/training/multinode/ppo/checkpoints \
-    actor_rollout_ref.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
+    actor_rollout_ref.model.path=/home/alice/training/multinode/ppo/model-with-template \
     algorithm.use_kl_in_reward=false \
     actor_rollout_ref.actor.use_kl_loss=true \
     actor_rollout_ref.rollout.n=5 \
