@@ -99,3 +99,48 @@ def test_a_role_publishes_a_dict_and_says_so(role: str) -> None:
     read += "".join(path.read_text() for path in ROOT.glob("playbooks/**/*.yml"))
     for entry in re.findall(rf"(?<![\w.]){PUBLISHED[role]}\.(\w+)", read):
         assert entry in variables[PUBLISHED[role]]
+
+
+@pytest.mark.parametrize("role", ["sft", "ppo"])
+def test_what_is_settled_once_comes_from_the_options_and_from_nothing_settled(role: str) -> None:
+    """A fact outlives its play: made of itself or of another one, it would be an earlier play's."""
+    variables = yaml.safe_load((ROOT / "roles" / role / "vars/main.yml").read_text())
+    (task,) = yaml.safe_load((ROOT / "roles" / role / "tasks/settle.yml").read_text())
+    settled = task["ansible.builtin.set_fact"]
+    assert settled == {name: f"{{{{ _{name} }}}}" for name in settled}
+    assert {name: variables[name] for name in settled} == settled
+    assert {f"_{name}" for name in settled} == {name for name in variables if name[0] == "_"}
+    for name in settled:
+        assert not _read_by(f"_{name}", variables) & set(settled)
+
+
+def _read_by(name: str, variables: dict[str, Any]) -> set[str]:
+    """The variables that one of a role's own stands on, directly or not."""
+    read = set(re.findall(r"\b_?[a-z]+_\w+", str(variables[name]))) & set(variables) - {name}
+    return read.union(*(_read_by(other, variables) for other in read))
+
+
+CHECKING = [path for path in ROOT.glob("playbooks/*.yml") if "train.validate" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", sorted(CHECKING), ids=lambda path: path.stem)
+def test_a_role_whose_variables_a_playbook_has_checked_does_not_check_them_again(
+    path: Path,
+) -> None:
+    (play,) = yaml.safe_load(path.read_text())
+    checked = play["tasks"][0]["mnrun.train.validate"]["roles"]
+    assert "roles" not in play  # they would
+    for task in play["tasks"]:
+        asked = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
+        if asked and "tasks_from" not in asked:
+            assert asked["rolespec_validate"] is False
+            assert asked["name"].removeprefix("mnrun.train.") in checked
+
+
+def test_a_playbook_that_reads_a_stage_settles_it_first() -> None:
+    """Otherwise it would read the facts of an earlier play with other options."""
+    for path in sorted(ROOT.glob("playbooks/*.yml")):
+        for stage in ("sft", "ppo"):
+            tasks = re.findall(rf"train\.{stage}, (?:tasks_from: )?(\w+)", path.read_text())
+            if f"{stage}_stage" in path.read_text():
+                assert tasks[0] == "settle", path
