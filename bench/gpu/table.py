@@ -34,7 +34,7 @@ def cells(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         words = f"{prefix} {name.replace('_', ' ')}".strip()
         if isinstance(value, Mapping):
             yield from cells(value, name)
-        elif value is not None and name not in {"ok", "wrong"}:
+        elif value not in (None, "") and name not in {"ok", "wrong"}:
             yield f"{words}: {_shown(value)}"
 
 
