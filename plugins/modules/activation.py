@@ -328,30 +328,21 @@ def identity(image: Image | None, verified: Verified) -> str:
 
 def make_script(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    path, key = expand(params["path"]), params["wandb"]["key"]
+    path = expand(params["path"])
     if params["run_dir"]:
         claim_private(expand(params["run_dir"]), ".mnrun", write=not module.check_mode)
     launchers, image = path.with_name("image"), image_of(params)
     text = render(settings(params, launchers))
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         verified = tried(params, Path(folder))
-    notices = [line for line in verified.notices if params["wandb"]["used"] or _OFFLINE not in line]
     before = read_text(path)
-    new_key = bool(key) and read_text(kept_key(path)) != key
-    new_launcher = False
-    if not module.check_mode:
-        make_directory(path.parent)
-        if new_key:
-            store_secret(kept_key(path), key)
-        if image:
-            make_directory(launchers)
-            new_launcher = install(launchers / "python", launcher(image, str(path)))
-        if before != text:
-            write_atomic(path, text)
+    changed = store(path, text, params["wandb"]["key"], image, write=not module.check_mode)
+    notices = [line for line in verified.notices if params["wandb"]["used"] or _OFFLINE not in line]
+    above = warnings_above(expand(params["run_dir"])) if params["run_dir"] else []
     diff = {"before": before or "", "after": text}
     header = {"before_header": str(path), "after_header": str(path)}
     return {
-        "changed": before != text or new_key or new_launcher,
+        "changed": changed,
         "path": str(path),
         "home": str(Path.home()),
         "prefix": "" if image else params["conda_prefix"],
@@ -360,10 +351,28 @@ def make_script(module: AnsibleModule) -> dict[str, Any]:
         "versions": verified.versions,
         "wandb_mode": verified.wandb_mode,
         "notices": notices,
-        "warnings": notices
-        + (warnings_above(expand(params["run_dir"])) if params["run_dir"] else []),
+        "warnings": notices + above,
         "diff": {**diff, **header} if before != text else {},
     }
+
+
+def store(path: Path, text: str, key: str, image: Image | None, write: bool) -> bool:
+    """Write the script, and what is beside it: W&B's key and the launcher of an image. Whether
+    anything differed; of the launcher, only what was written is known."""
+    new_key = bool(key) and read_text(kept_key(path)) != key
+    new_text = read_text(path) != text
+    new_launcher = False
+    if write:
+        make_directory(path.parent)
+        if new_key:
+            store_secret(kept_key(path), key)
+        if image:
+            launchers = path.with_name("image")
+            make_directory(launchers)
+            new_launcher = install(launchers / "python", launcher(image, str(path)))
+        if new_text:
+            write_atomic(path, text)
+    return new_text or new_key or new_launcher
 
 
 def python_of(image: Image | None, prefix: str, launchers: Path) -> str:

@@ -43,21 +43,8 @@ def settle(folder: Path, base: Path, lora_alpha: float) -> dict[str, Any]:
     tied = bool(_config(folder).get("tie_word_embeddings"))
     _require_all(folder, files, wanted, tied)
     before = _Tensors(base)
-    merged_as: set[str] = set()
-    changed = 0
-    for path in files:
-        tensors = load_file(path)
-        merged_as |= {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}
-        # Left out: the head of a model whose embeddings serve as its head.
-        tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
-        for name, tensor in tensors.items():
-            dtype = wanted[name].dtype
-            tensors[name] = adapter.merged(name, tensor).to(dtype).contiguous()
-            _require_finite(path, name, tensors[name])
-            # The merger rounds; rounding alone is no change.
-            was = before.read(name).to(tensor.dtype).to(dtype)
-            changed += int(not torch.equal(was, tensors[name]))
-        _save(tensors, path)
+    settled = [_settle_file(path, wanted, adapter, before) for path in files]
+    changed = sum(count for count, _ in settled)
     adapter.require_used()
     if not changed:
         raise ConversionError(
@@ -67,16 +54,33 @@ def settle(folder: Path, base: Path, lora_alpha: float) -> dict[str, Any]:
     _rewrite_index(folder, files, wanted)
     _write_config(folder, wanted)
     print(f"mnrun: {len(wanted)} tensors, {changed} changed by training", flush=True)
-    total = sum(shape.bytes for shape in wanted.values())
-    return {
-        "lora": adapter.about(),
-        "tensors": {
-            "count": len(wanted),
-            "changed": changed,
-            "bytes": total,
-            "merged_as": sorted(merged_as),
-        },
+    tensors = {
+        "count": len(wanted),
+        "changed": changed,
+        "bytes": sum(shape.bytes for shape in wanted.values()),
+        "merged_as": sorted(set[str]().union(*(types for _, types in settled))),
     }
+    return {"lora": adapter.about(), "tensors": tensors}
+
+
+def _settle_file(
+    path: Path, wanted: dict[str, _Shape], adapter: _Adapter, before: _Tensors
+) -> tuple[int, set[str]]:
+    """Write a file of weights with the base model's types: how many tensors training has changed,
+    and the types that the merger gave to all of them."""
+    merged = load_file(path)
+    # Left out: the head of a model whose embeddings serve as its head.
+    tensors = {name: tensor for name, tensor in merged.items() if name in wanted}
+    changed = 0
+    for name, tensor in tensors.items():
+        dtype = wanted[name].dtype
+        tensors[name] = adapter.merged(name, tensor).to(dtype).contiguous()
+        _require_finite(path, name, tensors[name])
+        # The merger rounds; rounding alone is no change.
+        was = before.read(name).to(tensor.dtype).to(dtype)
+        changed += int(not torch.equal(was, tensors[name]))
+    _save(tensors, path)
+    return changed, {str(tensor.dtype).removeprefix("torch.") for tensor in merged.values()}
 
 
 class _Shape(NamedTuple):
