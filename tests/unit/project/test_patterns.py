@@ -8,7 +8,7 @@ import importlib
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,10 +48,15 @@ def compiled(value: object) -> Iterator[re.Pattern[str]]:
         yield from (pattern for item in value for pattern in compiled(item))
 
 
-def used(tree: ast.AST) -> dict[str, set[str]]:
+def calls(tree: ast.Module) -> list[ast.Attribute | ast.Call]:
+    """What may use a pattern: each tree is searched once, as that is what takes the time."""
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.Attribute, ast.Call))]
+
+
+def used(nodes: Iterable[ast.AST]) -> dict[str, set[str]]:
     """The methods with which each name is used: `_ID.match(…)`, `filter(_ID.match, …)`."""
     found: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr in METHODS:
             owner = node.value.value if isinstance(node.value, ast.Subscript) else node.value
             if isinstance(owner, ast.Name):
@@ -59,9 +64,11 @@ def used(tree: ast.AST) -> dict[str, set[str]]:
     return found
 
 
-def in_place(tree: ast.AST, names: dict[str, object]) -> Iterator[tuple[str, re.Pattern[str]]]:
+def in_place(
+    nodes: Iterable[ast.AST], names: dict[str, object]
+) -> Iterator[tuple[str, re.Pattern[str]]]:
     """The patterns in calls such as `re.search("a+", text)`; those in a local name too."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         owner, method = node.func.value, node.func.attr
@@ -80,7 +87,8 @@ def patterns() -> dict[tuple[str, int], tuple[str, set[str], re.Pattern[str]]]:
     trees: dict[Path, ast.Module] = {
         path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES
     }
-    own = {path: used(tree) for path, tree in trees.items()}
+    nodes = {path: calls(tree) for path, tree in trees.items()}
+    own = {path: used(each) for path, each in nodes.items()}
     ways: dict[str, set[str]] = {}
     for each in own.values():
         for name, methods in each.items():
@@ -98,7 +106,7 @@ def patterns() -> dict[tuple[str, int], tuple[str, set[str], re.Pattern[str]]]:
             known = own[path] if name.startswith("_") else ways
             for pattern in compiled(value):
                 add(f"{place}: {name}", known.get(name, {"search"}), pattern)
-        for method, pattern in in_place(tree, names):
+        for method, pattern in in_place(nodes[path], names):
             add(place, {method}, pattern)
     return found
 

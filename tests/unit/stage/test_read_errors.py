@@ -24,6 +24,10 @@ from tests.helpers.crashes import claim
 from tests.helpers.stage_run import SPEC, Run
 
 ERRORS = (errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT)
+TWO_KINDS = (errno.EIO, errno.EACCES)  # one that passes, and one that does not
+# Each error alone; more of them in a row of one of each kind.
+CASES = [*((1, number) for number in ERRORS),
+         *((count, number) for count in (2, 10_000) for number in TWO_KINDS)]  # fmt: skip
 
 
 class Stumbling:
@@ -133,10 +137,9 @@ def check(ends: list[str], number: int, count: int) -> None:
         assert not any(ends), "one error is looked past"
 
 
-@pytest.mark.parametrize("number", ERRORS)
-@pytest.mark.parametrize("count", [1, 2, 10_000])
+@pytest.mark.parametrize(("count", "number"), CASES)
 def test_an_error_at_any_read_of_a_finished_training_is_no_answer(
-    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, count: int
+    run: Run, monkeypatch: pytest.MonkeyPatch, count: int, number: int
 ) -> None:
     rule = done(run).rule._replace(hf=True)
     ends = each_point(run, Stumbling(monkeypatch, run.folder, number), count, checkpoints=rule)
@@ -144,10 +147,9 @@ def test_an_error_at_any_read_of_a_finished_training_is_no_answer(
     check(ends, number, count)
 
 
-@pytest.mark.parametrize("number", ERRORS)
-@pytest.mark.parametrize("count", [1, 2, 10_000])
+@pytest.mark.parametrize(("count", "number"), CASES)
 def test_an_error_at_any_read_of_a_finished_conversion_is_no_answer(
-    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, count: int
+    run: Run, monkeypatch: pytest.MonkeyPatch, count: int, number: int
 ) -> None:
     rule = ManifestRule(run.folder / "converted")
     run.present(manifest=rule)
@@ -162,7 +164,7 @@ def test_an_error_at_any_read_of_a_finished_conversion_is_no_answer(
     check(ends, number, count)
 
 
-@pytest.mark.parametrize("number", ERRORS)
+@pytest.mark.parametrize("number", TWO_KINDS)
 def test_an_error_while_a_failed_stage_is_continued_skips_no_checkpoint(
     run: Run, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
