@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -23,9 +25,9 @@ os.environ["MNRUN_SANDBOX_DIR"] = str(PLACE)
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_UP = 1800.0  # seconds: packages and the training environment
 # The files that take longest, by docs/testing.md. The first one trains what others look at.
-LONGEST = ("test_main_path", "test_bad_input", "test_bad_run", "test_ray", "test_slurm_job",
-           "test_publish", "test_convert", "test_environment", "test_fetch", "test_closed_nodes",
-           "test_hub_publish")  # fmt: skip
+LONGEST = ("test_main_path", "test_bad_input", "test_bad_run", "test_ray", "test_ray_cluster",
+           "test_slurm_job", "test_publish", "test_convert", "test_own_trainers", "test_sweep",
+           "test_environment", "test_fetch", "test_closed_nodes", "test_hub_publish")  # fmt: skip
 # One pass over the sandbox without training, for `make quick`.
 QUICK = (
     "test_a_step_runs_on_both_nodes_with_their_gpus",
@@ -37,7 +39,7 @@ QUICK = (
     "test_a_job_whose_controller_was_killed_in_sbatch_is_adopted",
     "test_mnrun_cancel_ends_it_and_says_by_whom",
     "test_what_belongs_to_no_living_run_is_found_and_goes",
-    "test_up_train_again_fail_and_down",
+    "test_train_again_fail_and_down",
 )
 LMOD = ("lmod", "lua5.3", "lua-posix", "lua-term", "lua-filesystem", "lua-json", "lua-lpeg",
         "lua-bit32")  # fmt: skip
@@ -66,6 +68,12 @@ class Cluster:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.home = directory / "home" / "mluser"
+        # A login for each line takes ten times the processor time of one more line in the first
+        # one, and those that wait for something ask several times a second.
+        sockets = tempfile.mkdtemp(prefix="tests-ssh-")
+        atexit.register(shutil.rmtree, sockets, ignore_errors=True)
+        self.ssh = ["ssh", "-F", str(directory / "ssh_config"), "-o", "ControlMaster=auto",
+                    "-o", "ControlPersist=20", "-o", f"ControlPath={sockets}/%C"]  # fmt: skip
 
     def run(
         self, command: str, node: str = "login", timeout: float = 60, check: bool = True
@@ -73,8 +81,7 @@ class Cluster:
         """Run a line in the shell of a node (`root@NODE` for root); return what it printed."""
         # One stream from the start, so that errors stand where they happened.
         line = f"exec 2>&1; {command}"
-        argv = ["ssh", "-F", str(self.directory / "ssh_config"), "-T", node, line]
-        done = spoken(argv, timeout)
+        done = spoken([*self.ssh, "-T", node, line], timeout)
         if check and done.returncode:
             pytest.fail(f"{node}: {command}: exit code {done.returncode}\n{done.stdout}")
         return done.stdout.strip()
@@ -195,7 +202,7 @@ def new_run(sandbox: Cluster) -> Iterator[Any]:
 
     yield make
     for run in runs:
-        sandbox.end_jobs(run.folder, run.user, "USR1")  # as `mnrun ray stop` does
+        run.signal_stop()
 
 
 @pytest.fixture

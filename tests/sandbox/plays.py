@@ -62,12 +62,11 @@ def message(done: subprocess.CompletedProcess[str]) -> str:
     return found.group(1)
 
 
-def result(text: str) -> dict[str, Any]:
+def result(text: str) -> Any:
     """What a play printed as `RESULT:`, which is JSON in base64."""
     found = re.search(r"RESULT:(\S+?):", text)
     assert found, text
-    done: dict[str, Any] = json.loads(base64.b64decode(found[1]))
-    return done
+    return json.loads(base64.b64decode(found[1]))
 
 
 def in_environment(sandbox: Cluster, program: str, given: Any, timeout: float = 90) -> Any:

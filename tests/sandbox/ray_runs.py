@@ -39,6 +39,10 @@ class Run:
         ours = {"mnrun_run_dir": self.folder, "steps": steps, "way": "well"}
         return {**ours, "ansible_user": self.user, **variables}
 
+    def signal_stop(self) -> None:
+        """End the cluster as `mnrun ray stop` does, without its play."""
+        self.sandbox.end_jobs(self.folder, self.user, "USR1")
+
     def head(self) -> dict[str, Any]:
         """What the cluster that runs has published."""
         text = self.run(f"cat {self.folder}/.mnrun/ray/*/head.json")

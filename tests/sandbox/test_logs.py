@@ -56,7 +56,7 @@ def submit(folder: str, script: str, **sbatch: Any) -> None:
         "directories": [f"{folder}/logs"],
         "spec": {"lr": 0.1},
     }
-    done = play(PLAY, {"job_options": options, "job_check": False, "job_environment": {}})
+    done = play(PLAY, {"calls": [{"options": options}]})
     assert done.returncode == 0, done.stdout + done.stderr
 
 

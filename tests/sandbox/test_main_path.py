@@ -152,13 +152,6 @@ def test_no_secret_is_readable_by_others(trained: Cluster) -> None:
     assert trained.run(f"find {RUN}/.mnrun -name 'token*' -perm /077") == ""
 
 
-def test_a_second_run_finds_nothing_to_do(trained: Cluster) -> None:
-    before = jobs(trained)
-    run = mnrun("all", mnrun_run_dir=RUN)
-    assert (run.code, run.changed) == (0, 0), run.text
-    assert jobs(trained) == before
-
-
 def test_the_playbook_says_the_same_and_an_option_for_logs_changes_nothing(
     trained: Cluster,
 ) -> None:
@@ -196,10 +189,10 @@ def test_runs_stand_side_by_side_and_go_when_named_and_confirmed(trained: Cluste
     assert "add: --yes" in mnrun("prune", "copy", mnrun_base_dir=RUN).text
     gone = mnrun("prune", "copy", "--yes", mnrun_base_dir=RUN)
     assert (gone.code, gone.changed) == (0, 1), gone.text
-    assert "copy" not in mnrun("runs", mnrun_base_dir=RUN).text
+    trained.run(f"test ! -e {RUN}/runs/copy")
 
 
-def test_the_end_of_all_publishes_when_told_to(trained: Cluster) -> None:
+def test_all_publishes_when_told_to_and_a_second_run_finds_nothing_to_do(trained: Cluster) -> None:
     target = f"{RUN}-published"
     told: dict[str, Any] = {"publish_enabled": True, "mnrun_hub_place": "login"}
     early = mnrun("all", mnrun_run_dir=RUN, **told)
@@ -207,8 +200,10 @@ def test_the_end_of_all_publishes_when_told_to(trained: Cluster) -> None:
     to: dict[str, Any] = {"publish_to": "folder", "publish_folder": target, **told}
     run = mnrun("all", mnrun_run_dir=RUN, **to)
     assert (run.code, run.changed) == (0, 1), run.text
-    again = mnrun("publish", "ppo", mnrun_run_dir=RUN, **to)
+    before = jobs(trained)
+    again = mnrun("all", mnrun_run_dir=RUN, **to)
     assert (again.code, again.changed) == (0, 0), again.text
+    assert jobs(trained) == before
     trained.run(f"cmp {RUN}/ppo/converted/model.safetensors {target}/model.safetensors")
     card = trained.run(f"cat {target}/README.md")
     assert "The model of PPO at step 20" in card
@@ -226,11 +221,14 @@ def test_what_verl_raises_is_shown_and_nothing_stays(trained: Cluster) -> None:
     folder = f"{RUN}-failing"
     raises = 'def score(*_, **__):\\n    raise NotImplementedError("no score today")\\n'
     given = {"path": code_of_the_users_own(trained, raises), "name": "score"}
+    overrides = {f"custom_reward_function.{key}": value for key, value in given.items()}
     run = mnrun(
         "ppo",
         mnrun_run_dir=folder,
+        mnrun_nodes=1,
+        mnrun_nodelist="",
         ppo_model="~/model/Llama-3.2-1B-Instruct",
-        ppo_overrides={f"custom_reward_function.{key}": value for key, value in given.items()},
+        ppo_overrides={**overrides, "trainer.val_before_train": False},
     )
     assert run.code == 1
     assert "NotImplementedError: no score today" in run.text, run.text

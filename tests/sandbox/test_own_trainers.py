@@ -1,4 +1,5 @@
-"""Trainers of a user's own, not verl: a script under torchrun, and one on the Ray cluster."""
+"""Trainers of a user's own, not verl: a script under torchrun, a program on each GPU, and one on
+the Ray cluster."""
 
 from __future__ import annotations
 
@@ -16,36 +17,36 @@ from .mnrun import Run, mnrun
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 
 FILES = Path(__file__).parent / "files"
+SCRIPTS = ("own_sft.py", "own_steps.py", "own_rl.py")
 RUN = f"~/training/own-{time.time():.0f}"
 
 
 @pytest.fixture(scope="module")
 def scripts(sandbox: Cluster) -> Iterator[Cluster]:
     """The scripts in the user's home; the run's folder is removed at the end."""
-    for name in ("own_sft.py", "own_rl.py"):
+    for name in SCRIPTS:
         shutil.copy(FILES / name, sandbox.home / name)
         sandbox.run(f"chmod 644 ~mluser/{name}", "root@login")
     yield sandbox
     sandbox.end_jobs(RUN.removeprefix("~/"), word="USR1")
-    sandbox.run(f"rm -rf {RUN}* own_sft.py own_rl.py")
+    sandbox.run(f"rm -rf {RUN}* {' '.join(SCRIPTS)}")
 
 
-def sft(given: dict[str, Any], **variables: Any) -> Run:
-    own: dict[str, Any] = {"mnrun_trainer": "torchrun", "sft_trainer": "~/own_sft.py"}
+def sft(given: dict[str, Any], trainer: str = "command", **variables: Any) -> Run:
+    program = {"torchrun": "~/own_sft.py", "command": "~/own_steps.py"}[trainer]
+    own: dict[str, Any] = {"mnrun_trainer": trainer, "sft_trainer": program}
     return mnrun("sft", mnrun_run_dir=RUN, sft_options=given, **own, **variables)
 
 
-def ppo(given: dict[str, Any], **variables: Any) -> Run:
+def on_ray(*command: str, **given: Any) -> Run:
     own: dict[str, Any] = {
         "mnrun_trainer": "command",
         "ppo_trainer": "~/own_rl.py",
-        "sft_trainer": "~/own_sft.py",
+        "sft_trainer": "~/own_steps.py",
+        "sft_options": {},
     }
     model = "~/model/Llama-3.2-1B-Instruct"
-    return mnrun(
-        "ppo", mnrun_run_dir=RUN, ppo_options=given, ppo_model=model, sft_options={}, **own,
-        **variables,
-    )  # fmt: skip
+    return mnrun(*command, mnrun_run_dir=RUN, ppo_options=given, ppo_model=model, **own)
 
 
 def checkpoints(cluster: Cluster, stage: str) -> set[str]:
@@ -53,11 +54,11 @@ def checkpoints(cluster: Cluster, stage: str) -> set[str]:
 
 
 def test_a_script_under_torchrun_trains_once(scripts: Cluster) -> None:
-    first = sft({"max_steps": 4})
+    first = sft({"max_steps": 4}, "torchrun")
     assert first.code == 0, first.text
     assert "step 4/4" in first.text or "4 steps" in first.text
     assert {f"checkpoint-{n}" for n in range(1, 5)} <= checkpoints(scripts, "sft")
-    again = sft({"max_steps": 4})
+    again = sft({"max_steps": 4}, "torchrun")
     assert (again.code, again.changed) == (0, 0), again.text
 
 
@@ -97,11 +98,14 @@ def test_a_killed_training_resumes_from_its_newest_complete_checkpoint(scripts: 
 
 
 def test_a_script_on_the_ray_cluster(scripts: Cluster) -> None:
-    first = ppo({"max_steps": 4})
+    # One cluster for all three; the one that PPO starts for itself is in test_main_path.py.
+    cluster = on_ray("ray", "start")
+    assert cluster.code == 0, cluster.text
+    first = on_ray("ppo", max_steps=4)
     assert first.code == 0, first.text
-    again = ppo({"max_steps": 4})
+    again = on_ray("ppo", max_steps=4)
     assert (again.code, again.changed) == (0, 0), again.text
-    failed = ppo({"max_steps": 4, "fail_at": 3})
+    failed = on_ray("ppo", max_steps=4, fail_at=3)
     assert failed.code != 0
     assert "ValueError: the reward of step 3 is not a number" in failed.text
     assert checkpoints(scripts, "ppo") == {"checkpoint-1", "checkpoint-2"}

@@ -21,7 +21,7 @@ def test_a_node_at_fault_is_left_out_when_another_is_free(new_run: Any) -> None:
     assert "osk-gpu94: Ray could not be started: [Errno 2] No such file or directory" in said
     assert "Other nodes are free, so it is started once more without osk-gpu94." in said
     assert run.head()["nodes"] == ["osk-gpu95"]
-    run.play("stop")
+    run.signal_stop()
     run.sandbox.run("rmdir /tmp/scr", "root@osk-gpu95")  # empty: nothing was left in it
 
     done = run.try_to("start", **alone)

@@ -50,10 +50,9 @@ class Stage:
         self.outside = sandbox.home / "tests" / name / HOSTILE
         self.lines: list[str] = []
 
-    def call(
-        self, body: str = TRAINS, path: str = "", check: bool = False, **options: Any
-    ) -> dict[str, Any]:
-        given = {
+    def options(self, body: str = TRAINS, **options: Any) -> dict[str, Any]:
+        """The options of a call, for a job with this script."""
+        return {
             "run_dir": self.inside,
             "stage": "sft",
             "name": "test_sft",
@@ -65,15 +64,22 @@ class Stage:
             "spec": {"lr": 0.1},
             **options,
         }
-        variables = {
-            "job_options": given,
-            "job_check": check,
-            "job_environment": {"PATH": f"{path}:/usr/bin:/bin"} if path else {},
-        }
-        done = play(PLAY, variables)
-        assert done.returncode == 0, done.stdout + done.stderr
+
+    def call(
+        self, body: str = TRAINS, path: str = "", check: bool = False, **options: Any
+    ) -> dict[str, Any]:
+        environment = {"PATH": f"{path}:/usr/bin:/bin"} if path else {}
+        given = self.options(body, **options)
+        (answer,) = self.calls({"options": given, "check": check, "environment": environment})
+        return answer
+
+    def calls(self, *calls: dict[str, Any]) -> list[dict[str, Any]]:
+        """Calls one after the other, in one play: their answers."""
+        done = play(PLAY, {"calls": calls})
+        assert "RESULT:" in done.stdout, done.stdout + done.stderr
         self.lines = re.findall(r"^\[sft\] (?:… )?(.*)$", done.stdout, re.MULTILINE)
-        return result(done.stdout)
+        answers: list[dict[str, Any]] = result(done.stdout)
+        return answers
 
     def clear(self) -> None:
         """End what is left and remove the folder, without Ansible's own time."""
@@ -119,10 +125,10 @@ def test_a_stage_is_trained_once_and_then_left_alone(stage: Stage) -> None:
     again = stage.call(slowly, wait=True)
     assert (again["action"], again["changed"], stage.lines) == ("nothing", False, [])
     assert len(stage.names()) == 1
+    _it_knew_its_record_and_little_else(stage, answer)
 
 
-def test_a_job_knows_its_record_and_little_else(stage: Stage) -> None:
-    answer = stage.call(wait=True)
+def _it_knew_its_record_and_little_else(stage: Stage, answer: dict[str, Any]) -> None:
     seen = (stage.outside / ".mnrun/sft" / answer["fingerprint"][:12] / "seen-env").read_text()
     values = dict(line.split("=", 1) for line in seen.splitlines() if "=" in line)
     assert values["MNRUN_RECORD"] == answer["record"]
@@ -150,17 +156,21 @@ def test_a_failure_is_told_with_its_cause_and_gets_a_successor(stage: Stage) -> 
 def test_a_live_job_is_attached_to_defended_and_stopped_in_order(stage: Stage) -> None:
     first = stage.call(STAYS, labels={"owner": "ppo"})
     stage.sandbox.wait(f"squeue -h -o %T -j {first['job']['id']}", "RUNNING")
-    assert stage.call(STAYS)["action"] == "attached"
-    refused = stage.call(STAYS, spec={"lr": 0.2})
+    attached, refused, of_another, stopped, again = stage.calls(
+        {"options": stage.options(STAYS)},
+        {"options": stage.options(STAYS, spec={"lr": 0.2})},
+        {"options": stage.options(state="absent", match_labels={"owner": "user"})},
+        {"options": stage.options(state="absent", stop_signal="USR1", stop_timeout=20)},
+        {"options": stage.options(state="absent")},
+    )
+    assert attached["action"] == "attached"
     assert refused["failed"]
     assert "lr: 0.1 -> 0.2" in refused["msg"]
-    assert stage.call(state="absent", match_labels={"owner": "user"})["changed"] is False
-
-    stopped = stage.call(state="absent", stop_signal="USR1", stop_timeout=20)
+    assert of_another["changed"] is False
     assert (stopped["action"], stopped["changed"]) == ("stopped", True)
     assert stage.accounted(first["job"]["id"]) == "COMPLETED|0:0|osk-gpu[94-95]"
     assert next((stage.outside / "logs").glob("*.out")).read_text() == "in order\n"
-    assert stage.call(state="absent")["changed"] is False
+    assert again["changed"] is False
     assert len(stage.names()) == 1
 
 
@@ -225,32 +235,36 @@ def test_check_mode_shows_all_and_leaves_no_trace(stage: Stage) -> None:
     assert stage.names() == []
 
 
+# Options of sbatch, what is said, whether only a check is asked for.
+REFUSED: list[tuple[dict[str, Any], str, bool]] = [
+    (
+        {"partition": "YOU_TEAM"},
+        r"no partition YOU_TEAM; available: .*Existing partitions: gpu\*",
+        True,
+    ),
+    ({"nodelist": "osk-gpu[94-97]"}, r"no node osk-gpu96, osk-gpu97; the cluster has", False),
+    ({"gpus-per-node": 9}, r"9 GPUs on each of 1 nodes.* have at most 8", True),
+    ({"nodes": 3}, r"nodes: 3 are requested, partition gpu allows 2", False),
+    ({"partition": "debug", "time": "2-0"}, r"= 2 days, but .* debug allows 30 minutes", False),
+    ({"time": "0"}, r"time: 0 = no limit, but partition gpu allows", False),
+    ({"account": "nobody", "licenses": "x:1"}, r"Slurm refuses the job, .* license", False),
+    ({"constraint": "no-such"}, r"Slurm refuses the job.*[Ff]eature", True),
+    ({"no-such-option": 1}, r"option no-such-option is not one of sbatch's", False),
+    ({"time": 7200}, r"'2:00:00' for 2 hours or '7200' for 5 days", False),
+]
+
+
 @pytest.mark.slurm_core
-@pytest.mark.parametrize(
-    ("options", "said", "check"),
-    [
-        (
-            {"partition": "YOU_TEAM"},
-            r"no partition YOU_TEAM; available: .*Existing partitions: gpu\*",
-            True,
-        ),
-        ({"nodelist": "osk-gpu[94-97]"}, r"no node osk-gpu96, osk-gpu97; the cluster has", False),
-        ({"gpus-per-node": 9}, r"9 GPUs on each of 1 nodes.* have at most 8", True),
-        ({"nodes": 3}, r"nodes: 3 are requested, partition gpu allows 2", False),
-        ({"partition": "debug", "time": "2-0"}, r"= 2 days, but .* debug allows 30 minutes", False),
-        ({"time": "0"}, r"time: 0 = no limit, but partition gpu allows", False),
-        ({"account": "nobody", "licenses": "x:1"}, r"Slurm refuses the job, .* license", False),
-        ({"constraint": "no-such"}, r"Slurm refuses the job.*[Ff]eature", True),
-        ({"no-such-option": 1}, r"option no-such-option is not one of sbatch's", False),
-        ({"time": 7200}, r"'2:00:00' for 2 hours or '7200' for 5 days", False),
-    ],
-)
-def test_what_slurm_cannot_run_is_refused_with_what_it_has(
-    stage: Stage, options: dict[str, Any], said: str, check: bool
-) -> None:
-    answer = stage.call("true\n", check=check, sbatch=options)
-    assert answer["failed"]
-    assert re.search(said, answer["msg"]), answer["msg"]
+def test_what_slurm_cannot_run_is_refused_with_what_it_has(stage: Stage) -> None:
+    answers = stage.calls(
+        *(
+            {"options": stage.options("true\n", sbatch=options), "check": check}
+            for options, _, check in REFUSED
+        )
+    )
+    for answer, (_, said, _) in zip(answers, REFUSED, strict=True):
+        assert answer["failed"], said
+        assert re.search(said, answer["msg"]), answer["msg"]
     assert stage.names() == []
 
 

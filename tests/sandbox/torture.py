@@ -73,9 +73,8 @@ class Torture:
         """Run cases on a node (see files/torture/cases.py); one report each."""
         plan = {"base": f"{self.inside}/runs", "cases": cases, "quiet": quiet, "ray": ray or {},
                 "parallel": parallel}  # fmt: skip
-        argv = ["ssh", "-F", str(self.sandbox.directory / "ssh_config"), "-T", node]
         done = subprocess.run(
-            [*argv, f"/usr/bin/python3 {self.inside}/lib/cases.py"],
+            [*self.sandbox.ssh, "-T", node, f"/usr/bin/python3 {self.inside}/lib/cases.py"],
             input=json.dumps(plan),
             capture_output=True,
             text=True,

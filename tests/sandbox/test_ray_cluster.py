@@ -1,14 +1,22 @@
-"""The Ray cluster lets nobody in who has not its token, and shows the token to nobody."""
+"""One Ray cluster from its start to its end: it lets nobody in who has not its token, and shows the
+token to nobody; it trains, more than once. Each test goes on from the last."""
 
 from __future__ import annotations
 
+import http.client
+import os
 import re
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from .conftest import Cluster
+from .faults import running
 from .mnrun import mnrun
 from .ray_runs import NODES, Run
 
@@ -20,9 +28,35 @@ PROBE = (Path(__file__).parent / "files" / "ray_probe.py").read_text()
 _WIDE = {"gcs_server", "raylet", "ray::DashboardA", "srun", "sshd", "slurmd"}
 
 
-def test_a_colleague_does_not_get_in(new_run: Any) -> None:
-    run = new_run("private")
-    said = run.play("start", ray_cluster_allreduce=8)
+class Started(NamedTuple):
+    """A cluster that is up, and what its start printed."""
+
+    run: Run
+    said: str
+
+
+@pytest.fixture(scope="module")
+def started(sandbox: Cluster) -> Iterator[Started]:
+    run = Run(sandbox, "one")
+    run.run(f"rm -rf {run.folder}")
+    yield Started(run, run.play("start", ray_cluster_allreduce=8))
+    run.signal_stop()
+
+
+def test_it_is_up_on_both_nodes(started: Started) -> None:
+    run, said = started
+    assert re.search(r"\[ray\] … job \d+ RUNNING on osk-gpu\[94-95\]", said)
+    head = run.head()
+    assert head["nodes"] == list(NODES)
+    assert (head["gpus"], head["host"]) == (2, "osk-gpu94")
+    for node, count in zip(NODES, (5, 6), strict=True):
+        log = run.run(f"cat {run.folder}/ppo/ray_cluster/logs/ray-{head['job_id']}-{node}.log")
+        assert f"mnrun: ray start: {count} of {count} shortcuts taken\n" in log
+        assert "shortcut failed" not in log
+
+
+def test_a_colleague_does_not_get_in(started: Started) -> None:
+    run, said = started
     head = run.head()
     token = run.run(f"cat {head['token_file']}")
     assert token not in said
@@ -42,6 +76,63 @@ def test_a_colleague_does_not_get_in(new_run: Any) -> None:
     assert _wide_listeners(run) <= _WIDE  # a job leaves workers, which listen too
     _the_owner_gets_in(run, head)
     _is_nowhere(run, token, head["token_file"])
+
+
+def test_the_dashboard_comes_to_this_machine_and_goes_with_ctrl_c(
+    started: Started, tmp_path: Path
+) -> None:
+    run = started.run
+    head = run.head()
+    token = run.run(f"cat {head['token_file']}")
+    with running(tmp_path / "log", "ray", "dashboard", mnrun_run_dir=run.folder) as command:
+        found = command.until(r"on osk-gpu94: http://127\.0\.0\.1:(\d+)")
+        port = int(found.group(1))
+        command.until("until you press Ctrl-C")
+        assert _ask(port, "/") == 200
+        assert _ask(port, "/api/jobs/") == 401
+        assert _ask(port, "/api/jobs/", token) == 200
+        os.killpg(command.process.pid, signal.SIGINT)
+        code, text = command.end(30)
+    assert code == 130, text
+    assert f"cat {head['token_file']}" in text
+    assert token not in text
+    with pytest.raises(ConnectionRefusedError):
+        _ask(port, "/")
+    assert run.runs(head["job_id"])
+
+
+def test_train_again_fail_and_down(started: Started) -> None:
+    run = started.run
+    head = run.head()
+    given: dict[str, Any] = {"ray_cluster_allreduce": 8}
+    said = run.play("start", "job", **given)
+    assert re.search(r"\[ppo\] … job ppo-\w+-1 SUCCEEDED · step 3/3 · reward 0.3", said)
+    places = [(head["job_id"], node) for node in NODES]
+    assert run.driver_log().splitlines()[-1] == f"ran in {places}"
+    assert "changed=0" in run.play("start", "job", **given)
+
+    failed = run.try_to("start", "job", way="fail", **given)
+    assert failed.returncode == 2
+    assert "ValueError: the trainer says why" in failed.stdout
+
+    begun = time.monotonic()
+    run.play("stop")
+    assert time.monotonic() - begun < 30  # seconds on a busy machine, Ansible's own included
+    assert run.leftovers(head["job_id"]) == []
+    assert run.ended(head["job_id"]) == "COMPLETED|2"
+    assert run.sandbox.run(f"ls {run.folder}/.mnrun/ray/*/ | grep -c token", check=False) == "0"
+    assert "changed=0" in run.play("stop")
+
+
+def _ask(port: int, path: str, token: str = "") -> int:
+    """The status that a browser on this machine gets."""
+    sent = {"Authorization": f"Bearer {token}"} if token else {}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers=sent)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def _the_owner_gets_in(run: Run, head: dict[str, Any]) -> None:
