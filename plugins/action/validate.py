@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
         known = {**self._defaults(), **given}
         faults = [*self._twice(), *self._unknown(given, specs), *self._bad(known, wanted)]
         templar = self._templar.copy_with_new_env(available_variables=known)
-        useless = self._useless(given, known, set(wanted))
+        useless = self._useless(given, known, wanted)
         faults += [text for text, refused in useless if refused]
         faults += [] if faults else _trainer_faults(known, templar, arguments["roles"])
         result["changed"] = False
@@ -95,21 +95,23 @@ class ActionModule(ActionBase):
         return result
 
     def _useless(
-        self, given: Mapping[str, Any], known: Mapping[str, Any], wanted: set[str]
+        self, given: Mapping[str, Any], known: Mapping[str, Any], wanted: Mapping[str, Any]
     ) -> list[tuple[str, bool]]:
         """Variables that another one makes useless, and whether that is refused."""
         defaults = self._defaults()
 
         def value(name: str, source: Mapping[str, Any] = known) -> Any:
             templar = self._templar.copy_with_new_env(available_variables={**known, **source})
-            try:
-                return templar.template(source.get(name)) if name in wanted else None
-            except AnsibleError:  # what is wrong with it is reported where it is checked
-                return None
+            with suppress(AnsibleError):  # what is wrong with it is reported where it is checked
+                found = templar.template(source.get(name))
+                return (
+                    found if name in wanted and not type_faults(name, found, wanted[name]) else None
+                )
+            return None
 
         return [
             (f"{one.name}{_at(given[one.name])}: {one.text}.", one.refused)
-            for one in ignored(set(given) & wanted, value, lambda name: value(name, defaults))
+            for one in ignored(set(given) & set(wanted), value, lambda name: value(name, defaults))
         ]
 
     def _defaults(self) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_a_torch_for_gpus_wants_them_whatever_the_node_shows(
     torch = tmp_path / "torch"
     torch.mkdir()
     (torch / "__init__.py").write_text("raise AssertionError('it takes seconds')")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])  # not the sandbox's shim
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr(torch_gpus, "has_real_gpus", lambda: False)
     for built, wants in (("cuda: Optional[str] = '12.8'", True), ("cuda = None\nhip = '6.4'", True),
