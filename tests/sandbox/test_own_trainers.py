@@ -3,9 +3,11 @@ the Ray cluster."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,15 @@ def checkpoints(cluster: Cluster, stage: str) -> set[str]:
 
 
 def test_a_script_under_torchrun_trains_once(scripts: Cluster) -> None:
-    first = sft({"max_steps": 4}, "torchrun")
+    first = sft({"max_steps": 4}, "torchrun", sft_gate="always")
     assert first.code == 0, first.text
+    said = scripts.run(f"grep -h '^.gate. ' {RUN}/sft/logs/*.out")
+    assert re.search(
+        r"all-reduce: [\d.]+ GB/s over all ranks; by node: osk-gpu94 [\d.]+, osk-", said
+    )
+    assert re.search(
+        r"passed in [\d.]+ s: 2 nodes, no GPUs \(ready: osk-gpu94 [\d.]+ s, osk-", said
+    )
     assert "step 4/4" in first.text or "4 steps" in first.text
     assert {f"checkpoint-{n}" for n in range(1, 5)} <= checkpoints(scripts, "sft")
     again = sft({"max_steps": 4}, "torchrun")
@@ -95,6 +104,28 @@ def test_a_killed_training_resumes_from_its_newest_complete_checkpoint(scripts: 
     assert again.changed
     log = scripts.run(f"cat $(ls -t {RUN}/sft/logs/*.out | head -n 1)")
     assert "/sft/checkpoints/checkpoint-4" in log
+
+
+_STOP = (
+    "for n in $(seq 900); do p=$(pgrep -f '[c]luster_allreduce.py'); [ $p ] && break; sleep 0.1; "
+    "done; kill -STOP $p && echo stopped"
+)
+
+
+@pytest.mark.torture
+def test_a_node_that_is_late_for_the_gate_is_named_before_it_trains(scripts: Cluster) -> None:
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(scripts.run, _STOP, "root@osk-gpu95", 120)
+        failed = sft({"max_steps": 3}, sft_gate="always")
+        assert stopped.result() == "stopped"
+    assert failed.code != 0
+    assert re.search(
+        r"NodeError: osk-gpu95: it is not ready for the all-reduce \d+ s after", failed.text
+    )
+    assert "the ranks lost each other (NCCL, gloo or their rendezvous) (osk-gpu95)" in failed.text
+    scripts.wait("squeue --me -h -o %j; echo end", "^end$", timeout=120)
+    left = scripts.run("pgrep -f '[c]luster_allreduce.py' || echo none", "root@osk-gpu95")
+    assert left == "none"
 
 
 def test_a_script_on_the_ray_cluster(scripts: Cluster) -> None:

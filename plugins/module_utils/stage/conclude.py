@@ -180,14 +180,16 @@ _OF_A_NODE = (
     cause.Cause.DISK,
     cause.Cause.IMPORT,
 )
+_NAMED = "NodeError: "  # how mnrun's own programs in jobs name a node
 
 
 def _reasons(outcome: Outcome) -> list[str]:
     if outcome.cause is None or outcome.cause is cause.Cause.TRAINER:
         return []
     where = outcome.attempt.lost_nodes if outcome.attempt else ""
-    if outcome.telling and outcome.cause in _OF_A_NODE:
-        where = where or host_name(outcome.telling.node)
+    told = outcome.telling
+    if told and (outcome.cause in _OF_A_NODE or told.line.startswith(_NAMED)):
+        where = where or host_name(told.node)
     return [f"Cause: {outcome.cause.title}{f' ({where})' if where else ''}."]
 
 

@@ -23,10 +23,9 @@ _XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)")
 _BROKEN = {"48", "64", "74", "79", "94", "95", "119", "120"}  # Xids of the hardware
 _YES = {"yes", "1"}
 
-_GPUS = "index,uuid,memory.used,memory.total"
+_GPUS = "index,uuid,memory.used,memory.total,ecc.errors.uncorrected.volatile.total"
 _QUERIES = {
     "gpus": f"--query-gpu={_GPUS}",
-    "errors": "--query-gpu=uuid,ecc.errors.uncorrected.volatile.total",
     "rows": "--query-remapped-rows=gpu_uuid,remapped_rows.pending,remapped_rows.failure",
     "processes": "--query-compute-apps=gpu_uuid,pid,used_memory,process_name",
 }
@@ -39,6 +38,7 @@ class Gpu(NamedTuple):
     uuid: str
     used: int
     total: int
+    errors: str = ""  # uncorrected ones of its memory since the driver started; not always a number
 
 
 class Holder(NamedTuple):
@@ -67,7 +67,8 @@ class Look:
         self._asked: dict[str, subprocess.Popen[bytes]] = {}
         for name, query in _QUERIES.items():
             self._ask(name, ["nvidia-smi", query, "--format=csv,noheader,nounits"])
-        self._ask("kernel", ["dmesg"])
+        if os.environ.get("SLURM_LOCALID", "0") == "0":
+            self._ask("kernel", ["dmesg"])
 
     def _ask(self, name: str, command: list[str]) -> None:
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
@@ -93,9 +94,9 @@ def gpus(answer: str) -> list[Gpu]:
     """All GPUs that nvidia-smi shows on this node."""
     rows = (line.split(", ") for line in answer.splitlines())
     return [
-        Gpu(row[0], row[1], int(row[2]), int(row[3]))
+        Gpu(row[0], row[1], int(row[2]), int(row[3]), "".join(row[4:5]))
         for row in rows
-        if len(row) == 4 and row[2].isdigit() and row[3].isdigit()
+        if len(row) >= 4 and row[2].isdigit() and row[3].isdigit()
     ]
 
 
@@ -181,10 +182,10 @@ def _job_of(process: Path) -> str | None:
 
 
 def _errors(found: Findings, gpu: Gpu, answers: Mapping[str, str]) -> None:
-    (count,) = _row(answers.get("errors", ""), gpu.uuid, 1)
-    if count.isdigit() and int(count):
-        found.warnings.append(f"GPU {gpu.number}: {count} uncorrected ECC errors since it started")
-    pending, failure = (word.lower() in _YES for word in _row(answers.get("rows", ""), gpu.uuid, 2))
+    if gpu.errors.isdigit() and int(gpu.errors):
+        text = f"GPU {gpu.number}: {gpu.errors} uncorrected ECC errors since it started"
+        found.warnings.append(text)
+    pending, failure = (word.lower() in _YES for word in _rows(answers.get("rows", ""), gpu.uuid))
     if failure:
         found.faults.append(f"GPU {gpu.number}: a faulty row of its memory could not be remapped")
     elif pending:
@@ -193,11 +194,11 @@ def _errors(found: Findings, gpu: Gpu, answers: Mapping[str, str]) -> None:
         )
 
 
-def _row(answer: str, uuid: str, fields: int) -> list[str]:
-    """The fields of a GPU behind its name; empty ones if they are not known."""
+def _rows(answer: str, uuid: str) -> list[str]:
+    """Whether rows of a GPU's memory are to be remapped, and whether one could not; empty words if
+    that is not known."""
     rows = (line.split(", ") for line in answer.splitlines())
-    return next((row[1:] for row in rows if row[0] == uuid and len(row) == fields + 1),
-                [""] * fields)  # fmt: skip
+    return next((row[1:] for row in rows if row[0] == uuid and len(row) == 3), ["", ""])
 
 
 def look(only: int | None = None, begun: Look | None = None) -> Findings:

@@ -80,6 +80,23 @@ def test_the_cause_and_what_to_do_are_the_last_lines(run: Run) -> None:
     assert lines[-1].startswith("What to do: Look at the node's GPUs")
 
 
+@pytest.mark.parametrize(
+    ("fault", "title"),
+    [
+        ("GPU 0: of 80,000 MiB, 20,476 MiB by ann (process 7, python) are in use",
+         "a GPU that cannot be used"),
+        ("it does not answer in the all-reduce before the training, for 20 s now",
+         "the ranks lost each other (NCCL, gloo or their rendezvous)"),
+    ],
+)  # fmt: skip
+def test_what_the_gate_refuses_has_a_cause_with_its_node(run: Run, fault: str, title: str) -> None:
+    run.present()
+    run.log(f"NodeError: osk-gpu95: {fault}\nmnrun: a node fails (sft_gate)\n", "stderr")
+    run.slurm.end(run.job, "FAILED", "1:0")
+    lines = conclude(run.stage(), 1, 1000).problem.splitlines()
+    assert lines[-3:-1] == [f"NodeError: osk-gpu95: {fault}", f"Cause: {title} (osk-gpu95)."]
+
+
 def test_what_an_error_led_to_is_shown_below_it(run: Run) -> None:
     run.present()
     run.log((LOGS / "ray_chain.log").read_text(), "stderr")
