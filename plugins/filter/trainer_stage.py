@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.option_syntax import OPTIONS_FILE, Form, flags, formed, resume_words
-from ..plugin_utils.trainer_options import OptionsError, stage_options, words_of
+from ..plugin_utils.trainer_options import OptionsError, save_words, stage_options, words_of
 
 DOCUMENTATION = r"""
 name: trainer_stage
@@ -42,6 +42,10 @@ options:
     description: C(rank) and C(alpha) of a LoRA adapter. Without a rank, all weights are trained.
     type: dict
     default: {}
+  minutes:
+    description: How many minutes of work a time limit may cost. V(0) for ten.
+    type: int
+    default: 0
   keep:
     description: mnrun itself deletes checkpoints, so the trainer must not.
     type: bool
@@ -61,6 +65,7 @@ _value:
     - C(arguments), C(variables) and C(files) by which the program gets them, C(file_argument),
       the shell words for a file with them, and C(resume), those by which it resumes.
     - C(parse), what its own parser is tried with, where the profile says so.
+    - C(save), the shell words that set how often to save, where a user leaves it open.
     - C(launcher), the options of its launcher; C(resumes), whether it resumes at all.
     - C(parts) of a checkpoint, C(last_step), C(on_cpu), C(has_adapter), C(lora_alpha),
       C(uses_wandb), C(faults) of options that fail together, and in C(words) what the trainer
@@ -124,7 +129,8 @@ def trainer_stage(
         "launcher": flags(own.get("launcher_options") or {}),
         "resume": resume_words(syntax, option),
         "resumes": saved.get("resume") != "none",
-        "words": words_of(own, _ranks(values), found["all"]),
+        "save": save_words(own, found["all"]),
+        "words": words_of(own, _ranks(values), found["all"], 60 * int(how.get("minutes") or 0)),
     }
 
 

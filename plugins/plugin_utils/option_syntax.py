@@ -37,12 +37,17 @@ def flags(options: Mapping[str, Any]) -> list[str]:
     return arguments
 
 
+def start_of(syntax: str) -> str | None:
+    """What stands before NAME=VALUE; None for a syntax that has no such words."""
+    return {"hydra": "", "flags": "--"}.get(syntax or "flags")
+
+
 def resume_words(syntax: str, option: str) -> str:
     """The shell words by which a program is to resume from the folder in MNRUN_RESUME_FROM."""
-    if not option or syntax in ("file", "env"):
+    start = start_of(syntax)
+    if not option or start is None:
         return ""
-    start = f"{option}=" if syntax == "hydra" else f"--{option}="
-    return f'${{MNRUN_RESUME_FROM:+"{start}$MNRUN_RESUME_FROM"}}'
+    return f'${{MNRUN_RESUME_FROM:+"{start}{option}=$MNRUN_RESUME_FROM"}}'
 
 
 def _hydra(options: Mapping[str, Any]) -> Form:

@@ -25,6 +25,7 @@ _HIGHEST_PORT = 65535
 _AT_LEAST_ONE = frozenset(
     {
         "mnrun_nodes", "mnrun_gpus_per_node", "sandbox_nodes",
+        "sft_save_minutes", "ppo_save_minutes",
         "sft_lora_rank", "sft_lora_alpha", "ppo_lora_rank", "ppo_lora_alpha",
     }
 )  # fmt: skip

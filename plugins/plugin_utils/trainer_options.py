@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .option_syntax import start_of
+
 Options = Mapping[str, Any]
 
 _PLACE = re.compile(r"\{(model|train_files|test_files|output|nodes|gpus)\}")
@@ -21,6 +23,7 @@ _VARIABLES = {
     "gpus": "mnrun_gpus_per_node",
 }
 _DEFAULT_ALPHA = 16
+_KEPT = 3  # checkpoints that stay where mnrun chooses how often to save
 
 
 class OptionsError(Exception):
@@ -95,9 +98,25 @@ def holds(condition: Options, options: Options) -> bool:
     return str(value) == str(condition.get("equals"))
 
 
-def words_of(profile: Options, ranks: int = 0, given: Options | None = None) -> dict[str, Any]:
+def save_words(profile: Options, everything: Options) -> list[str]:
+    """The shell words by which mnrun sets how often to save, where the user leaves that open and
+    the trainer cannot save when asked: MNRUN_SAVE_EVERY, and how many checkpoints to keep."""
+    every, start = profile.get("save_every") or "", start_of(profile.get("syntax") or "")
+    if not every or every in everything or profile.get("early_save") or start is None:
+        return []
+    kept = [name for name in profile.get("keep_all") or {} if name not in everything]
+    return [
+        f'${{MNRUN_SAVE_EVERY:+"{start}{every}=$MNRUN_SAVE_EVERY"}}',
+        *(f"${{MNRUN_SAVE_EVERY:+{start}{name}={_KEPT}}}" for name in kept),
+    ]
+
+
+def words_of(
+    profile: Options, ranks: int = 0, given: Options | None = None, seconds: int = 0
+) -> dict[str, Any]:
     """What goes to the cluster of a profile: the trainer's files and lines. `ranks`: how many
-    train; 0 if that is not known. `given`: the stage's options."""
+    train; 0 if that is not known. `given`: the stage's options. `seconds`: how much work a time
+    limit may cost; 0 for ten minutes."""
     saved = dict(profile["checkpoint"])
     saved.pop("parts", None)
     if saved.get("files"):
@@ -110,6 +129,10 @@ def words_of(profile: Options, ranks: int = 0, given: Options | None = None) -> 
     if every:
         same = every in (profile.get("cosmetic") or ())
         kept["save_every"] = {"option": every, "same_training": same}
+        if save_words(profile, given or {}):
+            kept["save_every"]["open"] = True
+        if seconds:
+            kept["save_every"]["seconds"] = seconds
     return {"checkpoint": saved, "log": dict(profile["log"]), **kept}
 
 

@@ -16,11 +16,10 @@ from . import cause
 from .context import Stage
 from .decide import Action, ending
 from .outcome import Outcome
+from .save_interval import allowed, is_open, seconds_a_step, steps_between
 from .snapshot import look_at
 from .successor import Verdict, verdict
 from .watch import wait_until_ended
-
-_LOST = 600.0  # seconds of work that a time limit may cost without advice
 
 
 def conclude(stage: Stage, number: int, limit: float) -> Outcome:
@@ -196,15 +195,17 @@ def _reasons(outcome: Outcome) -> list[str]:
 def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
     step = outcome.attempt.last_step if outcome.attempt else None
     reached = outcome.attempt.reached if outcome.attempt else None
+    advice = _save_more_often(outcome)
     if judged.retryable:
         where = f"resumes from step {step}" if step else f"starts over: {_why_over(outcome)}"
         if step and reached and reached > step:
             where += f"; step {reached} had been reached"
-        where += _save_more_often(outcome)
+        where += f". {advice}" if advice else ""
         if outcome.cause is cause.Cause.SHORT:
             where = f"resumes from a checkpoint before step {step}"
         return [f"The next attempt {where}."]
     notes = [judged.why_not] if judged.why_not else []
+    notes += [f"{advice}."] if advice and outcome.record and is_open(outcome.record.trainer) else []
     if step:
         notes.append(f"The newest complete checkpoint is step {step}; a re-run resumes there.")
     return notes
@@ -216,18 +217,16 @@ def _save_more_often(outcome: Outcome) -> str:
     every = trainer.get("save_every") or {}
     if attempt is None or not every or outcome.cause is not cause.Cause.TIME_LIMIT:
         return ""
-    made = (attempt.reached or 0) - attempt.first_step
     lost = (attempt.reached or 0) - (attempt.last_step or 0)
-    if made <= 0 or not attempt.start or not attempt.end:
+    each, limit = seconds_a_step(attempt), allowed(trainer)
+    if each * lost <= limit:
         return ""
-    each = (attempt.end - attempt.start) / made  # with its start, so it is rather too long
-    if each * lost <= _LOST:
-        return ""
+    cost, steps = f"About {duration(each * lost)} of work were lost", steps_between(trainer, each)
+    if is_open(trainer):
+        return f"{cost}; the next attempt saves every {steps} steps ({every['option']})"
     other = "" if every.get("same_training") else "; that starts a new training, so set it for one"
-    return (
-        f". About {duration(each * lost)} of work were lost; {every['option']}:"
-        f" {max(1, int(_LOST / each))} loses at most 10 minutes{other}"
-    )
+    minutes = f"{limit / 60:.0f} minute{'' if limit == 60 else 's'}"
+    return f"{cost}; {every['option']}: {steps} loses at most {minutes}{other}"
 
 
 def _why_over(outcome: Outcome) -> str:

@@ -26,6 +26,7 @@ from .diff import difference
 from .lineage import require_free
 from .outcome import Outcome
 from .rebuild import keep_request, mend
+from .save_interval import SAVE_EVERY, chosen, is_open
 from .snapshot import Facts, Look, gather
 from .stop import BY_US, StopRule, stop_job
 from .strays import signed, take_in
@@ -259,6 +260,8 @@ def _save_attempt(stage: Stage, record: Record, attempt: Attempt) -> None:
         write_atomic(folder / name, text)
     if stage.request.checkpoints:
         write_atomic(folder / RESUME, resume_folder(stage.request.checkpoints))
+    if is_open(record.trainer):
+        write_atomic(folder / SAVE_EVERY, str(chosen(record) or ""))
     keep_request(folder, stage.request)
     record.attempts.append(attempt)
     stage.ledger.save(record)

@@ -3,6 +3,8 @@ set -euo pipefail
 source /home/alice/training/multinode/.mnrun/activate.sh
 cd /home/alice/training/multinode/ppo
 python "$MNRUN_RECORD/with_template.py" /home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface /home/alice/chat.jinja /home/alice/training/multinode/ppo/model-with-template
+# Steps between two checkpoints, by what an earlier attempt took; empty before there is one.
+MNRUN_SAVE_EVERY=$(cat "$MNRUN_RECORD/save_every" || true)
 python -m verl.trainer.main_ppo \
     critic.model.path=/home/alice/training/multinode/ppo/model-with-template \
     trainer.use_v1=true \
@@ -17,4 +19,7 @@ python -m verl.trainer.main_ppo \
     actor_rollout_ref.actor.use_kl_loss=true \
     actor_rollout_ref.rollout.n=5 \
     algorithm.adv_estimator=grpo \
-    max_steps=4
+    max_steps=4 \
+    ${MNRUN_SAVE_EVERY:+"trainer.save_freq=$MNRUN_SAVE_EVERY"} \
+    ${MNRUN_SAVE_EVERY:+trainer.max_actor_ckpt_to_keep=3} \
+    ${MNRUN_SAVE_EVERY:+trainer.max_critic_ckpt_to_keep=3}

@@ -36,6 +36,28 @@ def test_what_holds_a_place_does_not_decide_and_what_a_user_says_of_it_does() ->
     assert "actor_rollout_ref.model.path" not in other["all"]  # not known before SFT is over
 
 
+def test_how_often_to_save_is_set_where_that_is_open() -> None:
+    every = '${MNRUN_SAVE_EVERY:+"trainer.save_freq=$MNRUN_SAVE_EVERY"}'
+    found = trainer_stage(VERL, "sft", VALUES, given={}, minutes=5)
+    assert found["save"] == [every, "${MNRUN_SAVE_EVERY:+trainer.max_ckpt_to_keep=3}"]
+    assert found["words"]["save_every"] == {
+        "option": "trainer.save_freq", "same_training": False, "open": True, "seconds": 300,
+    }  # fmt: skip
+    # Only what is decided by others counts as an option.
+    assert "trainer.save_freq" not in found["decisive"]
+    keeps = trainer_stage(VERL, "sft", VALUES, given={"trainer.max_ckpt_to_keep": 2})
+    assert keeps["save"] == trainer_stage(VERL, "sft", VALUES, keep=True)["save"] == [every]
+    # Set by the user, saved by the trainer itself when asked, no option for it, no such syntax.
+    given = {"trainer.save_freq": 20}
+    assert trainer_stage(VERL, "sft", VALUES, given=given)["save"] == ppo()["save"] == []
+    other = {"save_every": "n", "keep_all": {"k": None}}
+    assert trainer_stage(own("flags", **other), "sft", {})["save"] == [
+        '${MNRUN_SAVE_EVERY:+"--n=$MNRUN_SAVE_EVERY"}', "${MNRUN_SAVE_EVERY:+--k=3}",
+    ]  # fmt: skip
+    assert trainer_stage(own("file", **other), "sft", {})["save"] == []
+    assert trainer_stage(own("flags"), "sft", {})["save"] == []
+
+
 def test_what_mnrun_sets_is_refused_with_its_variable() -> None:
     given = {
         "trainer.nnodes": 3,

@@ -96,6 +96,30 @@ def test_a_time_limit_that_costs_much_says_how_often_to_save(run: Run, same: boo
     assert ("that starts a new training" in outcome.problem) is not same
 
 
+def test_what_an_attempt_took_says_how_often_the_next_one_saves(run: Run) -> None:
+    every = {"option": "save_steps", "same_training": False, "open": True, "seconds": 300}
+    run.request.trainer.update(VERL, save_every=every)
+
+    def told() -> list[str]:
+        return [path.read_text() for path in run.folder.glob(".mnrun/*/*/save_every")]
+
+    run.present(checkpoints=run.rule)
+    assert told() == [""]  # nothing is known yet
+    run.slurm.run(run.job)
+    write_step(run.rule.path, 10)
+    run.log(
+        "Total training steps: 100\n" + "".join(f"step:{n} - train/loss:1\n" for n in range(1, 31))
+    )
+    run.clock.sleep(1800)
+    run.slurm.end(run.job, "TIMEOUT", "0:0")
+    outcome = conclude(run.stage(checkpoints=run.rule), 1, 100)
+    words = "About 20m 00s of work were lost; the next attempt saves every 5 steps (save_steps)."
+    assert words in outcome.problem
+    again = run.present(checkpoints=run.rule)
+    assert again.action is Action.RESUBMIT
+    assert told() == ["5"]  # beside the same record: it is the same training
+
+
 def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:
     assert [end(run, "NODE_FAIL").retryable for _ in range(3)] == [True, True, False]
     said = conclude(run.stage(checkpoints=run.rule), 3, 10).problem
