@@ -8,52 +8,75 @@ compare between machines: seconds are of this one, now.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 SITE = ["-i", "inventory/sandbox"]
-EMPTY = "ansible-playbook, an empty play"
+PING = "ansible -m ping"
 # What is measured, the command, and the row that it is compared with.
 ROWS: dict[str, tuple[list[object], str]] = {
     "python -c pass": ([sys.executable, "-c", "pass"], ""),
     "mnrun --help": ([BIN / "mnrun", "--help"], "python -c pass"),
-    EMPTY: ([BIN / "ansible-playbook", "bench/empty.yml", *SITE], ""),
-    "ansible-playbook all.yml, nothing to do": (
-        [BIN / "ansible-playbook", "all.yml", *SITE],
-        EMPTY,
-    ),
-    "mnrun all, nothing to do": ([BIN / "mnrun", "all", *SITE], EMPTY),
-    "mnrun sandbox up, already up": ([BIN / "mnrun", "sandbox", "up"], EMPTY),
+    PING: ([BIN / "ansible", "login", "-m", "ping", *SITE], ""),
+    "ansible-playbook, one ping": ([BIN / "ansible-playbook", "bench/empty.yml", *SITE], PING),
+    "ansible-playbook all.yml, nothing to do": ([BIN / "ansible-playbook", "all.yml", *SITE], PING),
+    "mnrun all, nothing to do": ([BIN / "mnrun", "all", *SITE], PING),
+    "mnrun status": ([BIN / "mnrun", "status", *SITE], PING),
+    "mnrun sandbox up, already up": ([BIN / "mnrun", "sandbox", "up"], PING),
 }
 
 
-def seconds(command: list[object]) -> float:
-    """Run a command; its time. CalledProcessError if it fails."""
-    begun = time.monotonic()
+class Time(NamedTuple):
+    """What one run of a command takes, in seconds."""
+
+    wall: float
+    cpu: float  # of all its processes on this side of ssh
+
+
+def timed(command: list[object]) -> Time:
+    """Run a command; what it takes. CalledProcessError if it fails."""
+    begun, before = time.monotonic(), os.times()
     subprocess.run(
-        [str(part) for part in command], cwd=ROOT, check=True, capture_output=True, timeout=120
+        [str(part) for part in command], cwd=ROOT, check=True, capture_output=True, timeout=300
     )
-    return time.monotonic() - begun
+    after = os.times()
+    used = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+    return Time(time.monotonic() - begun, used)
 
 
 def main() -> None:
     """Measure and print a table."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    times: dict[str, list[float]] = {name: [] for name in ROWS}
+    taken: dict[str, list[Time]] = {name: [] for name in ROWS}
     for _ in range(rounds):
         for name, (command, _) in ROWS.items():
-            times[name].append(seconds(command))
-    print("| command | median s | min max s | ratio |\n|---|---|---|---|")
+            taken[name].append(timed(command))
+    middle = {
+        name: Time(*(statistics.median(column) for column in zip(*times, strict=True)))
+        for name, times in taken.items()
+    }
+    print("| command | median s | min max s | CPU s | ratio | ratio of CPU |")
+    print("|---|---|---|---|---|---|")
     for name, (_, base) in ROWS.items():
-        middle = statistics.median(times[name])
-        ratio = f"{middle / statistics.median(times[base]):.1f} x {base}" if base else ""
-        spread = f"{min(times[name]):.2f} {max(times[name]):.2f}"
-        print(f"| {name} | {middle:.2f} | {spread} | {ratio} |")
+        own, walls = middle[name], [one.wall for one in taken[name]]
+        ratios = (
+            [f"{a / b:.1f} x {base}" for a, b in zip(own, middle[base], strict=True)]
+            if base
+            else ["", ""]
+        )
+        print(
+            f"| {name} | {own.wall:.2f} | {min(walls):.2f} {max(walls):.2f} | {own.cpu:.2f} "
+            f"| {ratios[0]} | {ratios[1]} |"
+        )
 
 
 if __name__ == "__main__":
