@@ -18,6 +18,7 @@ from typing import Mapping, NamedTuple
 LIMIT = 1024  # MiB that other processes may hold on a GPU; services that watch it need some hundred
 _UNSEEN = 0.1  # of the memory: in use, but by no process that is shown (the driver has some, too)
 _SECONDS = 20.0
+_PATIENCE = 3.0  # seconds; where a driver hangs, not even SIGKILL ends what asks it
 _NAME = 40  # characters of a command
 _XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)")
 _BROKEN = {"48", "64", "74", "79", "94", "95", "119", "120"}  # Xids of the hardware
@@ -84,10 +85,20 @@ def _answer(asked: subprocess.Popen[bytes]) -> str:
     try:
         said = asked.communicate(timeout=_SECONDS)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
-        asked.kill()
-        asked.communicate()
+        end(asked)
+        if asked.stdout:
+            asked.stdout.close()
         return ""
     return said if asked.returncode == 0 else ""
+
+
+def end(asked: subprocess.Popen[bytes]) -> None:
+    """End an nvidia-smi, and wait for that only so long."""
+    for signal in (asked.terminate, asked.kill):
+        signal()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            asked.wait(_PATIENCE)
+            return
 
 
 def gpus(answer: str) -> list[Gpu]:

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import IO, Any, Iterator, cast
 
+from cluster_health import end, of_job
 from cluster_health import gpus as read_gpus
-from cluster_health import of_job
 
 _BINS = 60  # of the time line, at most
 _SAVED = 60.0  # seconds between two writes: a killed job leaves what it had
@@ -112,8 +112,7 @@ def sampled(env: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        asked.terminate()
-        asked.wait()
+        end(asked)
         thread.join(5)
 
 

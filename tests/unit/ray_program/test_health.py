@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 from pathlib import Path
 
 import cluster_health
@@ -49,6 +50,24 @@ def test_without_nvidia_smi_nothing_is_known_and_nothing_refused(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cluster_health.look() == cluster_health.Findings([], [])
+
+
+@pytest.mark.timeout(60)
+def test_an_nvidia_smi_that_hangs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a child that keeps the pipe open, as with a driver that lets nothing end."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\ntrap '' TERM\nsleep 600 & echo $! >> {tmp_path}/left\nwait\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for name, seconds in (("_SECONDS", 0.5), ("_PATIENCE", 0.2)):
+        monkeypatch.setattr(cluster_health, name, seconds)
+    try:
+        assert cluster_health.look() == cluster_health.Findings([], [])
+    finally:
+        for pid in (tmp_path / "left").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def test_little_memory_is_only_a_warning() -> None:
