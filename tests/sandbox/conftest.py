@@ -62,6 +62,15 @@ def spoken(
     )
 
 
+def log_out(sockets: Path) -> None:
+    """End the logins of a folder of sockets. They last until then: one that ends by itself may do
+    so just when a line is to run in it."""
+    for socket in sockets.iterdir():
+        command = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "login"]
+        subprocess.run(command, capture_output=True, timeout=10, check=False)
+    shutil.rmtree(sockets, ignore_errors=True)
+
+
 class Cluster:
     """A sandbox that is up, seen as its user sees it: by ssh."""
 
@@ -71,9 +80,9 @@ class Cluster:
         # A login for each line takes ten times the processor time of one more line in the first
         # one, and those that wait for something ask several times a second.
         sockets = tempfile.mkdtemp(prefix="tests-ssh-")
-        atexit.register(shutil.rmtree, sockets, ignore_errors=True)
+        atexit.register(log_out, Path(sockets))
         self.ssh = ["ssh", "-F", str(directory / "ssh_config"), "-o", "ControlMaster=auto",
-                    "-o", "ControlPersist=20", "-o", f"ControlPath={sockets}/%C"]  # fmt: skip
+                    "-o", "ControlPersist=yes", "-o", f"ControlPath={sockets}/%C"]  # fmt: skip
 
     def run(
         self, command: str, node: str = "login", timeout: float = 60, check: bool = True

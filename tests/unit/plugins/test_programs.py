@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.errors import AnsibleLookupError
 from ansible_collections.mnrun.train.plugins.lookup.programs import LookupModule
 from ansible_collections.mnrun.train.plugins.plugin_utils.programs import HOMES, programs, texts
@@ -50,10 +51,11 @@ def test_what_the_roles_and_playbooks_ask_for_is_there() -> None:
     files = [*ROOT.glob("roles/*/vars/main.yml"), *ROOT.glob("playbooks/*.yml")]
     asked = [names for path in files for names in ASKED.findall(path.read_text())]
     assert len(asked) >= 7
-    lists = re.findall(
-        r"^\w+_programs: \[(.+)\]$", "\n".join(map(Path.read_text, files)), re.MULTILINE
-    )
-    assert len(lists) >= 2
+    variables = [yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/vars/main.yml")]
+    lists = [
+        value for each in variables for name, value in each.items() if name.endswith("_programs")
+    ]
+    assert len(lists) >= 3
     named = [re.findall(r"'([^']+)'", names) for names in asked]
-    for names in [*filter(None, named), *(each.split(", ") for each in lists)]:
+    for names in [*filter(None, named), *lists]:
         assert texts(names)

@@ -137,6 +137,34 @@ def test_a_role_whose_variables_a_playbook_has_checked_does_not_check_them_again
             assert asked["name"].removeprefix("mnrun.train.") in checked
 
 
+def roles_of(path: Path) -> tuple[set[str], set[str]]:
+    """The roles whose variables a playbook has, and those that it runs."""
+    has, runs = set(), set()
+    for play in yaml.safe_load(path.read_text()):
+        for task in [*play.get("pre_tasks", []), *play.get("tasks", [])]:
+            imported = task.get("ansible.builtin.import_role")
+            asked = imported or task.get("ansible.builtin.include_role")
+            if asked:
+                role = asked["name"].removeprefix("mnrun.train.")
+                has |= {role} if imported else set()
+                runs |= set() if "tasks_from" in asked else {role}
+    return has, runs
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/*.yml")), ids=lambda path: path.stem)
+def test_a_playbook_has_the_variables_of_each_role_that_it_or_its_roles_read_of(
+    path: Path,
+) -> None:
+    """An import gives them to the whole play, an include to nothing but itself."""
+    text = path.read_text()
+    for tasks in re.findall(r"include_tasks: (\S+)", text):
+        text += (path.parent / tasks).read_text()
+    has, runs = roles_of(path)
+    published = {name: role for role, name in PUBLISHED.items()}
+    read = {published[name] for name in foreign(text, "") & set(published)}
+    assert read.union(*(READS.get(role, "").split() for role in runs)) <= has
+
+
 def test_a_playbook_that_reads_a_stage_settles_it_first() -> None:
     """Otherwise it would read the facts of an earlier play with other options."""
     for path in sorted(ROOT.glob("playbooks/*.yml")):
