@@ -1,5 +1,5 @@
-"""One Ray cluster from its start to its end: it lets nobody in who has not its token, and shows the
-token to nobody; it trains, more than once. Each test goes on from the last."""
+"""One Ray cluster from its start to its end: only those with its token get in, and no one else sees
+the token; it trains, more than once. Each test continues from the one before."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def _check_rewards(trainers: list[Reads], by: Tools, report: Report) -> None:
 
 
 def _check_template(params: dict[str, Any], *, here: bool, report: Report) -> str:
-    """The text of a chat template of the user's own; empty if there is none, or not a sound one."""
+    """The text of a chat template of the user's own; empty without one, or if it has faults."""
     named = params.get("chat_template") or ""
     if not named:
         return ""

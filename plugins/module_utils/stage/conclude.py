@@ -186,9 +186,9 @@ def _reasons(outcome: Outcome) -> list[str]:
     if outcome.cause is None or outcome.cause is cause.Cause.TRAINER:
         return []
     where = outcome.attempt.lost_nodes if outcome.attempt else ""
-    told = outcome.telling
-    if told and (outcome.cause in _OF_A_NODE or told.line.startswith(_NAMED)):
-        where = where or host_name(told.node)
+    telling = outcome.telling
+    if telling and (outcome.cause in _OF_A_NODE or telling.line.startswith(_NAMED)):
+        where = where or host_name(telling.node)
     return [f"Cause: {outcome.cause.title}{f' ({where})' if where else ''}."]
 
 

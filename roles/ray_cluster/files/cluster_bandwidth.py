@@ -204,7 +204,7 @@ def _command(wanted: Wanted, port: int) -> list[str]:
     }
     return [
         *srun_command(len(wanted.nodes), wanted.ranks),
-        # Beside the step of Ray, on the same CPUs and GPUs, which are idle.
+        # Perhaps beside the step of Ray, on the same CPUs and GPUs, which are idle.
         "--overlap",
         "--overcommit",
         "--kill-on-bad-exit=1",

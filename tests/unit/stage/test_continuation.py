@@ -100,11 +100,11 @@ def test_what_an_attempt_took_says_how_often_the_next_one_saves(run: Run) -> Non
     every = {"option": "save_steps", "same_training": False, "open": True, "seconds": 300}
     run.request.trainer.update(VERL, save_every=every)
 
-    def told() -> list[str]:
+    def chosen() -> list[str]:
         return [path.read_text() for path in run.folder.glob(".mnrun/*/*/save_every")]
 
     run.present(checkpoints=run.rule)
-    assert told() == [""]  # nothing is known yet
+    assert chosen() == [""]  # nothing is known yet
     run.slurm.run(run.job)
     write_step(run.rule.path, 10)
     run.log(
@@ -117,7 +117,7 @@ def test_what_an_attempt_took_says_how_often_the_next_one_saves(run: Run) -> Non
     assert words in outcome.problem
     again = run.present(checkpoints=run.rule)
     assert again.action is Action.RESUBMIT
-    assert told() == ["5"]  # beside the same record: it is the same training
+    assert chosen() == ["5"]  # beside the same record: it is the same training
 
 
 def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:
