@@ -85,7 +85,7 @@ def measure(wanted: Wanted, wait: Callable[[float], str | None]) -> Found | str:
             reports = Reports(wanted)
             while srun.poll() is None:
                 reports.update()
-                _judge(reports, time.monotonic() - began)
+                _judge(reports)
                 reason = wait(_POLL)
                 if reason is not None:
                     return reason
@@ -98,12 +98,13 @@ def measure(wanted: Wanted, wait: Callable[[float], str | None]) -> Found | str:
             _end(srun)
 
 
-def _judge(reports: Reports, seconds: float) -> None:
+def _judge(reports: Reports) -> None:
     """Raise TrialError if it cannot end well any more."""
+    seconds = reports.seconds
     ready, missing = reports.at("ready"), reports.missing("ready")
     faults = reports.gathered("faults")
     first = min(reports.heard.values(), default=0.0)
-    if faults and (not missing or time.monotonic() - first > _GATHER):
+    if faults and (not missing or seconds - first > _GATHER):
         _refuse(faults, "")
     if ready and missing:
         least = min(report["seconds"] for report in ready.values())
@@ -112,8 +113,7 @@ def _judge(reports: Reports, seconds: float) -> None:
             text = f"it is not ready for the all-reduce {late:.0f} s after the first node"
             _refuse(reports.faults(missing, text), "is late for")
     if ready and not missing and not faults:
-        now = time.monotonic()
-        silent = {rank for rank, at in reports.heard.items() if now - at > _SILENT}
+        silent = {rank for rank, at in reports.heard.items() if seconds - at > _SILENT}
         text = f"it does not answer in the all-reduce before the training, for {_SILENT:.0f} s now"
         _refuse(reports.faults(silent & reports.missing("done"), text), "is silent in")
     if seconds > reports.wanted.seconds:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+_PAUSE = 5.0  # seconds that count at most between two looks: a suspended job has not waited
+
 
 class Wanted(NamedTuple):
     """What is to be tried."""
@@ -36,11 +38,16 @@ class Reports:
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.by_rank: dict[int, dict[str, dict[str, Any]]] = {}  # rank -> at -> report
-        self.heard: dict[int, float] = {}  # rank -> when the last one came
+        self.heard: dict[int, float] = {}  # rank -> when the last one came, by `seconds`
+        self.seconds = 0.0  # for how long they have been followed
+        self._looked = time.monotonic()
         self._read = 0
 
     def update(self) -> None:
         """Read what is new."""
+        now = time.monotonic()
+        self.seconds += min(now - self._looked, _PAUSE)
+        self._looked = now
         with self.wanted.log.open("rb") as file:
             file.seek(self._read)
             new = file.read()
@@ -58,7 +65,7 @@ class Reports:
         except ValueError:
             return
         if isinstance(report, dict) and "at" in report:
-            self.heard[rank] = time.monotonic()
+            self.heard[rank] = self.seconds
             known = self.by_rank.setdefault(rank, {})
             if report["at"] != "pair" or report["gb_per_s"] > known.get("pair", {}).get(
                 "gb_per_s", 0

@@ -69,6 +69,24 @@ def test_what_the_ranks_found(job: Path) -> None:
     assert found.warnings == {"n2": [slow], "n3": ["GPU 0: warm"]}
 
 
+def test_a_job_that_was_suspended_has_no_silent_nodes(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [line for rank in range(3) for line in whole(rank, 2.0)]
+    (job / "last").write_text("".join(f"{line}\n" for line in lines if '"done"' in line))
+    ranks(job, [line for line in lines if '"done"' not in line], f"sleep 1; cat {job}/last")
+    jumps, real = iter([0.0, 0.0, 100.0]), time.monotonic
+    behind = [0.0]
+    monkeypatch.setattr("cluster_reports.time.monotonic", lambda: real() + behind[0])
+
+    def wait(_: float) -> None:
+        time.sleep(0.1)
+        behind[0] += next(jumps, 0.0)
+
+    wanted = Wanted(NODES, 1, True, "127.0.0.1", "", 64, True, 30, job / "log")
+    assert not isinstance(cluster_bandwidth.measure(wanted, wait), str)
+
+
 def test_a_better_network_that_is_not_used_is_warned_of(job: Path) -> None:
     lines = [said(0, "ready"), said(0, "done")]
     ranks(job, [*lines, said(0, "all", gb_per_s=1.0, transport="sockets", missed="NCCL uses s")])
