@@ -1,11 +1,14 @@
-"""Finds the answer of a module in what a remote shell printed."""
+"""Sends modules to hosts, and finds their answers in what a remote shell printed."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
+from . import packs
 
 _OURS = "invocation"
 """Each module returns it; no banner does."""
@@ -17,6 +20,11 @@ class AnswerAction(ActionBase):
     Ansible takes all from the first line with a brace to be the answer. A site's start-up files may
     print such lines on every login.
     """
+
+    def _configure_module(self, module_name: str, module_args: Any, task_vars: Any) -> Any:
+        with packs.kept(module_name):
+            built, path = super()._configure_module(module_name, module_args, task_vars)
+        return replace(built, b_module_data=packs.with_compiled(built.b_module_data)), path
 
     def _parse_returned_data(self, res: dict[str, Any], *profile: Any, **more: Any) -> Any:
         only = {**res, "stdout": answer_in(str(res.get("stdout") or ""))}

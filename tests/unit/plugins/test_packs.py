@@ -1,0 +1,192 @@
+"""Modules are packed once and compiled once, and run as Ansible's own if that cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import compiled
+from ansible_collections.mnrun.train.plugins.plugin_utils import packs
+
+ROOT = Path(__file__).parents[3]
+BUILD = """
+import sys
+from ansible.plugins.loader import init_plugin_loader
+init_plugin_loader([sys.argv[1]])
+from ansible.executor.module_common import modify_module
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+sent = modify_module(
+    module_name="mnrun.train.slurm_job_info",
+    module_path=sys.argv[1] + "/ansible_collections/mnrun/train/plugins/modules/slurm_job_info.py",
+    module_args={"run_dir": "~/run"},
+    templar=Templar(loader=DataLoader()),
+    task_vars={"ansible_python_interpreter": sys.executable},
+    module_compression="ZIP_DEFLATED",
+)
+sys.stdout.buffer.write(sent.b_module_data)
+"""
+
+
+@pytest.fixture(scope="module")
+def sent() -> bytes:
+    """What Ansible sends for a look at a run, as this collection changes it."""
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, ROOT / "collections"],
+        capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    return packs.with_compiled(done.stdout)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    return tmp_path
+
+
+def run(sent: bytes, *options: str) -> Any:
+    """The answer of what is sent, which a host reads from its standard input."""
+    done = subprocess.run(
+        [sys.executable, *options, "-"], input=sent, capture_output=True, timeout=60, check=True
+    )
+    return json.loads(done.stdout)["stages"]
+
+
+def kept(home: Path, folder: str = "modules") -> list[Path]:
+    return sorted((home / ".cache/mnrun" / folder).iterdir())
+
+
+def test_a_module_is_compiled_once_and_again_for_another_python(home: Path, sent: bytes) -> None:
+    assert run(sent) == []
+    (file,) = kept(home)
+    assert [file.parent.stat().st_mode & 0o777, file.stat().st_mode & 0o777] == [0o700, 0o600]
+    before = file.stat()
+    assert run(sent) == []
+    # A file that is written again is another one.
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert run(sent, "-O") == []
+    assert len(kept(home)) == 2
+
+
+def test_what_was_compiled_is_what_runs(home: Path, sent: bytes) -> None:
+    run(sent)
+    (file,) = kept(home)
+    content = compiled.load(file)
+    assert content is not None
+    compiled.store(file, content.replace(b"stages", b"STAGES"))
+    with pytest.raises(KeyError, match="stages"):
+        run(sent)
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def open_to_all(file: Path) -> None:
+    file.chmod(0o622)
+
+
+def another_seal(file: Path) -> None:
+    file.write_bytes(bytes(32) + file.read_bytes()[32:])
+
+
+def a_link(file: Path) -> None:
+    file.rename(file.parent.parent / "elsewhere")
+    file.symlink_to(file.parent.parent / "elsewhere")
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("change", [damage, open_to_all, another_seal, a_link, a_folder, empty])
+def test_what_is_not_whole_or_not_ours_alone_is_not_run(
+    change: Callable[[Path], None], home: Path
+) -> None:
+    file = home / "cache" / "kept"
+    compiled.store(file, b"x" * 1000)
+    assert compiled.load(file) == b"x" * 1000
+    change(file)
+    assert compiled.load(file) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+def test_what_another_user_put_there_is_not_run(home: Path) -> None:
+    file = home / "cache" / "kept"
+    compiled.store(file, b"x")
+    os.chown(file, 65534, 65534)
+    assert compiled.load(file) is None
+
+
+def test_where_nothing_can_be_kept_a_module_runs_all_the_same(home: Path, sent: bytes) -> None:
+    (home / ".cache").write_text("not a folder")
+    assert run(sent) == []
+
+
+def test_the_oldest_go(home: Path) -> None:
+    for number in range(compiled.MOST + 2):
+        file = home / "cache" / str(number)
+        compiled.store(file, b"x")
+        os.utime(file, (number, number))
+    left = {path.name for path in (home / "cache").iterdir()}
+    assert len(left) <= compiled.MOST + 1
+    assert "0" not in left
+    assert str(compiled.MOST + 1) in left
+
+
+def test_what_does_not_start_as_known_is_sent_as_it_is() -> None:
+    assert packs.with_compiled(b"#!/bin/sh\necho") == b"#!/bin/sh\necho"
+
+
+def command(*arguments: str) -> None:
+    ansible = Path(sys.executable).with_name("ansible")
+    subprocess.run(
+        [ansible, "localhost", "-c", "local", "-m", *arguments],
+        cwd=ROOT, capture_output=True, timeout=60, check=True,
+        env={**os.environ, "ANSIBLE_INVENTORY_UNPARSED_FAILED": "false"},
+    )  # fmt: skip
+
+
+def test_the_next_command_finds_the_pack_and_makes_a_damaged_one_again(home: Path) -> None:
+    command("mnrun.train.slurm_job_info", "-a", "run_dir=~/run")
+    (pack,), (code,) = kept(home, "packs"), kept(home)
+    # A pack made again would hold another time, and be compiled again.
+    command("mnrun.train.slurm_job_info", "-a", "run_dir=~/run")
+    assert (kept(home, "packs"), kept(home)) == ([pack], [code])
+    damage(pack)
+    command("mnrun.train.slurm_job_info", "-a", "run_dir=~/run")
+    assert compiled.load(pack) is not None
+    assert len(kept(home)) == 2
+
+
+def test_modules_of_others_are_left_to_ansible(home: Path) -> None:
+    command("ansible.builtin.ping")
+    assert not (home / ".cache").exists()
+
+
+def test_a_change_of_the_code_makes_another_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("modules", "module_utils"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(packs, "_PLUGINS", tmp_path)
+    states = set()
+    for text in ("a = 1\n", "a = 2\n"):
+        (tmp_path / "module_utils" / "one.py").write_text(text)
+        os.utime(tmp_path / "module_utils" / "one.py", (1, 1))  # as an installer does
+        packs._state.cache_clear()
+        states.add(packs._state())
+    packs._state.cache_clear()
+    assert len(states) == 2
