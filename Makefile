@@ -81,8 +81,9 @@ slurms: .venv/installed-dev
 
 .PHONY: gpu gpu-pack
 gpu: .venv/installed
-	@$(SUDO) $(BIN)/mnrun sandbox up $(if $(OFFLINE),--offline $(OFFLINE))
-	@$(SUDO) $(BIN)/python -m bench.gpu
+	@$(SUDO) $(BIN)/mnrun sandbox up $(if $(OFFLINE),--offline $(OFFLINE)) \
+	    $(if $(filter vllm,$(STEPS)),-e '{"sandbox_trainers": ["verl-0.5", "verl-0.9-vllm"]}')
+	@$(SUDO) $(BIN)/python -m bench.gpu $(if $(STEPS),--steps $(STEPS))
 
 gpu-pack: .venv/installed
 	@$(BIN)/python -m bench.gpu.pack $(GPU_PACK)

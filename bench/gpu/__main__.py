@@ -1,6 +1,6 @@
 """Try mnrun on this machine's GPUs, and measure: `make gpu` starts the sandbox and then this.
 
-    sudo .venv/bin/python -m bench.gpu [STEP ...] [--steps all|gate] [--out build/gpu/out]
+    sudo .venv/bin/python -m bench.gpu [STEP ...] [--steps all|gate|vllm|hand] [--out build/gpu/out]
 
 With --simulated it continues without GPUs, as a rehearsal of the steps of --steps gate.
 Every step has a limit, and the last one leaves the GPUs empty. The figures go to figures.json, to

@@ -14,17 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox import fabric
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox.layout import OTHER_USER, USERS
 
 from . import figures
 from .need import named, need
-from .site import ROOT, Answer, Site
+from .site import Answer, Site
+from .variables import common, variables
 
-ENVIRONMENT = ROOT / "inventory" / "sandbox" / "group_vars" / "all" / "environment.yml"
 STEPS = 40  # of the toy's SFT
-_PATIENCE = 5  # how much slower it may be without GPUs
 ONE = {"NCCL_SOCKET_NTHREADS": "1", "NCCL_NSOCKS_PERTHREAD": "1"}  # NCCL's own values
 HOLDS = """
 import os, time, torch
@@ -42,12 +40,6 @@ case $* in
   *) exit 1 ;;
 esac
 """
-
-
-def variables() -> dict[str, str]:
-    """The variables of the sandbox's environment on GPUs."""
-    site = yaml.safe_load(ENVIRONMENT.read_text(encoding="utf-8"))
-    return {**site["toy_variables"], **site["toy_gpu_variables"]}
 
 
 def gate(site: Site) -> dict[str, Any]:
@@ -79,14 +71,12 @@ def held(site: Site) -> dict[str, Any]:
 
 def _sft(site: Site, run: str, steps: int, limit: float, **more: str) -> Answer:
     given: dict[str, Any] = {"sft_overrides": {"trainer.total_training_steps": steps}}
-    common = yaml.safe_load(ENVIRONMENT.read_text(encoding="utf-8"))["toy_variables"]
     if site.options.real:
         given["environment_variables"] = {**variables(), **more}
     else:
-        limit *= _PATIENCE
         path = f"{_stand_in(site)}:{Path(site.python).parent}:/usr/local/bin:/usr/bin:/bin"
-        given |= {"sft_gate": "always", "environment_variables": {**common, **more, "PATH": path}}
-    return site.mnrun("sft", run=run, limit=limit, **given)
+        given |= {"sft_gate": "always", "environment_variables": {**common(), **more, "PATH": path}}
+    return site.mnrun("sft", run=run, limit=site.patience(limit), **given)
 
 
 def _gate(run: Path) -> dict[str, Any]:

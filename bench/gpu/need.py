@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 
 from .site import Answer
 
@@ -22,3 +24,11 @@ def named(answer: Answer, pattern: str) -> str:
     """The last line that fits; empty without one."""
     found = [line.strip() for line in answer.output.splitlines() if re.fullmatch(pattern, line)]
     return found[-1] if found else ""
+
+
+def wait(condition: Callable[[], bool], limit: float, what: str) -> None:
+    """Wait until a condition holds. Raises WrongError after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        need(time.monotonic() < deadline, f"{what} is not there after {limit:g} s")
+        time.sleep(0.1)

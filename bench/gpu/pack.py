@@ -1,12 +1,13 @@
 """Prepare all that a machine with GPUs needs that has no network, in parts.
 
     .venv/bin/python -m bench.gpu.pack [--sources FILE] [--python 3.12] [--without pyarrow]
+        [--trainer verl-0.5 --trainer verl-0.9-vllm]
 
 build/gpu/pack gets the packages (debs) and wheels, and build/gpu/parts the same in files of at most
 60 MiB, pack.tar.00 and so on, and the project, mnrun.tar. There: `tar -xf mnrun.tar`, and
 `cat pack.tar.* | tar -x`. What is here already is not fetched again. The packages are for this
 machine's own distribution, or for that of an apt source FILE. Wheels that the other machine's own
-Python has, beside torch, can be left out.
+Python has, beside torch, can be left out: by name, or as NAME==VERSION of a trainer's lock.
 """
 
 from __future__ import annotations
@@ -21,20 +22,19 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
+from .light import lighten
+
 ROOT = Path(__file__).resolve().parents[2]
 ENV = ROOT / "roles" / "sandbox" / "files" / "env"
 PART = 60 * 2**20
 GLIBC = (39, 36, 35, 34, 31, 28, 27, 24, 17, 12, 5)  # of manylinux wheels, the newest first
 SOURCE_ONLY = ("antlr4-python3-runtime",)
-# What Ray brings for other languages and for its own web pages' debuggers: half of it.
-OF_RAY = ("ray/jars/", "ray/rllib/", "ray/serve/tests/", "ray/dashboard/client/build/speedscope")
 
 
 class Wanted(NamedTuple):
@@ -43,12 +43,17 @@ class Wanted(NamedTuple):
     sources: Path | None
     python: str
     without: tuple[str, ...]
+    trainers: tuple[str, ...] = ("verl-0.5",)
 
     @property
-    def lock(self) -> list[str]:
-        """The lines of the trainer's lock that travel: not torch, which the machine has."""
-        lines = (ENV / f"verl-0.5-{self.python}.lock").read_text(encoding="utf-8").split()
-        return [line for line in lines if line.split("==")[0] not in {"torch", *self.without}]
+    def locks(self) -> dict[str, list[str]]:
+        """The lines of each trainer's lock that travel: not torch, which the machine has."""
+        left = {"torch", *self.without}
+        return {
+            trainer: [line for line in lock if not {line, line.split("==")[0]} & left]
+            for trainer in self.trainers
+            for lock in [(ENV / f"{trainer}-{self.python}.lock").read_text("utf-8").split()]
+        }
 
     @property
     def packages(self) -> list[str]:
@@ -129,33 +134,23 @@ def apt_options(scratch: Path, sources: Path | None) -> list[str]:
 
 def wheels(folder: Path, wanted: Wanted) -> None:
     """Fetch the wheels of the trainer's environment and of mnrun's."""
-    key = [wanted.lock, wanted.controller, wanted.python]
+    key = [wanted.locks, wanted.controller, wanted.python]
     if not once(folder, key):
         return
     say("wheels")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    built = [line for line in wanted.lock if line.split("==")[0] in SOURCE_ONLY]
-    fetched = [line for line in wanted.lock if line not in built]
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in GLIBC]
     platforms += ["manylinux2014_x86_64", "manylinux1_x86_64"]
     target = ["--only-binary=:all:", f"--python-version={wanted.python}", "--implementation=cp"]
     target += [f"--platform={name}" for name in platforms] + [f"--dest={folder}"]
-    run([*pip, "download", "--no-deps", *target, *fetched])
+    for lock in wanted.locks.values():  # each by itself: two may have a package in two versions
+        built = [line for line in lock if line.split("==")[0] in SOURCE_ONLY]
+        run([*pip, "download", "--no-deps", *target, *(line for line in lock if line not in built)])
+        run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", *built])
     run([*pip, "download", *target, *wanted.controller])
-    run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", *built])
-    for file in folder.glob("ray-*.whl"):
+    for file in folder.glob("*.whl"):
         lighten(file)
     done(folder, key)
-
-
-def lighten(wheel: Path) -> None:
-    """Leave out of Ray's wheel what no training needs."""
-    part = wheel.with_suffix(".part")
-    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as new:
-        for entry in old.infolist():
-            if not entry.filename.startswith(OF_RAY) and not entry.filename.endswith(".js.map"):
-                new.writestr(entry, old.read(entry))
-    part.replace(wheel)
 
 
 def project(target: Path) -> None:
@@ -189,8 +184,10 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, metavar="FILE")
     parser.add_argument("--python", default=f"{sys.version_info[0]}.{sys.version_info[1]}")
     parser.add_argument("--without", action="append", default=[], metavar="PACKAGE")
+    parser.add_argument("--trainer", action="append", metavar="NAME", help="default: verl-0.5")
     given = parser.parse_args()
-    wanted = Wanted(given.sources, given.python, tuple(given.without))
+    trainers = tuple(given.trainer or ["verl-0.5"])
+    wanted = Wanted(given.sources, given.python, tuple(given.without), trainers)
     pack, parts = given.to / "pack", given.to / "parts"
     debs(pack / "debs", wanted)
     wheels(pack / "wheels", wanted)

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox import cluster, fabric, gpus
 from ansible_collections.mnrun.train.plugins.module_utils.sandbox.layout import UID, Options
 
+from .variables import for_ranks
+
+_PATIENCE = 5  # how much slower it may be without GPUs
 ROOT = Path(__file__).resolve().parents[2]
 MNRUN = str(Path(sys.executable).with_name("mnrun"))
 
@@ -46,6 +49,27 @@ class Site:
         """The folder of a run."""
         return self.options.home / "training" / "multinode" / "runs" / name
 
+    def sized(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Variables, with what other nodes and GPUs than the inventory's ask for."""
+        if not self.options.real or self.options.gpus * self.options.nodes == 2:
+            return given
+        nodes = ",".join(node.name for node in self.options.compute)
+        own = {"mnrun_nodes": self.options.nodes, "mnrun_nodelist": nodes}
+        found = {**own, "mnrun_gpus_per_node": self.options.gpus, **given}
+        if "sft_options" not in given:
+            for name, overrides in for_ranks(self.options.gpus * self.options.nodes).items():
+                found[name] = {**overrides, **given.get(name, {})}
+        return found
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs that a job has on each node."""
+        return self.options.gpus if self.options.real else 1
+
+    def patience(self, limit: float) -> float:
+        """A limit for GPUs, or for a rehearsal without them."""
+        return limit if self.options.real else limit * _PATIENCE
+
     def mnrun(self, *words: str, run: str, limit: float, **variables: Any) -> Answer:
         """Run a command of mnrun to its end. TimeoutExpired after `limit` seconds."""
         with self.started(*words, run=run, **variables) as process:
@@ -64,7 +88,8 @@ class Site:
     def started(self, *words: str, run: str, **variables: Any) -> subprocess.Popen[str]:
         """Start a command of mnrun, in a process group of its own."""
         command = [MNRUN, *words, "--run", run, "-i", "inventory/sandbox"]
-        command += ["-e", json.dumps(variables)] if variables else []
+        given = self.sized(variables)
+        command += ["-e", json.dumps(given)] if given else []
         return subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -85,12 +110,17 @@ class Site:
         """The process of a rank of the trainer, once it is there."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            for path in Path("/proc").glob("[0-9]*/environ"):
-                pid = int(path.parent.name)
+            for pid in self.pids():
                 if _is_rank(pid, number) and not _is_rank(_parent(pid), number):
                     return pid
             time.sleep(0.1)
         raise TimeoutError(f"rank {number} is not there after 60 s")
+
+    def pids(self) -> list[int]:
+        """The processes on the compute nodes."""
+        nodes = {_network(fabric.find_node(self.options, node)) for node in self.options.compute}
+        every = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        return [pid for pid in every if _network(pid) in nodes - {""}]
 
     def device(self, node: int, mode: str) -> None:
         """Change the mode of the GPUs of a compute node, by its place."""
@@ -99,6 +129,14 @@ class Site:
         own = gpus.share(self.options, name, gpus.numbers())
         enter = ["nsenter", "--target", str(pid), "--mount", "chmod", mode]
         subprocess.run([*enter, *(f"/dev/nvidia{n}" for n in own)], check=True, timeout=30)
+
+
+def _network(pid: int | None) -> str:
+    """Which network a process has: each node has its own. Empty if it is gone."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return ""
 
 
 def _is_rank(pid: int, number: int) -> bool:

@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from . import figures, machine
-from .gate import gate, held, one_socket, variables
-from .need import named, need
+from . import by_hand, figures, machine, vllm
+from .gate import gate, held, one_socket
+from .need import named, need, wait
 from .site import MNRUN, ROOT, Answer, Site
+from .variables import variables
 
 Figures = dict[str, Any]
 HERE = Path(__file__).parent
@@ -193,14 +194,6 @@ def empty(site: Site) -> Figures:
     return {"used_mib": max(used)}
 
 
-def wait(condition: Callable[[], bool], limit: float, what: str) -> None:
-    """Wait until a condition holds. Raises WrongError after `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        need(time.monotonic() < deadline, f"{what} is not there after {limit:g} s")
-        time.sleep(0.1)
-
-
 STEPS: dict[str, Callable[[Site], Figures]] = {
     "machine": describe,
     "gate": gate,
@@ -214,11 +207,18 @@ STEPS: dict[str, Callable[[Site], Figures]] = {
     "memory": memory,
     "network": network,
     "big": big,
+    "vllm": vllm.ppo,
+    "vllm-grpo": vllm.grpo,
+    "vllm-answers": vllm.answers,
+    "hand-sft": by_hand.sft,
+    "hand-ppo": by_hand.ppo,
     "empty": empty,
 }
 
 SETS = {
-    "all": list(STEPS),
+    "all": [step for step in STEPS if not step.startswith(("vllm", "hand"))],
     "gate": ["machine", "gate", "held", "one-socket", "empty"],
+    "vllm": ["machine", "vllm", "vllm-answers", "vllm-grpo", "empty"],
+    "hand": ["machine", "hand-sft", "hand-ppo", "empty"],
 }
-"""Steps that belong together. The gate's take two minutes."""
+"""Steps that belong together. The gate's take two minutes, those by hand four, vLLM's nine."""

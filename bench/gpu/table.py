@@ -24,6 +24,11 @@ TITLES = {
     "memory": "out of GPU memory",
     "network": "all-reduce of 1,024 MiB",
     "big": "`mnrun all`, shape of Llama 3.2 1B",
+    "vllm": "`mnrun all` with vLLM, PPO",
+    "vllm-answers": "vLLM with the model that PPO was converted to",
+    "vllm-grpo": "GRPO with vLLM, a worker killed by SIGKILL",
+    "hand-sft": "SFT by mnrun, and by hand",
+    "hand-ppo": "PPO by mnrun, and by hand",
     "empty": "the GPUs afterwards",
 }
 

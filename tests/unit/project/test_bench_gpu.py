@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.gpu import figures, machine, pack, table
+from bench.gpu import figures, light, machine, pack, table
 from bench.gpu.steps import SETS, STEPS
 
 ROOT = Path(__file__).parents[3]
@@ -59,9 +59,15 @@ def test_samples_of_the_gpus_are_summed_up_without_a_torn_line(tmp_path: Path) -
 
 
 def test_torch_and_what_the_machine_has_do_not_travel() -> None:
-    names = {line.split("==")[0] for line in pack.Wanted(None, "3.12", ("pyarrow",)).lock}
-    assert {"verl", "ray", "numpy"} <= names
-    assert not {"torch", "pyarrow"} & names
+    both = ("verl-0.5", "verl-0.9-vllm")
+    wanted = pack.Wanted(None, "3.12", ("pyarrow", "numpy==2.4.6"), both)
+    found = {
+        trainer: {line.split("==")[0] for line in lock} for trainer, lock in wanted.locks.items()
+    }
+    assert {"verl", "ray", "numpy"} <= found["verl-0.5"]
+    assert {"verl", "ray", "vllm"} <= found["verl-0.9-vllm"]
+    assert "numpy" not in found["verl-0.9-vllm"]
+    assert all(not {"torch", "pyarrow"} & names for names in found.values())
     assert "slurmd" in pack.Wanted(None, "3.12", ()).packages
 
 
@@ -87,13 +93,24 @@ def test_what_is_there_for_the_same_wish_is_not_fetched_again(tmp_path: Path) ->
     assert pack.once(folder, ["b"])
 
 
-def test_ray_travels_without_what_no_training_needs(tmp_path: Path) -> None:
-    wheel = tmp_path / "ray-1-py3-none-any.whl"
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("ray", ["ray/jars/x.jar", "ray/dashboard/client/build/static/js/m.js.map"]),
+        ("vllm", ["vllm/vllm-rs", "vllm/third_party/deep_gemm/_C.cpython-313-x.so"]),
+        ("raylet_tools", []),
+    ],
+)
+def test_a_wheel_travels_without_what_no_training_needs(
+    tmp_path: Path, name: str, left_out: list[str]
+) -> None:
+    wheel = tmp_path / f"{name}-1-py3-none-any.whl"
+    kept = [f"{name}/a.py", f"{name}/third_party/deep_gemm/_C.cpython-312-x.so"]
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name in ("ray/a.py", "ray/jars/x.jar", "ray/dashboard/client/build/static/js/m.js.map"):
-            archive.writestr(name, "x")
-    pack.lighten(wheel)
-    assert zipfile.ZipFile(wheel).namelist() == ["ray/a.py"]
+        for entry in (*kept, *left_out):
+            archive.writestr(entry, "x")
+    light.lighten(wheel)
+    assert zipfile.ZipFile(wheel).namelist() == kept
 
 
 @pytest.mark.parametrize("value", [0.0387, 122.0, 20_824_276_866, "a | b"])

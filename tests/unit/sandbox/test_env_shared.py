@@ -78,6 +78,37 @@ def test_the_machine_s_flash_attention_needs_no_stand_in(
     assert list((tmp_path / "site" / "flash_attn").iterdir()) == []
 
 
+def test_vllm_finds_no_stand_in_for_flash_attention(installer: Installer, tmp_path: Path) -> None:
+    has = {}
+    for name in ("torch", "vllm"):
+        (tmp_path / "site" / name).mkdir(parents=True)
+        has[name] = [str(tmp_path / "site" / name)]
+    shared(installer, tmp_path, has)
+    (tmp_path / "wheels").mkdir()
+    for line in (SOURCE / "verl-0.9-vllm-3.12.lock").read_text().split():
+        name, _, version = line.partition("==")
+        if name not in has:
+            (tmp_path / "wheels" / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").touch()
+    asked = ("verl-0.9-vllm", f"{tmp_path}/python3", True, f"{tmp_path}/wheels")
+    path, _ = installer.install(tmp_path / "envs", *asked)
+    packages = path / "lib" / "python3.12" / "site-packages"
+    assert (packages / "mnrun_gpu_shim.pth").is_file()
+    assert not (packages / "flash_attn").exists()
+
+
+def test_a_folder_of_wheels_may_have_a_package_for_another_trainer_too(
+    installer: Installer, tmp_path: Path
+) -> None:
+    for name in ("torch", "numpy"):
+        (tmp_path / "site" / name).mkdir(parents=True)
+    shared(installer, tmp_path, {name: [f"{tmp_path}/site/{name}"] for name in ("torch", "numpy")})
+    wheels = folder_of_wheels(installer, tmp_path / "wheels", "numpy")
+    (wheels / "numpy-0.0.1-cp312-cp312-manylinux2014_x86_64.whl").touch()
+    asked = ("verl-0.5", f"{tmp_path}/python3", True, str(wheels))
+    path, _ = installer.install(tmp_path / "envs", *asked)
+    assert (path / "lib" / "python3.12" / "site-packages" / "numpy").is_symlink()
+
+
 def folder_of_wheels(installer: Installer, folder: Path, without: str) -> Path:
     """Every wheel of the lock but one."""
     folder.mkdir()

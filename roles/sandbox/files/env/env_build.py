@@ -72,7 +72,9 @@ def install_torch(pip: list[str], plan: Plan, deadline: float) -> None:
 def closure(plan: Plan, path: Path, deadline: float) -> dict[str, list[str]]:
     """What the shared Python has of torch and its needs, and of what the folder of wheels lacks:
     the files of each package."""
-    lacks = [name for name in pins(plan.lock) if name != "torch" and lacking(plan, name)]
+    lacks = [
+        name for name, line in pins(plan.lock).items() if name != "torch" and lacking(plan, line)
+    ]
     wanted = ["torch", *lacks]
     command = [str(plan.python), str(HERE / "shared_packages.py"), *wanted, "flash-attn"]
     found: dict[str, list[str]] = json.loads(env_command.run(command, deadline).splitlines()[-1])
@@ -85,10 +87,13 @@ def closure(plan: Plan, path: Path, deadline: float) -> dict[str, list[str]]:
     return found
 
 
-def lacking(plan: Plan, name: str) -> bool:
-    """Whether there is a folder of wheels, and this package is not in it."""
+def lacking(plan: Plan, line: str) -> bool:
+    """Whether there is a folder of wheels, and this version of a package is not in it."""
+    name, _, version = line.partition("==")
+    wanted = (canonical(name), version)
     return plan.wheels is not None and not any(
-        canonical(file.name.split("-")[0]) == name for file in plan.wheels.glob("*.whl")
+        (canonical(own), its) == wanted
+        for own, its in (file.name.split("-")[:2] for file in plan.wheels.glob("*.whl"))
     )
 
 
@@ -97,7 +102,7 @@ def own_packages(plan: Plan) -> dict[str, str]:
     return {
         name: line
         for name, line in pins(plan.lock).items()
-        if not plan.shared or (name != "torch" and not lacking(plan, name))
+        if not plan.shared or (name != "torch" and not lacking(plan, line))
     }
 
 

@@ -23,7 +23,8 @@ GPU_SHIM = (
     "mnrun_gpu_shim.py",
     "mnrun_gpu_shim.pth",
 )
-# Where the environment does not share the package of the machine's Python.
+# Where the environment does not share the package of the machine's Python. vLLM takes what it finds
+# of that name for the real one.
 FLASH_ATTENTION = ("flash_attn/__init__.py", "flash_attn/bert_padding.py")
 
 
@@ -43,4 +44,5 @@ def shim(packages: Path, gpu: bool) -> tuple[str, ...]:
     """The files of the shim for a device."""
     if not gpu:
         return CPU_SHIM
-    return GPU_SHIM if (packages / "flash_attn").is_symlink() else (*FLASH_ATTENTION, *GPU_SHIM)
+    real = (packages / "flash_attn").is_symlink()
+    return GPU_SHIM if real or (packages / "vllm").exists() else (*FLASH_ATTENTION, *GPU_SHIM)

@@ -1,4 +1,4 @@
-"""Let verl 0.5.0 train on the sandbox's real GPUs with the packages of the sandbox's environment.
+"""Let verl train on the sandbox's real GPUs with the packages of the sandbox's environment.
 
 As ``mnrun_cpu_shim`` does for a machine without a GPU, ``mnrun_gpu_shim.pth`` calls :func:`install`
 at the start of every Python of the environment; where verl finds a GPU, the patches in

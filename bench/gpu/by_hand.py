@@ -1,0 +1,176 @@
+"""The same trainings launched by hand, without mnrun, in the same cluster: what mnrun costs.
+
+By hand: a batch script with `srun torchrun`, and one with `ray start` on each node and `ray job
+submit`, as one writes them. The trainer's options and variables are those that mnrun gave it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import figures
+from .need import need, wait
+from .site import Site
+from .variables import variables
+
+HERE = Path(__file__).parent
+BIG = yaml.safe_load((HERE / "big.yml").read_text(encoding="utf-8"))
+SOCKETS = {"NCCL_SOCKET_NTHREADS": "4", "NCCL_NSOCKS_PERTHREAD": "4"}  # as mnrun sets them
+STEPS = {"sft": 30, "ppo": 20}
+WARM = 3  # first steps that do not count
+LOGS = {"sft": "sft/logs/*training_sft-*.out", "ppo": "ppo/logs/ppo-*.log"}
+SFT = """\
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+srun --ntasks-per-node=1 --cpu-bind=none torchrun --nnodes=$SLURM_NNODES --nproc-per-node={gpus} \\
+    --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$head:29555 {command}
+"""
+PPO = """\
+unset ROCR_VISIBLE_DEVICES GPU_DEVICE_ORDINAL
+nodes=($(scontrol show hostnames "$SLURM_JOB_NODELIST"))
+on() {{ srun --overlap -N1 -n1 --gpus-per-node={gpus} --cpus-per-task={cores} -w "$@"; }}
+address=$(on ${{nodes[0]}} hostname -I | awk '{{print $1}}')
+alive() {{ ray status --address=$address:6399 2> /dev/null | grep -c ' node_'; }}
+options="--num-cpus={cores} --num-gpus={gpus} --disable-usage-stats --block"
+head="--head --node-ip-address=$address --port=6399 --dashboard-host=0.0.0.0"
+on ${{nodes[0]}} ray start $head $options &
+until [ "$(alive)" = 1 ]; do sleep 0.5; done
+for node in "${{nodes[@]:1}}"; do on $node ray start --address=$address:6399 $options & done
+until [ "$(alive)" = $SLURM_NNODES ]; do sleep 0.5; done
+ray job submit --address=http://$address:8265 -- {command}
+"""
+
+
+class Watch:
+    """When each step of a trainer was first seen in its log."""
+
+    def __init__(self, pattern: Path) -> None:
+        self.pattern = pattern
+        self.seen: dict[int, float] = {}
+        self.over = threading.Event()
+
+    def follow(self) -> None:
+        """Look, until it is over."""
+        while not self.over.wait(0.05):
+            for file in self.pattern.parent.glob(self.pattern.name):
+                text = file.read_text(encoding="utf-8", errors="replace")
+                for step in map(int, re.findall(r"\bstep:(\d+) - (?!val)", text)):
+                    self.seen.setdefault(step, time.time())
+
+    def figures(self, submitted: float) -> dict[str, float]:
+        """From the submission to the first step, and a step's median after the first few."""
+        times = [self.seen[step] for step in sorted(self.seen) if step]
+        need(len(times) > WARM + 2, f"steps seen: {sorted(self.seen)}")
+        apart = [
+            after - before for before, after in zip(times[WARM:], times[WARM + 1 :], strict=False)
+        ]
+        first, step = times[0] - submitted, statistics.median(apart)
+        return {"first_step_after": round(first, 1), "seconds_a_step": round(step, 3)}
+
+
+@contextmanager
+def watched(pattern: Path) -> Iterator[Watch]:
+    """Meanwhile, follow a log that may not be there yet."""
+    watch = Watch(pattern)
+    thread = threading.Thread(target=watch.follow)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.over.set()
+        thread.join()
+
+
+def compared(site: Site, stage: str, given: dict[str, Any]) -> dict[str, Any]:
+    """One stage by mnrun, and then by hand with the same options."""
+    run = site.run(f"hand-{stage}")
+    with watched(run / LOGS[stage]) as watch:
+        begun = time.time()
+        answer = site.mnrun(stage, run=run.name, limit=site.patience(240), **given)
+    need(answer.code == 0, f"mnrun {stage}: exit code {answer.code}", answer)
+    job = "ray_cluster" if stage == "ppo" else stage
+    submitted = submitted_at(site, run, job)
+    own = {
+        **watch.figures(submitted),
+        "first_step_after_the_command": round(watch.seen[1] - begun, 1),
+    }
+    other = by_hand(site, stage, run)
+    ratio = own["seconds_a_step"] / other["seconds_a_step"]
+    return {"mnrun": own, "hand": other, "more_a_step_percent": round(100 * (ratio - 1), 1)}
+
+
+def submitted_at(site: Site, run: Path, stage: str) -> float:
+    """When Slurm got the first job of a stage."""
+    (job, *_) = [record["job_id"] for record in figures.ends(run, stage)]
+    return float(site.shell(f"SLURM_TIME_FORMAT=%s sacct -X -n -P -j {job} -o submit").split()[0])
+
+
+def by_hand(site: Site, stage: str, run: Path) -> dict[str, float]:
+    """Run a batch script of one's own to its end."""
+    folder = run / "hand"
+    seen = f"~/{folder.relative_to(site.options.home)}"
+    command, cores = trainer(run, stage, folder, site), cores_of(site)
+    text = (SFT if stage == "sft" else PPO).format(command=command, gpus=site.gpus, cores=cores)
+    activate = f"source ~/{(run / '.mnrun' / 'activate.sh').relative_to(site.options.home)}"
+    given = "\n".join(f"export {name}={value}" for name, value in SOCKETS.items())
+    script = f"#!/bin/bash\n{activate}\n{given}\nmkdir -p {seen}; cd {seen}\n{text}"
+    (site.out / f"hand-{stage}.sh").write_text(script, encoding="utf-8")
+    asked = f"-p gpu -N{site.options.nodes} --gpus-per-node={site.gpus} --ntasks-per-node=1"
+    asked += f" --cpus-per-task={cores} -o {run.name}.log -J hand"
+    log = site.options.home / f"{run.name}.log"
+    log.unlink(missing_ok=True)
+    with watched(log) as watch:
+        begun = time.time()
+        site.shell(f"sbatch {asked} <<'END'\n{script}END")
+        wait(lambda: not site.shell("squeue -h -n hand"), site.patience(240), "its end")
+    (site.out / f"hand-{stage}.log").write_text(log.read_text("utf-8"), encoding="utf-8")
+    return watch.figures(begun)
+
+
+def cores_of(site: Site) -> int:
+    """The cores of a node, by Slurm."""
+    found: list[str] = site.shell("sinfo -h -N -o %c").split()
+    return int(found[0])
+
+
+def trainer(run: Path, stage: str, folder: Path, site: Site) -> str:
+    """The trainer's command line as mnrun gave it, but with a folder of its own."""
+    (script,) = run.glob(f".mnrun/{stage}/*/{'sft.sbatch' if stage == 'sft' else 'ppo.sh'}")
+    text = script.read_text(encoding="utf-8")
+    module = re.findall(r"-m (verl[\w.]+)", text)[-1]
+    begin = text.index("train \\\n" if stage == "sft" else f"{module} \\\n")
+    words = shlex.split(text[begin:].split("\n", 1)[1])
+    kept = [word for word in words if "MNRUN_" not in word and "default_local_dir" not in word]
+    own = f"trainer.default_local_dir=/home/{site.options.home.name}"
+    own += f"/{(folder / 'checkpoints').relative_to(site.options.home)}"
+    python = "python " if stage == "ppo" else ""
+    return f"{python}-m {module} {shlex.join([*kept, own])}"
+
+
+def sft(site: Site) -> dict[str, Any]:
+    """SFT: the larger model on GPUs, whose steps are long enough to compare."""
+    steps = {"trainer.total_training_steps": STEPS["sft"], "trainer.save_freq": 1000,
+             "trainer.test_freq": 1000}  # fmt: skip
+    if not site.options.real:
+        return compared(site, "sft", {"sft_overrides": steps})
+    given = {**BIG, "environment_variables": {**variables(), **SOCKETS}}
+    return compared(site, "sft", {**given, "sft_overrides": {**BIG["sft_overrides"], **steps}})
+
+
+def ppo(site: Site) -> dict[str, Any]:
+    """PPO of the toy."""
+    steps = {"trainer.total_training_steps": STEPS["ppo"], "trainer.save_freq": 1000,
+             "trainer.test_freq": 1000, "trainer.val_before_train": False}  # fmt: skip
+    given = {"ppo_overrides": steps, "ppo_model": "~/model/Llama-3.2-1B-Instruct"}
+    if site.options.real:
+        given["environment_variables"] = {**variables(), **SOCKETS}
+    return compared(site, "ppo", given)
