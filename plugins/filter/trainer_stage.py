@@ -94,6 +94,10 @@ def _parse(own: Mapping[str, Any], options: Mapping[str, Any], form: Form) -> di
     }
 
 
+def _with_ranks(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**values, "ranks": _ranks(values)} if _ranks(values) else values
+
+
 def _ranks(values: Mapping[str, Any]) -> int:
     """How many ranks train; 0 if it is not known."""
     return int(values.get("nodes") or 0) * max(1, int(values.get("gpus") or 0))
@@ -115,7 +119,7 @@ def trainer_stage(
     option = saved.get("resume_option") or "" if saved.get("resume") == "option" else ""
     try:
         found = stage_options(
-            stage, own, values, how.get("given") or {}, how.get("algorithm") or "",
+            stage, own, _with_ranks(values), how.get("given") or {}, how.get("algorithm") or "",
             lora=how.get("lora") or {}, keep=bool(how.get("keep")),
         )  # fmt: skip
         form = formed(syntax, found["all"])

@@ -10,7 +10,7 @@ from .option_syntax import start_of
 
 Options = Mapping[str, Any]
 
-_PLACE = re.compile(r"\{(model|train_files|test_files|output|nodes|gpus)\}")
+_PLACE = re.compile(r"\{(model|train_files|test_files|output|nodes|gpus|ranks)\}")
 _RANK = "{_rank}"
 # Their content decides, or their place does not matter.
 _PATHS = frozenset({"model", "train_files", "test_files", "output"})
@@ -21,6 +21,7 @@ _VARIABLES = {
     "test_files": "mnrun_test_files",
     "nodes": "mnrun_nodes",
     "gpus": "mnrun_gpus_per_node",
+    "ranks": "mnrun_nodes and mnrun_gpus_per_node",
 }
 _DEFAULT_ALPHA = 16
 _KEPT = 3  # checkpoints that stay where mnrun chooses how often to save
@@ -93,6 +94,10 @@ def holds(condition: Options, options: Options) -> bool:
     if "option" not in condition:
         return True
     value = options.get(condition["option"], condition.get("default"))
+    if "given" in condition:
+        return bool(condition["given"]) == (value is not None)
+    if "differs" in condition:
+        return value is not None and str(value) != str(condition["differs"])
     if "above" in condition:
         return bool(_whole(value) > condition["above"])
     return str(value) == str(condition.get("equals"))

@@ -26,21 +26,25 @@ SPECS = "specs.json"
 OTHERS = [
     "torchrun.sft.sbatch", "command.sft.sbatch", "command.ppo.sh", "verl-0.8.sft.sbatch",
     "verl-0.9.ppo.sh", "trl.sft.sbatch", "trl-cli.sft.sbatch", "openrlhf.sft.sbatch",
+    "openrlhf.ppo.sh", "nemo-rl.ppo.sh", "slime.ppo.sh",
 ]  # fmt: skip
 
 
 def rendered(out: Path) -> dict[str, str]:
     """The scripts as the site osk gets them, with their directives."""
     playbook = Path(__file__).parent / "render_scripts.yml"
+    site = out / "osk"
+    shutil.copytree(ROOT / "inventory/osk", site)
+    shutil.copytree(ROOT / "docs/examples/trainers", site / "trainers")
     run = subprocess.run(
         [
-            sys.executable, "-m", "ansible.cli.playbook", str(playbook), "-i", "inventory/osk",
+            sys.executable, "-m", "ansible.cli.playbook", str(playbook), "-i", str(site),
             "-e", f"out={out}", "-e", f"roles_dir={ROOT / 'roles'}",
             "-e", "mnrun_partition=team", "-e", "environment_wandb_entity=org",
             "-e", f"ansible_python_interpreter={sys.executable}",
         ],
         cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     assert "[DEPRECATION WARNING]" not in run.stderr, run.stderr

@@ -51,7 +51,7 @@ def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
             continue
         wrong = step_faults(folder, rule.parts, hf, form)
         if not wrong:
-            model = folder.joinpath(*rule.parts[:1], form.huggingface)
+            model = form.places(folder, rule.parts)[0] / form.huggingface
             return Survey(Checkpoint(step, folder, model), faults)
         faults += wrong
     return Survey(None, faults)
@@ -59,15 +59,16 @@ def survey(rule: CheckpointRule, hf: bool, below: int = 0) -> Survey:
 
 def steps(rule: CheckpointRule) -> list[int]:
     """All steps that the folder has anything of, in no order. Raises OSError."""
-    step_of = words(rule.trainer).step_of
-    return [step for step in map(step_of, names(rule.path)) if step is not None]
+    form = words(rule.trainer)
+    there = {name for root in form.roots(rule.path, rule.parts) for name in names(root)}
+    return [step for step in map(form.step_of, there) if step is not None]
 
 
 def count(rule: CheckpointRule) -> int:
     """How many checkpoints there are. A trainer that deletes one may leave the step's folder."""
     form = words(rule.trainer)
     folders = [rule.path / form.step_folder(step) for step in steps(rule)]
-    return len([step for step in folders if all(is_dir(step / part) for part in rule.parts)])
+    return len([step for step in folders if all(map(is_dir, form.places(step, rule.parts)))])
 
 
 def weights_identity(model: Path, trainer: Mapping[str, Any] = VERL) -> str:
@@ -84,7 +85,13 @@ def _fitting(folder: Path, pattern: str) -> list[Path]:
 
 
 def tracked(rule: CheckpointRule) -> int | None:
-    """The step that the trainer finished last, from its own file; None if that is unusable, or if
-    this trainer has none."""
+    """The step that the trainer finished last, from its own file, the earliest of several; None if
+    those are unusable, or if this trainer has none."""
+    return min((step for step in trackers(rule) if step is not None), default=None)
+
+
+def trackers(rule: CheckpointRule) -> list[int | None]:
+    """What each of the trainer's own files says of that; None for an unusable one."""
     form = words(rule.trainer)
-    return tracked_step(read_text(rule.path / form.tracker), form) if form.tracker else None
+    roots = form.roots(rule.path, rule.parts) if form.tracker else []
+    return [tracked_step(read_text(root / form.tracker), form) for root in roots]

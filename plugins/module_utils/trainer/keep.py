@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence
 
 if __package__:
-    from ..base.presence import names, read_text
+    from ..base.presence import is_dir, names, read_text
     from .log_reader import Reader
     from .whole import step_faults
     from .words import Words, tracked_step, words
 else:  # in a job, which carries these files
     from log_reader import Reader  # type: ignore[import-not-found, no-redef]
-    from presence import names, read_text  # type: ignore[import-not-found, no-redef]
+    from presence import is_dir, names, read_text  # type: ignore[import-not-found, no-redef]
     from whole import step_faults  # type: ignore[import-not-found, no-redef]
     from words import (  # type: ignore[import-not-found, no-redef]
         Words,
@@ -153,7 +153,7 @@ class Keeper:
         if rule.metric in self._form.metrics:
             rule = rule._replace(lower=self._form.metrics[rule.metric].lower)
         self._path, self._rule, self._log = path, rule, Log(log, rule.metric, self._form)
-        self._parts, self._hf = parts, hf
+        self._parts, self._hf, self._roots = parts, hf, self._form.roots(path, parts)
         self._judged: Judged | None = None
         self._facts: tuple[Any, ...] = ()  # of the last look
         self.troubles: list[str] = []  # what it could not see or delete
@@ -164,8 +164,8 @@ class Keeper:
         """Delete what is not to stay; return those steps. Raises OSError if the folder cannot be
         read."""
         self.troubles = []
-        known = map(self._form.step_of, self._folders())
-        steps = sorted(step for step in known if step is not None)
+        there = {name for root in self._roots for name in self._folders(root)}
+        steps = sorted(step for step in map(self._form.step_of, there) if step is not None)
         if not self._is_ours():
             return []  # another spec's folder by now: nothing here is ours
         judged = self._judge(steps, over) if self._rule.best else {}
@@ -183,12 +183,15 @@ class Keeper:
     def _finished(self, steps: list[int], over: bool) -> int:
         """The newest step that is not being written any more; -1 if that is not known."""
         if self._form.tracker:
-            return tracked_step(read_text(self._path / self._form.tracker), self._form) or -1
+            texts = (read_text(root / self._form.tracker) for root in self._roots)
+            return min(tracked_step(text, self._form) or -1 for text in texts)
         return steps[-1] if steps and over else steps[-2] if len(steps) > 1 else -1
 
-    def _folders(self) -> list[str]:
+    def _folders(self, root: Path) -> list[str]:
         """The names of the folders there. A link is not ours, wherever it leads to."""
-        with os.scandir(self._path) as entries:
+        if root != self._path and not is_dir(root):
+            return []  # a part that the trainer has not begun
+        with os.scandir(root) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def _marker(self) -> str:
@@ -220,16 +223,16 @@ class Keeper:
         )
 
     def _put_away(self, step: int) -> bool:
-        name, taken = self._form.step_folder(step), names(self._path)
-        target = f"{GOING}{name}"
-        if target in taken:  # left over, and cannot be deleted
-            target = next(free for n in range(2, 1000) if (free := f"{target}-{n}") not in taken)
-        return self._try(lambda: (self._path / name).rename(self._path / target))
+        name = self._form.step_folder(step)
+        holding = [root for root in self._roots if name in names(root)]
+        done = [self._try(partial(_put_away, root, name)) for root in holding]
+        return all(done)
 
     def _delete(self) -> None:
         """Delete what was put away, now or by a program that did not get to it."""
-        for name in filter(self._is_put_away, self._folders()):
-            self._try(partial(shutil.rmtree, str(self._path / name)))
+        for root in self._roots:
+            for name in filter(self._is_put_away, self._folders(root)):
+                self._try(partial(shutil.rmtree, str(root / name)))
 
     def _is_put_away(self, name: str) -> bool:
         match = _NUMBERED.fullmatch(name[len(GOING) :]) if name.startswith(GOING) else None
@@ -258,6 +261,14 @@ class Keeper:
         part = self._path / f"{JUDGED}.part"
         part.write_text(json.dumps(self._judged), encoding="utf-8")
         part.replace(self._path / JUDGED)
+
+
+def _put_away(root: Path, name: str) -> None:
+    """Rename a step's folder. Raises OSError."""
+    target, taken = f"{GOING}{name}", names(root)
+    if target in taken:  # left over, and cannot be deleted
+        target = next(free for n in range(2, 1000) if (free := f"{target}-{n}") not in taken)
+    (root / name).rename(root / target)
 
 
 def _report(left: list[int], best: list[int], gone: list[int]) -> None:

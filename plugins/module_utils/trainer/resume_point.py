@@ -9,11 +9,12 @@ folder stays; of one that does not resume, none at all. Skipped steps are rename
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Iterable
 
 from ..base.files import write_atomic
 from ..base.presence import names
 from ..record.contract import CheckpointRule
-from .checkpoint import steps, survey, tracked
+from .checkpoint import steps, survey, trackers
 from .words import Words, words
 
 PASSED_OVER = "passed_over"
@@ -38,9 +39,8 @@ def make_resumable(rule: CheckpointRule, skip: int = 0) -> str:
     else:
         target = newest_whole(rule, skip)
         passed = [step for step in steps(rule) if step > target]
-    for step in passed:
-        folder = rule.path / form.step_folder(step)
-        folder.rename(_free(rule.path, f"{PASSED_OVER}.{folder.name}"))
+    for root in form.roots(rule.path, rule.parts):
+        _put_aside([root / form.step_folder(step) for step in passed])
     if not passed:
         return ""
     which = ", ".join(map(str, sorted(passed)))
@@ -58,16 +58,30 @@ def resume_folder(rule: CheckpointRule) -> str:
 
 def _set_tracker(rule: CheckpointRule, form: Words, skip: int) -> list[int]:
     """Have the tracker name the newest complete step; returns the steps that must go."""
-    target, named = newest_whole(rule, skip), tracked(rule)
-    if named == target or (named is None and not target):
+    target, named = newest_whole(rule, skip), trackers(rule)
+    if form.parts_hold_steps and not target:
+        # Where a part has a folder, but no step in it, a trainer may fail rather than start over.
+        passed = steps(rule)
+        _put_aside(form.roots(rule.path, rule.parts))
+        return passed
+    if set(named) == {target} or (set(named) == {None} and not target):
         return []
     # What is newer than the tracker was being written at the end; the trainer writes it again.
-    passed = [step for step in steps(rule) if target < step <= (named or 0)]
-    if target:
-        write_atomic(rule.path / form.tracker, form.tracker_text.format(step=target))
-    else:
-        (rule.path / form.tracker).unlink()
+    last = max((step for step in named if step is not None), default=0)
+    passed = [step for step in steps(rule) if target < step <= last]
+    for root in form.roots(rule.path, rule.parts):
+        if target:
+            write_atomic(root / form.tracker, form.tracker_text.format(step=target))
+        else:
+            (root / form.tracker).unlink()
     return passed
+
+
+def _put_aside(folders: Iterable[Path]) -> None:
+    """Rename those that are there."""
+    for folder in folders:
+        if folder.name in names(folder.parent):
+            folder.rename(_free(folder.parent, f"{PASSED_OVER}.{folder.name}"))
 
 
 def _free(folder: Path, name: str) -> Path:

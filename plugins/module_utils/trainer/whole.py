@@ -32,8 +32,8 @@ _SHARD = re.compile(
 
 
 def step_faults(step: Path, parts: Sequence[str], hf: bool, form: Words | None = None) -> list[str]:
-    """What is wrong with a step's folder, by the rule of its trainer's `form`. `parts`: its
-    sub-folders that hold what is resumed from; without any, it does so itself. `hf`: its Hugging
+    """What is wrong with a step's folder, by the rule of its trainer's `form`. `parts`: those of
+    it that hold what is resumed from; without any, it does so itself. `hf`: its Hugging
     Face format counts too. Raises OSError if that is unknown.
 
     Damage is looked at twice: a file system that just recovered shows damage that is not there.
@@ -43,7 +43,7 @@ def step_faults(step: Path, parts: Sequence[str], hf: bool, form: Words | None =
 
 
 def _faults(step: Path, parts: Sequence[str], hf: bool, form: Words) -> list[str]:
-    places = [step / part for part in parts] or [step]
+    places = form.places(step, parts)
     judge = _RULES[form.whole]
     wrong = [fault for place in places for fault in islice(judge(place, form), _MOST_FAULTS)]
     wrong = wrong or list(islice(_loader_faults(step, places[0], form), _MOST_FAULTS))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import Any, Mapping, NamedTuple, Pattern
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple, Pattern, Sequence
 
 TRACKER = "latest_checkpointed_iteration.txt"  # of verl
 
@@ -86,6 +87,7 @@ class Words(NamedTuple):
         str, ...
     ]  # the files of its weights, likewise, where it has no Hugging Face ones
     huggingface: str  # the folder of its model in Hugging Face format; may be empty
+    parts_hold_steps: bool  # PART/STEP with a tracker in each, in place of STEP/PART
     resume: str  # tracker, newest, option or none
     step: Pattern[str]
     separator: str  # between the values behind it
@@ -107,6 +109,16 @@ class Words(NamedTuple):
     def step_folder(self, step: int) -> str:
         """The name of a step's folder."""
         return self.folder.format(step=step)
+
+    def roots(self, path: Path, parts: Sequence[str]) -> list[Path]:
+        """The folders in which there are those of steps, and a tracker."""
+        return [path / part for part in parts if self.parts_hold_steps] or [path]
+
+    def places(self, step: Path, parts: Sequence[str]) -> list[Path]:
+        """The folders that hold what is resumed from of one step, whose folder is `step`."""
+        if self.parts_hold_steps:
+            return [root / step.name for root in self.roots(step.parent, parts)]
+        return [step / part for part in parts] or [step]
 
     def step_of(self, name: str) -> int | None:
         """The step whose folder has this name; None for another folder."""
@@ -137,6 +149,7 @@ def _words(text: str) -> Words:
         loader_share=saved.get("loader_share") or 1,
         weights=tuple(saved.get("weights") or ()),
         huggingface=saved.get("huggingface") or "",
+        parts_hold_steps=bool(saved.get("parts_hold_steps")),
         resume=saved.get("resume") or "newest",
         step=_pattern(log.get("step")),
         separator=log.get("separator") or " ",

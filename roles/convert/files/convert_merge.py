@@ -24,13 +24,14 @@ def find_checkpoint(source: dict[str, Any]) -> Path:
     aside = folder.with_name(f"{folder.name}.{key[:12]}")
     place = folder if _owner(folder) == key else aside
     step: Path = place / form.step_folder(source["step"])
-    if not step.is_dir():
+    found: Path = form.places(step, [source["part"]] if source["part"] else [])[0]
+    if not found.is_dir():
         raise ConversionError(
             f"there is no checkpoint of step {source['step']} with these options in {folder}; "
             f"there are: {_steps(place, form)}. Train again, or name one of these: "
             "-e convert_step=N"
         )
-    return step / source["part"] if source["part"] else step
+    return found
 
 
 def _owner(folder: Path) -> str:

@@ -1,7 +1,8 @@
 """The options that profiles name, against those that the trainers' own programs have.
 
 The lists in `options` are from the packages as PyPI has them: the arguments of
-openrlhf.cli.train_sft, the fields of TRL's SFTConfig,
+openrlhf.cli.train_sft and openrlhf.cli.train_ppo_ray, slime's own arguments (without Megatron's),
+NeMo-RL's configuration for GRPO, the fields of TRL's SFTConfig,
 ModelConfig and DatasetMixtureConfig.
 """
 
@@ -14,9 +15,13 @@ from typing import Any
 import pytest
 from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import SHIPPED, profile
 
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "docs/examples/trainers"
 LISTS = Path(__file__).parent / "options"
 # Of trl_script.py itself.
 OURS = {"trl": {"train_files", "test_files"}}
+# Hydra's mark of what may be new in a configuration, as what a data set's own form has there is.
+ADDED = "++"
 
 
 def named(stage: dict[str, Any]) -> Iterator[str]:
@@ -29,14 +34,27 @@ def named(stage: dict[str, Any]) -> Iterator[str]:
         yield from [stage[key]] if stage.get(key) else []
     lora = stage.get("lora") or {}
     yield from (lora[key] for key in ("rank", "alpha") if key in lora)
+    for one in (stage.get("algorithms") or {}).values():
+        yield from one
     for one in stage.get("refuses") or ():
         yield from (condition["option"] for condition in one["when"])
 
 
 @pytest.mark.parametrize(
-    ("name", "release"),
-    [("openrlhf", "openrlhf-0.11.2"), ("trl", "trl-1.16.0"), ("trl-cli", "trl-1.16.0")],
+    ("name", "stage", "release"),
+    [
+        ("openrlhf", "sft", "openrlhf-0.11.2"),
+        ("openrlhf", "ppo", "openrlhf-0.11.2.ppo"),
+        ("nemo-rl", "ppo", "nemo-rl-0.7"),
+        ("slime", "ppo", "slime-0.3.1"),
+        ("trl", "sft", "trl-1.16.0"),
+        ("trl-cli", "sft", "trl-1.16.0"),
+    ],
 )
-def test_the_trainer_has_each_option_that_its_profile_names(name: str, release: str) -> None:
+def test_the_trainer_has_each_option_that_its_profile_names(
+    name: str, stage: str, release: str
+) -> None:
     there = set((LISTS / f"{release}.txt").read_text().split())
-    assert set(named(profile(name, [SHIPPED])["sft"])) - OURS.get(name, set()) <= there
+    own = profile(name, [EXAMPLES, SHIPPED])[stage]
+    known = {one for one in named(own) if not one.startswith(ADDED)}
+    assert known - OURS.get(name, set()) <= there

@@ -226,6 +226,56 @@ def test_a_list_may_be_one_text_with_commas_and_each_rank_has_a_number() -> None
     assert found["refused"] == {}
 
 
+def openrlhf(**given: Any) -> dict[str, Any]:
+    values = {**VALUES, "model": "/m", "nodes": 2, "gpus": 4}
+    return trainer_stage(profile("openrlhf", [SHIPPED]), "ppo", values, given=given)
+
+
+def test_openrlhf_is_on_all_gpus_together_with_its_engines() -> None:
+    found = openrlhf(**{"reward.remote_url": "/r.py"})
+    used = found["all"]
+    assert (used["actor.num_nodes"], used["critic.num_gpus_per_node"]) == (2, 4)
+    assert used["vllm.num_engines"] == 8
+    assert (found["faults"], found["parts"]) == ([], ["_actor", "_critic"])
+    without = openrlhf(**{"reward.remote_url": "/r.py", "algo.advantage.estimator": "rloo"})
+    assert without["parts"] == ["_actor"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, ["nothing gives a reward", "only with reward.remote_url"]),
+        ({"reward.model_name_or_path": "/r"}, ["only with reward.remote_url"]),
+        ({"reward.model_name_or_path": "/r", "eval.dataset": None}, []),
+        ({"train.agent_func_path": "/a.py"}, []),
+        ({"reward.remote_url": "/r.py", "logger.wandb.key": "0123abcd"}, ["the word wandb"]),
+        ({"reward.remote_url": "/r.py", "logger.wandb.key": "wandb"}, []),
+        ({"reward.remote_url": "/r.py", "train.async_enable": True}, ["needs GPUs for vLLM alone"]),
+    ],
+)
+def test_what_openrlhf_would_fail_on_is_refused(given: dict[str, Any], words: list[str]) -> None:
+    faults = openrlhf(**given)["faults"]
+    assert len(faults) == len(words)
+    assert all(word in fault for word, fault in zip(words, faults, strict=True))
+    assert "0123abcd" not in str(faults)
+
+
+RAY = "\x1b[36m(PPOTrainer pid=41, ip=10.0.0.2)\x1b[0m INFO 11-27 17:02:11 ppo_trainer.py"
+OPENRLHF_LOG = (
+    f"{RAY}:530] ✨ Global step 4: {{'policy_loss': -0.02, 'rollout/reward_mean': 0.4375,"
+    " 'rollout/num_samples': 16.0, 'timing/step_total': 9.5}\n"
+    f"{RAY}:175] Sample: [\"✨ Global step 9: {{'rollout/reward_mean': 7}}\", 1.0]\n"
+    f"{RAY}:598] ✨ Evaluation completed in 0:00:03, global_step 4, eval_metrics:"
+    " {'eval_default_pass4': 0.9, 'eval_default_pass1': 0.5, 'eval_truncated_rate': 0.0}\n"
+)
+
+
+def test_what_openrlhf_prints_is_read() -> None:
+    progress = parse(OPENRLHF_LOG, openrlhf()["words"])
+    assert progress.step == 4
+    assert (progress.metrics["reward"], progress.metrics["val_reward"]) == (0.4375, 0.5)
+
+
 LOG = """total_steps=4
 step=2 loss=6.4 grad_norm=6.2 epoch=0.003
 {'loss': '6.413', 'grad_norm': '6.203', 'epoch': '0.003'}

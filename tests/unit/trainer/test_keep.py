@@ -20,7 +20,11 @@ import yaml
 from ansible_collections.mnrun.train.plugins.module_utils.trainer import keep
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.keep import Keeper, Rule, surplus
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.whole import step_faults
-from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import TRACKER
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import (
+    TRACKER,
+    VERL,
+    words,
+)
 from ansible_collections.mnrun.train.plugins.plugin_utils.programs import programs
 
 from tests.helpers.checkpoints import write_hf, write_step
@@ -250,6 +254,23 @@ def test_each_part_of_a_step_counts(tmp_path: Path) -> None:
     cut_off(tmp_path / "global_step_4" / "critic")
     (tmp_path / keep.MARKER).write_text("{}")
     assert Keeper(tmp_path, Rule(newest=2), "/dev/null", parts).look() == [1]
+
+
+def test_parts_beside_each_other_are_deleted_together(tmp_path: Path) -> None:
+    parts = ("actor", "critic")
+    form = words({**VERL, "checkpoint": {**VERL["checkpoint"], "parts_hold_steps": True}})
+    (tmp_path / keep.MARKER).write_text('{"fingerprint": "a"}')
+    keeper = Keeper(tmp_path, Rule(newest=2), "/dev/null", parts, form=form)
+    assert keeper.look() == []
+    for part in parts:
+        for step in (1, 2, 3, 4):
+            write_step(tmp_path / part, step)
+    write_step(tmp_path / "actor", 5)  # the critic's is being written
+    assert keeper.look() == [1, 2]
+    assert {path.name for path in (tmp_path / "critic").glob("global*")} == {
+        "global_step_3", "global_step_4",
+    }  # fmt: skip
+    assert not list(tmp_path.glob("*/.mnrun-deleting*"))
 
 
 def test_what_cannot_be_seen_is_not_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

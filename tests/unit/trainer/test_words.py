@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import CheckpointRule
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.checkpoint import (
+    count,
+    steps,
     survey,
     tracked,
     weights_identity,
@@ -122,6 +124,37 @@ def test_a_tracker_may_name_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "latest").read_text() == "step-2"
     (tmp_path / "latest").write_text("2")
     assert tracked(own) is None
+
+
+def beside(folder: Path, *actor: int, critic: tuple[int, ...] = ()) -> CheckpointRule:
+    """Steps of two parts in folders of their own, each with a tracker."""
+    for part, written in (("_actor", actor), ("_critic", critic)):
+        for step in written:
+            write(folder / part, step)
+            (folder / part / "latest").write_text(f"step-{step}")
+    own = rule(folder, tracker="latest", tracker_text="step-{step}", resume="tracker")
+    own.trainer["checkpoint"]["parts_hold_steps"] = True
+    return own._replace(parts=["_actor", "_critic"])
+
+
+def test_of_parts_beside_each_other_a_step_counts_that_all_have(tmp_path: Path) -> None:
+    own = beside(tmp_path, 2, 4, critic=(2,))
+    assert sorted(steps(own)) == [2, 4]
+    assert count(own) == 1
+    found = survey(own, hf=False)
+    assert (found.step, found.newest and found.newest.model) == (2, tmp_path / "_actor/step-00002")
+    assert "step 4 was skipped" in make_resumable(own)
+    assert {one.read_text() for one in tmp_path.glob("*/latest")} == {"step-2"}
+    assert (tmp_path / "_actor/passed_over.step-00004").is_dir()
+    assert make_resumable(own) == ""
+
+
+def test_without_a_step_of_all_parts_none_of_them_stays(tmp_path: Path) -> None:
+    # A trainer that finds a part's folder without a step in it may not start over, but fail.
+    own = beside(tmp_path, 2)
+    assert "step 2 was skipped" in make_resumable(own)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["passed_over._actor"]
+    assert make_resumable(own) == ""
 
 
 def test_a_trainer_that_does_not_resume_starts_over(tmp_path: Path) -> None:
