@@ -67,6 +67,7 @@ _value:
     - C(parse), what its own parser is tried with, where the profile says so.
     - C(save), the shell words that set how often to save, where a user leaves it open.
     - C(launcher), the options of its launcher; C(resumes), whether it resumes at all.
+    - C(rhythm), how often it saves and validates, as far as options tell.
     - C(parts) of a checkpoint, C(last_step), C(on_cpu), C(has_adapter), C(lora_alpha),
       C(uses_wandb), C(faults) of options that fail together, and in C(words) what the trainer
       writes and prints.

@@ -81,6 +81,10 @@ def _facts(profile: Options, everything: Options) -> dict[str, Any]:
             lora.get("alpha", ""), lora.get("default_alpha", _DEFAULT_ALPHA)
         ),
         "uses_wandb": "wandb" in (used or []),
+        "rhythm": {
+            "saves": _every(profile.get("save_every"), everything),
+            "validates": _every(profile.get("validate_every"), everything),
+        },
         "faults": [
             one["why"]
             for one in profile.get("refuses") or ()
@@ -223,6 +227,12 @@ def _variable(stage: str, value: Any) -> str:
     if places[0] == "model" and stage != "sft":
         return f"{stage}_model"
     return _VARIABLES[places[0]]
+
+
+def _every(option: str | None, options: Options) -> int | None:
+    """The number of steps that an option sets; 0 if it says never, None if it is not known."""
+    value = str(options.get(option or ""))
+    return max(0, int(value)) if re.fullmatch(r"-?[0-9]{1,12}", value) else None
 
 
 def _whole(value: Any) -> int:

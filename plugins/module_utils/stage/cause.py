@@ -152,6 +152,16 @@ class Cause(Enum):
         "cancelled by you with `mnrun cancel`",
         "It is not restarted automatically. Run the same command again to continue.",
     )
+    STALLED = (
+        "stalled",
+        "the training stood still",
+        (
+            "The evidence in the record shows what each rank did. If it happens again on the same "
+            "node, leave that one out (`exclude` in the role's sbatch options). If the training "
+            "was only slow, raise mnrun_stall_minutes."
+        ),
+        True,
+    )
     SHORT = (
         "short",
         "it exited successfully, but before its last step",
@@ -183,6 +193,7 @@ class Evidence(NamedTuple):
     telling: str = ""  # the log's most telling line
     last_lines: tuple[str, ...] = ()  # all lines of the log after the last step
     own: tuple[tuple[str, str], ...] = ()  # patterns of this trainer's errors, with causes' codes
+    stopped: str = ""  # the code of the cause for which the job itself ended the training
 
 
 _BY_STATE = {
@@ -215,7 +226,7 @@ def find(evidence: Evidence) -> Cause:
         return _BY_STATE[attempt.state]
     if attempt.phase is Phase.CANCELLED:
         return Cause.CANCELLED
-    around = _by_last_words(evidence) or _by_enclosing(evidence)
+    around = _by_itself(evidence) or _by_last_words(evidence) or _by_enclosing(evidence)
     if around:
         return around
     by_log = _by_log(evidence)
@@ -240,6 +251,12 @@ _OF_A_LOST_NODE = (
     Cause.KILLED,
     Cause.NO_TRACE,
 )
+
+
+def _by_itself(evidence: Evidence) -> Cause | None:
+    """From what the job wrote when it ended its own training."""
+    stopped = next((cause for cause in Cause if cause.code == evidence.stopped), None)
+    return Cause.NODE if stopped is Cause.STALLED and evidence.lost_nodes else stopped
 
 
 def _by_last_words(evidence: Evidence) -> Cause | None:

@@ -9,6 +9,7 @@ from ..base.host import host_name
 from ..base.text import duration, sentence
 from ..record.contract import Attempt, Observation, Phase, Record
 from ..record.job_report import claimed_by_another
+from ..record.stopped import read_stopped
 from ..result.verify import as_result, finished, settle
 from ..trainer.telling import Telling, behind_last_step, find_telling
 from ..trainer.words import words
@@ -105,6 +106,7 @@ def _outcome(stage: Stage, number: int) -> Outcome:
         outcome.why += f" Its result is not complete: {'; '.join(output.faults[:3])}."
         outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
     outcome.telling = find_telling(attempt.log_paths, record.trainer)
+    outcome.stopped = read_stopped(stage.ledger.folder(record.fingerprint), attempt)
     if outcome.cause is None or attempt.cancelled_by:
         evidence = _evidence(stage, outcome, attempt)
         outcome.cause = cause.find(evidence)
@@ -129,6 +131,7 @@ def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidenc
         outcome.telling.line if outcome.telling else "",
         tuple(behind_last_step(attempt.log_paths, trainer)),
         tuple((one["pattern"], one["cause"]) for one in trainer.get("causes") or ()),
+        outcome.stopped.cause if outcome.stopped else "",
     )
 
 
@@ -138,6 +141,7 @@ def _problem(outcome: Outcome, judged: Verdict) -> str:
     if outcome.telling:
         lines += _errors(outcome.telling)
     lines += _reasons(outcome)
+    lines += _seen(outcome)
     if outcome.advice and not outcome.retryable:
         lines.append(f"What to do: {outcome.advice}")
     return "\n".join(lines)
@@ -167,6 +171,7 @@ _FROM_OUTSIDE = (
     cause.Cause.CANCELLED,
     cause.Cause.CANCELLED_HERE,
     cause.Cause.RAY_STOPPED,
+    cause.Cause.STALLED,
 )
 # Where it happened matters: another node may have what this one lacks.
 _OF_A_NODE = (
@@ -182,10 +187,21 @@ _OF_A_NODE = (
 _NAMED = "NodeError: "  # how mnrun's own programs in jobs name a node
 
 
+def _seen(outcome: Outcome) -> list[str]:
+    """What the job saw before it ended the training, and where its evidence is."""
+    stopped = outcome.stopped
+    if not stopped or not outcome.cause or outcome.cause.code != stopped.cause:
+        return []
+    where = f"{outcome.folder}/{', '.join(stopped.evidence)}"
+    return [stopped.text, *([f"Evidence: {where}"] if stopped.evidence else [])]
+
+
 def _reasons(outcome: Outcome) -> list[str]:
     if outcome.cause is None or outcome.cause is cause.Cause.TRAINER:
         return []
     where = outcome.attempt.lost_nodes if outcome.attempt else ""
+    if outcome.stopped and outcome.cause.code == outcome.stopped.cause:
+        where = outcome.stopped.where
     telling = outcome.telling
     if telling and (outcome.cause in _OF_A_NODE or telling.line.startswith(_NAMED)):
         where = where or host_name(telling.node)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..record.contract import Attempt, Record
+from ..record.stopped import Stopped
 from ..trainer.telling import Telling
 from .cause import Cause
 from .decide import Action
@@ -26,6 +27,7 @@ class Outcome:
     problem: str = ""  # not empty: the call has failed, for this reason
     cause: Cause | None = None  # why the attempt ended without finishing its work
     telling: Telling | None = None  # the log's lines about that
+    stopped: Stopped | None = None  # why the job itself ended the training
     retryable: bool = False  # another attempt is to be started automatically
     notes: list[str] = field(default_factory=list)
     diff: list[dict[str, Any]] = field(default_factory=list)

@@ -19,6 +19,8 @@ parser.add_argument("--max_steps", type=int, default=4)
 parser.add_argument("--rate", type=float, default=0.1)
 parser.add_argument("--hold_at", type=int, default=0)  # until it is killed; not once resumed
 parser.add_argument("--fail_at", type=int, default=0)
+parser.add_argument("--pace", type=float, default=0.0)  # seconds of a step
+parser.add_argument("--read_at", default="")  # STEP:FILE, which rank 0 reads then; not once resumed
 given = parser.parse_args()
 
 rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -31,8 +33,12 @@ if rank == 0:
     print(f"total_steps={given.max_steps}", flush=True)
     print(f"rank 0 is process {os.getpid()} of {os.environ['SLURMD_NODENAME']}", flush=True)
 
+read_at, _colon, wanted = given.read_at.partition(":")
 while step < given.max_steps:
     step += 1
+    time.sleep(given.pace)
+    if rank == 0 and str(step) == read_at and not given.resume_from:
+        Path(wanted).expanduser().read_text()
     if rank == 0:
         folder = Path(given.output_dir, f"checkpoint-{step}")
         if step != given.fail_at:

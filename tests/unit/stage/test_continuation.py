@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -297,3 +298,43 @@ def test_with_no_whole_step_the_trainer_begins_anew(run: Run) -> None:
     make_resumable(run.rule)
     assert not (run.rule.path / TRACKER).exists()
     assert make_resumable(run.rule) == ""
+
+
+def stop_itself(run: Run, cause: str, step: int = 0) -> Outcome:
+    """Submit, train to a step, and end as the observer in the job ends it."""
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.attempt is not None
+    run.slurm.run(run.job)
+    if step:
+        write_step(run.rule.path, step)
+    attempt = run.attempt()
+    text = "No step came for 12 min after step 4; a step usually takes 1.0 s."
+    found = {"token": attempt.token, "cause": cause, "text": text, "where": "rank 1 on n2"}
+    folder = run.stage().ledger.folder(run.record().fingerprint)
+    (folder / f"stopped-{attempt.number}.json").write_text(json.dumps(found))
+    (folder / f"stall-{attempt.number}-n2.json").write_text("{}")
+    run.slurm.end(run.job, "FAILED", "143:0")
+    return conclude(run.stage(checkpoints=run.rule), attempt.number, 100)
+
+
+def test_a_training_that_stood_still_is_retried_and_its_evidence_named(run: Run) -> None:
+    outcome = stop_itself(run, "stalled", step=3)
+    assert outcome.cause is Cause.STALLED
+    assert outcome.retryable
+    assert "The next attempt resumes from step 3." in outcome.problem
+    assert "Cause: the training stood still (rank 1 on n2)." in outcome.problem
+    assert "No step came for 12 min" in outcome.problem
+    assert "/stall-1-n2.json" in outcome.problem
+
+
+def test_one_that_stands_still_again_and_again_is_not_retried_for_ever(run: Run) -> None:
+    judged = [stop_itself(run, "stalled").retryable for _attempt in range(3)]
+    assert judged == [True, True, False]
+
+
+def test_what_another_attempt_or_a_hostile_file_says_counts_for_nothing(run: Run) -> None:
+    assert stop_itself(run, "sft", step=3).cause is Cause.KILLED
+    stop_itself(run, "stalled", step=4)
+    folder = run.stage().ledger.folder(run.record().fingerprint)
+    (folder / "stopped-3.json").write_text((folder / "stopped-2.json").read_text())
+    assert end(run, "FAILED", "143:0").cause is Cause.KILLED
