@@ -1,12 +1,12 @@
 """A job's logs: the end of a long file, and what is new in it. A log that exists and cannot be read
-raises OSError: it is not an empty one."""
+raises OSError: it is not an empty one. What is not a file, such as /dev/null, is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
-from .presence import seen
+from .presence import opened, seen
 from .text import printable
 
 CHUNK = 256 * 1024  # bytes read of a log at once: more than any traceback, less than a second
@@ -80,11 +80,14 @@ def last_lines(path: Path, count: int, ended: bool = False) -> News:
 
 def _bytes(path: Path, start: int, most: int = CHUNK) -> bytes:
     def read() -> bytes:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             stream.seek(start)
             return stream.read(most)
 
-    return seen(read) or b""
+    try:
+        return seen(read) or b""
+    except IsADirectoryError:
+        return b""
 
 
 def size_of(path: Path) -> int:

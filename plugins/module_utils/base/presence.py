@@ -13,10 +13,11 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import BinaryIO, Callable, TypeVar
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR)
+_NO_FILE = "Not a file"
 _Read = TypeVar("_Read")
 
 
@@ -47,11 +48,35 @@ def seen(read: Callable[[], _Read]) -> _Read | None:
         raise
 
 
-def read_text(path: Path) -> str | None:
-    """The text of a file, which need not be UTF-8; None if it does not exist, and empty for a
-    folder of that name. Raises OSError."""
+def opened(path: Path) -> BinaryIO:
+    """A file to read. Raises IsADirectoryError for anything else of that name: a pipe would keep
+    its reader waiting, and a device may not end."""
+    return open(path, "rb", opener=_regular)
+
+
+def _regular(path: str, flags: int) -> int:
     try:
-        return seen(lambda: path.read_text(encoding="utf-8", errors="replace"))
+        handle = os.open(path, flags | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # of a socket
+            raise
+        raise IsADirectoryError(errno.EISDIR, _NO_FILE, path) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise IsADirectoryError(errno.EISDIR, _NO_FILE, path)
+    return handle
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file, which need not be UTF-8; None if it does not exist, and empty for
+    anything of that name that is not a file. Raises OSError."""
+
+    def read() -> str:
+        with opened(path) as stream:
+            return stream.read().decode("utf-8", "replace").replace("\r\n", "\n")
+
+    try:
+        return seen(read)
     except IsADirectoryError:
         return ""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..base.errors import Damaged, Newer
 from ..base.files import make_directory, parse_json, sync_directory, write_atomic
 from ..base.fingerprint import fingerprint
 from ..base.lock import stage_lock
-from ..base.presence import is_dir, names, read_text
+from ..base.presence import is_dir, is_file, names, read_text
 from .contract import Attempt, Phase, Record
 from .intent import Intent, newest
 from .job_report import claims
@@ -132,16 +132,13 @@ class Ledger:
             return damage
 
     def keep(self, key: str, stamp: str) -> Path | None:
-        """Give a damaged record a second name, before its own is overwritten; returns that name.
-        None if there is no record."""
+        """Copy a damaged record, before it is overwritten; returns the copy. None if there is no
+        such file."""
         path = self.folder(key) / "record.json"
-        kept = path.with_name(f"record.damaged-{stamp}.json")
-        try:
-            os.link(path, kept)
-        except FileNotFoundError:
+        if not is_file(path):
             return None
-        except FileExistsError:
-            pass  # kept by a process that died before it wrote the new record
+        kept = path.with_name(f"record.damaged-{stamp}.json")
+        shutil.copyfile(path, kept)
         return kept
 
     @contextmanager

@@ -7,8 +7,10 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import presence
 from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
@@ -226,10 +228,10 @@ def test_a_folder_that_cannot_be_read_is_reported(
     (folder / "token-7").write_text("secret")
     site.jobs = {"7": comment(run_dir, "t7")}
 
-    def stale(path: Path, *_: object, **__: object) -> str:
+    def stale(path: Path) -> BinaryIO:
         raise OSError(errno.ESTALE, "Stale file handle", str(path))
 
-    monkeypatch.setattr(Path, "read_text", stale)
+    monkeypatch.setattr(presence, "opened", stale)
     assert unsure_alone(site, run_dir).count("Stale file handle") == 3
 
 

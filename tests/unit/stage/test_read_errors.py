@@ -8,9 +8,10 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import presence
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import MnrunError
 from ansible_collections.mnrun.train.plugins.module_utils.base.files import explain
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
@@ -192,13 +193,15 @@ def test_a_record_that_is_damaged_for_a_moment_is_not_rebuilt(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done(run)
-    real, cut = Path.read_text, [True]
+    real, cut = presence.opened, [True]
 
-    def once_cut(path: Path, *rest: Any, **named: Any) -> str:
-        text = real(path, *rest, **named)
-        return text[: len(text) // 2] if path.name == "record.json" and cut and cut.pop() else text
+    def once_cut(path: Path) -> BinaryIO:
+        with real(path) as stream:
+            data = stream.read()
+        first = path.name == "record.json" and cut and cut.pop()
+        return io.BytesIO(data[: len(data) // 2] if first else data)
 
-    monkeypatch.setattr(Path, "read_text", once_cut)
+    monkeypatch.setattr(presence, "opened", once_cut)
     outcome = run.present(checkpoints=run.rule)
     assert (outcome.action, outcome.notes) == (Action.NOTHING, [])
     assert not cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -31,11 +32,19 @@ from tests.helpers.crashes import arrive_late, claim, cut_off, folder_of
 from tests.helpers.stage_run import SPEC, Run
 
 OTHER = {"lr": 0.2}
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_text(""),
     "cut": lambda path: path.write_text(path.read_text()[:200]),
     "another job": lambda path: path.write_text(path.read_text().replace('"12"', '"13"')),
     "lost": lambda path: path.unlink(),
+    "a pipe": make_pipe,
 }
 
 
@@ -66,6 +75,20 @@ def test_a_waiting_job_is_found_again(run: Run, kind: str) -> None:
     assert str(kept) in outcome.notes[0]
     assert run.present().notes == []
     assert len(run.slurm.jobs) == 1
+
+
+def test_where_there_are_no_hard_links_it_is_made_again_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_paths: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    run.present()
+    old = damage(run).read_bytes()
+    assert run.present().action is Action.ADOPT
+    (kept,) = folder_of(run).glob("record.damaged-*.json")
+    assert kept.read_bytes() == old
 
 
 @pytest.mark.parametrize("kind", list(DAMAGES))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base import presence
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Unknown
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     Record,
@@ -233,12 +235,13 @@ def test_a_marker_that_is_damaged_for_a_moment_names_its_owner(
 ) -> None:
     place = rule(tmp_path / "checkpoints")
     take_over(place, record(OURS), 0.0)
-    real, cut = Path.read_text, [True]
+    real, cut = presence.opened, [True]
 
-    def once_cut(path: Path, *rest: Any, **named: Any) -> str:
-        text = real(path, *rest, **named)
-        return text[:40] if path.name == MARKER and cut and cut.pop() else text
+    def once_cut(path: Path) -> BinaryIO:
+        with real(path) as stream:
+            data = stream.read()
+        return BytesIO(data[:40] if path.name == MARKER and cut and cut.pop() else data)
 
-    monkeypatch.setattr(Path, "read_text", once_cut)
+    monkeypatch.setattr(presence, "opened", once_cut)
     assert take_over(place, record(OURS), 1.0) == ""
     assert not cut
