@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from mnrun.commands import ALIASES, COMMANDS, GROUPS, Command
 from mnrun.errors import UsageError
 from mnrun.help import DESCRIPTION, epilog
+from mnrun.named_options import VARIABLE, named_options
 from mnrun.options import add_own, add_shared
 
 _SEE_HELP = "See: mnrun --help"
@@ -65,6 +66,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"mnrun {options.command} does not take --run.")
     if options.run:
         options.extra_vars.append(f"mnrun_run_name={options.run}")
+    if VARIABLE in COMMANDS[options.command].variables:
+        typed = getattr(options, VARIABLE)
+        setattr(
+            options, VARIABLE, named_options(options.command, typed, options.extra_vars) or None
+        )
     options.alias = alias
     options.words = words
     options.shell_command = shell_command

@@ -42,13 +42,21 @@ COMMANDS = {
             "all",
             "run everything: SFT, PPO from its result, and the conversion of both",
             "all",
+            variables=("mnrun_options",),
             trains=True,
         ),
-        Command("sft", "run supervised fine-tuning on several nodes", "sft", trains=True),
+        Command(
+            "sft",
+            "run supervised fine-tuning on several nodes",
+            "sft",
+            variables=("mnrun_options",),
+            trains=True,
+        ),
         Command(
             "ppo",
             "run PPO: start a Ray cluster unless there is one, train, shut it down",
             "ppo",
+            variables=("mnrun_options",),
             trains=True,
         ),
         Command(

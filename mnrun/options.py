@@ -45,6 +45,15 @@ def add_own(parser: argparse.ArgumentParser, command: Command) -> None:
     _OWN.get(command.name, lambda _: None)(parser)
 
 
+def _named_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "mnrun_options",
+        nargs="*",
+        metavar="OPTION=VALUE",
+        help="options of the trainer, kept with the run (all: sft.NAME=VALUE, ppo.NAME=VALUE)",
+    )
+
+
 def _logs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mnrun_logs_stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
     _switch(parser, "-f", "--follow", dest="mnrun_logs_follow", help="keep printing new lines")
@@ -175,6 +184,7 @@ def _gc_options(parser: argparse.ArgumentParser) -> None:
 
 
 _OWN = {
+    **dict.fromkeys(("all", "sft", "ppo"), _named_options),
     "cancel": _cancel_options,
     "convert": _convert_options,
     "gc": _gc_options,

@@ -8,12 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible import context
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.mnrun.train.plugins.plugin_utils.ignored import ignored
+from ansible_collections.mnrun.train.plugins.plugin_utils.kept_options import (
+    options_over,
+    read,
+    with_more,
+)
 from ansible_collections.mnrun.train.plugins.plugin_utils.left_over import left_over
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
     mappings_in,
@@ -41,7 +46,7 @@ _RENAMED_ROLES = {"data_check": "preflight"}
 # A value that depends on the result of a task cannot be checked before it.
 _OF_WANDB = ("environment_wandb_entity", "environment_wandb_project")
 _STAGES = ("sft", "ppo")  # that train
-_TRAINERS_OWN = ("options", "overrides")  # the later counts
+_TRAINERS_OWN = ("options", "kept", "overrides")  # the later counts
 _WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
 
 
@@ -57,11 +62,27 @@ class _Reported:
         return any(text in str(value) for text in self.texts)
 
 
+class _Kept(NamedTuple):
+    """The options that are kept with a run: what the play gets, and what is wrong."""
+
+    fact: dict[str, Any]
+    faults: list[str]
+    error: AnsibleError | None = None  # the host did not answer
+
+
+def _kept_faults(options: Mapping[str, Mapping[str, Any]], path: str) -> Iterator[str]:
+    for section, own in options.items():
+        spec = {"type": "dict"}
+        for name, value in own.items():
+            left_in = [f"still the placeholder {found}" for found, _ in placeholders(value, spec)]
+            for fault in left_in or text_faults(f"{section}_options", {name: value}, spec):
+                yield f"{section}.{name}, in {path}: {fault}"
+
+
 class ActionModule(ActionBase):
-    """Checks the variables of roles on the controller, without a connection."""
+    """Checks the variables of roles on the controller, and the options kept with the run."""
 
     TRANSFERS_FILES = False
-    _requires_connection = False
     _supports_check_mode = True
 
     def run(
@@ -79,7 +100,12 @@ class ActionModule(ActionBase):
                 raise AnsibleError(f"validate: {role} is not a role; there are {', '.join(specs)}.")
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
         known = {**self._defaults(), **given}
+        kept = self._kept(known) if _STAGES[0] + "_kept" in given else None
+        if kept:
+            result["ansible_facts"] = {"mnrun_kept": kept.fact}
+            known |= {f"{stage}_kept": kept.fact.get(stage, {}) for stage in _STAGES}
         faults = [*self._twice(), *self._unknown(given, specs), *self._bad(known, wanted)]
+        faults += kept.faults if kept else []
         templar = self._templar.copy_with_new_env(available_variables=known)
         useless = self._useless(given, known, wanted)
         faults += [text for text, refused in useless if refused]
@@ -92,7 +118,36 @@ class ActionModule(ActionBase):
                 result["warnings"] += left_over(given, self._shipped(), wandb=wandb)
         if faults:
             result.update(failed=True, msg=_message(faults))
+        elif kept and kept.error:
+            raise kept.error
         return result
+
+    def _kept(self, known: Mapping[str, Any]) -> _Kept | None:
+        """The options that are kept with the run, with those that this command adds."""
+        try:
+            templar = self._templar.copy_with_new_env(available_variables=known)
+            run_dir = templar.template(known.get("mnrun_run_dir"))
+            more = templar.template(known.get("mnrun_options") or {})
+        except AnsibleError:  # what is wrong with it is reported where it is checked
+            return None
+        if not (isinstance(run_dir, str) and run_dir and isinstance(more, Mapping)):
+            return None
+        try:
+            answer = self._execute_module(
+                module_name="mnrun.train.run_options",
+                module_args={"run_dir": run_dir},
+                task_vars=dict(known),
+            )
+        except AnsibleConnectionFailure as error:
+            return _Kept({}, [], error)
+        if answer.get("failed"):
+            why = [str(answer.get("msg")), *str(answer.get("module_stderr", "")).split("\n")[:1]]
+            return _Kept({}, [f"The run's options could not be read: {' '.join(why)}"])
+        text, path = str(answer["text"]), str(answer["path"])
+        found = read(text, path)
+        after, options = with_more("" if found.faults else text, more)
+        fact = {**options, "text": after, "changed": after != text}
+        return _Kept(fact, [*found.faults, *_kept_faults(options, path)])
 
     def _useless(
         self, given: Mapping[str, Any], known: Mapping[str, Any], wanted: Mapping[str, Any]
@@ -254,14 +309,9 @@ def _logs_to_wandb(known: Mapping[str, Any], templar: Any) -> bool:
             return False
         for stage in _STAGES:
             given = [templar.template(known.get(f"{stage}_{part}")) for part in _TRAINERS_OWN]
-            options = {
-                key: item
-                for part in given
-                if isinstance(part, Mapping)
-                for key, item in part.items()
-            }
+            options = options_over({}, *(part for part in given if isinstance(part, Mapping)))
             of = (_profile(known, templar, stage).get(stage) or {}).get("loggers") or {}
-            loggers.append(options.get(of.get("option"), of.get("default") or []))
+            loggers.append(options.get(str(of.get("option")), of.get("default") or []))
     except (AnsibleError, ProfileError):  # what is wrong with it is reported where it is checked
         return True
     return any("wandb" in logger for logger in loggers if isinstance(logger, (str, list, tuple)))

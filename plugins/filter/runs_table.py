@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.base.fingerprint import MISSING, canonical
 from ..module_utils.trainer.metrics import most_telling, number, steps_of, words
 from ..plugin_utils.run_table import DONE, SERVICES, columns
 
@@ -37,6 +39,10 @@ _value:
 """
 
 
+_TRAINED = ("sft", "ppo")
+_MOST_OPTIONS = 4  # in a row; two runs compared show all of them
+
+
 def runs_table(result: Mapping[str, Any]) -> list[str]:
     """Give the lines: a comparison if the result holds one, else a table."""
     runs = result["runs"]
@@ -52,7 +58,40 @@ def _table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     stages.sort(key=lambda stage: _first_start(runs, stage))
     rows = [["RUN", "LAST JOB", *(stage.upper() for stage in stages)]]
     rows += [[run["name"], _last(run), *(_cell(run, stage) for stage in stages)] for run in runs]
+    differing = _differing(runs)
+    for row, cell in zip(rows, ["OPTIONS", *differing] if any(differing) else [], strict=False):
+        row.append(cell)
     return columns(rows)
+
+
+def _differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each run, the options that are not the same in all runs."""
+    given = [
+        {
+            (entry["stage"], name): json.dumps(value).strip('"')
+            for entry in run["stages"]
+            for name, value in canonical((entry.get("spec") or {}).get("options") or {}).items()
+            if entry["stage"] in _TRAINED
+        }
+        for run in runs
+    ]
+    stages = [{stage for stage, _name in options} for options in given]
+    seen: dict[tuple[str, str], set[str]] = {}
+    for options, has in zip(given, stages, strict=True):
+        for key in {key for each in given for key in each if key[0] in has}:
+            seen.setdefault(key, set()).add(options.get(key, MISSING))
+    differ = sorted(key for key, values in seen.items() if len(values) > 1)
+    last = [name.rpartition(".")[2] for _stage, name in differ]
+    titles = {
+        key: short if last.count(short) == 1 else ".".join(key)
+        for key, short in zip(differ, last, strict=True)
+    }
+    return [_listed([f"{titles[key]}={one[key]}" for key in differ if key in one]) for one in given]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = [f"+{len(parts) - _MOST_OPTIONS}"] if len(parts) > _MOST_OPTIONS else []
+    return " ".join([*parts[:_MOST_OPTIONS], *more])
 
 
 def _first_start(runs: Sequence[Mapping[str, Any]], stage: str) -> float:

@@ -161,7 +161,7 @@ def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) 
         (["logs", "sfft"], "invalid choice: 'sfft'"),
         (["convert", "ray"], "'ray' is not one of sft, ppo"),
         (["ppo", "--chekc"], "unrecognized arguments: --chekc"),
-        (["ppo", "sft"], "unrecognized arguments: sft"),
+        (["ppo", "sft"], "sft: an option is written NAME=VALUE"),
         (["sandbox", "up", "--nodes", "0"], "'0' is not a positive number"),
         (["sandbox", "up", "--offline", "/nowhere"], "'/nowhere' is not a folder"),
         (["sandbox", "up", "--gpus", "eight"], "'eight' is not a positive number"),

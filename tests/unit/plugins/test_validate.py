@@ -338,3 +338,27 @@ def test_what_a_trainer_cannot_have_is_told_before_anything_is_done(
 ) -> None:
     assert messages["lora"] == ""
     assert [word for word in words if word not in messages[host]] == [], messages[host]
+
+
+def test_the_options_of_the_run_are_checked_with_the_variables(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "options.yml").write_text(
+        "sft:\n  trainer.logger: [console]\n  trainer.name: CHANGEME\n"
+    )
+    run = {
+        **STAGES, "mnrun_run_dir": str(folder), "environment_wandb_entity": "YOU_TEAM",
+        "ansible_python_interpreter": sys.executable, "sft_kept": {},
+        "mnrun_options": {"ppo": {"trainer.logger": ["console"]}},
+        "roles_of_this": ["environment", "sft", "ppo"],
+    }  # fmt: skip
+    (folder.parent / "bad").mkdir()
+    (folder.parent / "bad" / "options.yml").write_text("sft:\n  a: 1\n  a: 2\n")
+    bad = {**run, "mnrun_run_dir": str(folder.parent / "bad"), "mnrun_options": {}}
+    messages = validate(tmp_path, {"run": run, "bad": bad})
+    path = folder / "options.yml"
+    assert messages["run"] == (
+        "One variable must be set or corrected. Nothing was started.\n"
+        f"  1. sft.trainer.name, in {path}: still the placeholder CHANGEME"
+    )
+    assert f"{folder.parent}/bad/options.yml:3: sft.a is written twice" in messages["bad"]

@@ -94,6 +94,8 @@ TRAINERS_WORDS = re.compile(
 )
 CONVERTS = "the converter verl-merger, and the reward that scores its models"
 MAY_KNOW_THE_TRAINER = {
+    "mnrun/hydra_value.py": "the grammar in which all options are written on the command line",
+    "mnrun/named_options.py": "likewise",
     "plugins/filter/hydra_overrides.py": "a public filter for verl's options, in hydra's grammar",
     "plugins/modules/activation.py": "the documentation says what the environment holds",
     "plugins/modules/preflight.py": "an example, and the documentation of what must be there",

@@ -202,3 +202,22 @@ def test_something_in_the_way_does_not_stop_a_removal(
     remove(run)
     assert [run.name for run in training_runs(base)] == [DEFAULT_RUN]
     assert kind != "link" or (tmp_path / "kept").is_dir()
+
+
+def test_the_table_shows_the_options_in_which_runs_differ(tmp_path: Path) -> None:
+    same = {"data.batch": 8}
+    trained(tmp_path, {"options": {**same, "optim.lr": 1e-05}})
+    trained(tmp_path / "runs" / "a", {"options": {**same, "optim.lr": 2e-05, "a.x": True}})
+    trained(tmp_path / "runs" / "b", {"options": {**same, "optim.lr": "2e-05", "b.x": [1]}})
+    many = {f"o{number}": number for number in range(9)}
+    trained(tmp_path / "runs" / "many", {"options": {**same, "optim.lr": 1e-05, **many}})
+    runs = [described(run, SILENT, Clock()) for run in training_runs(tmp_path)]
+    head, *rows = runs_table({"runs": runs, "comparison": []})
+    at = head.index("OPTIONS")
+    assert [row[at:] for row in rows] == [
+        "lr=1e-05",
+        "sft.a.x=true lr=2e-05",
+        'sft.b.x=["1"] lr=2e-05',
+        "o0=0 o1=1 o2=2 o3=3 +6",
+    ]
+    assert "OPTIONS" not in runs_table({"runs": runs[:1], "comparison": []})[0]
