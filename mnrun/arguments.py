@@ -71,6 +71,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         setattr(
             options, VARIABLE, named_options(options.command, typed, options.extra_vars) or None
         )
+    options.check |= COMMANDS[options.command].dry
     options.alias = alias
     options.words = words
     options.shell_command = shell_command

@@ -24,6 +24,8 @@ class Command:
     """The site it always runs on, unless -i names another; None: the default inventory."""
     reads: bool = False
     """It only shows something: no headings and no count of changes around it."""
+    dry: bool = False
+    """It always runs as with --check."""
     one_run: bool = True
     """It is about one run, which --run can name."""
     raw_lines: bool = False
@@ -44,6 +46,14 @@ COMMANDS = {
             "all",
             variables=("mnrun_options",),
             trains=True,
+        ),
+        Command(
+            "plan",
+            "show what mnrun all would do and why, with hours and GPU-hours",
+            "all",
+            variables=("mnrun_options",),
+            reads=True,
+            dry=True,
         ),
         Command(
             "sft",

@@ -142,7 +142,7 @@ class Display:
         self._gather(result)
         self._warn(result.get("warnings") or ())
         self._end_line()
-        if changed or self._style.verbosity:
+        if (changed and self._style.headings) or self._style.verbosity:
             self._done_line(data, result, changed)
         if data.get("resolved_action") == "ansible.builtin.debug" and "msg" in result:
             self._lines(report.text(result["msg"]))

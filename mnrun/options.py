@@ -184,7 +184,7 @@ def _gc_options(parser: argparse.ArgumentParser) -> None:
 
 
 _OWN = {
-    **dict.fromkeys(("all", "sft", "ppo"), _named_options),
+    **dict.fromkeys(("all", "plan", "sft", "ppo"), _named_options),
     "cancel": _cancel_options,
     "convert": _convert_options,
     "gc": _gc_options,

@@ -134,7 +134,7 @@ class ActionModule(ActionBase):
             return None
         try:
             answer = self._execute_module(
-                module_name="mnrun.train.run_options",
+                module_name="mnrun.train.run_options_info",
                 module_args={"run_dir": run_dir},
                 task_vars=dict(known),
             )
@@ -146,7 +146,7 @@ class ActionModule(ActionBase):
         text, path = str(answer["text"]), str(answer["path"])
         found = read(text, path)
         after, options = with_more("" if found.faults else text, more)
-        fact = {**options, "text": after, "changed": after != text}
+        fact = {**options, "text": "" if after == text else after}
         return _Kept(fact, [*found.faults, *_kept_faults(options, path)])
 
     def _useless(

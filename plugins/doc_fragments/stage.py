@@ -61,6 +61,12 @@ options:
     description: With O(state=absent), stop only jobs whose labels hold all of these.
     type: dict
     default: {}
+  keep_options:
+    description:
+      - The text of C(options.yml) in the run's folder, see M(mnrun.train.run_options_info). It is
+        written once the work is done or in progress, and not if it was refused.
+    type: str
+    default: ""
   files:
     description: Files to put beside the script, by name, for the job to use (C($MNRUN_RECORD)).
     type: dict

@@ -128,6 +128,16 @@ output:
   description: The result, if the work is done and its result is whole.
   type: dict
   returned: always
+plan:
+  description:
+    - In check mode, what would be done. C(does) is as RV(action); C(first_step) of C(steps), V(0)
+      where it is not known.
+    - C(changes), as lines, since the stage was last tried; C(seconds) by what steps took then;
+      C(aside), the folder with checkpoints of other options that would be moved, C(finished) if
+      they are of finished work; C(bytes) of checkpoints to be written; C(start), when Slurm
+      expects to start it, in seconds since the epoch.
+  type: dict
+  returned: in check mode
 faults:
   description: >-
     What is missing or damaged in the result of a job that ended well, so that the work is done

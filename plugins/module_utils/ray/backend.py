@@ -71,8 +71,9 @@ class RayRecords:
         script = with_end_recorder(text, folder, attempt, shlex.quote(attempt.name))
         return {**self._job.files, "script.sh": script}
 
-    def check(self, folder: Path, attempt: Attempt) -> None:
+    def check(self, folder: Path, attempt: Attempt) -> float | None:  # noqa: ARG002
         """Nothing to check against."""
+        return None
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
         """Refuse."""
@@ -167,13 +168,14 @@ class RayBackend(RayRecords):
         super().__init__(job, head_over, heads)
         self._client = client
 
-    def check(self, folder: Path, attempt: Attempt) -> None:  # noqa: ARG002
+    def check(self, folder: Path, attempt: Attempt) -> float | None:  # noqa: ARG002
         """Check whether the head answers and accepts our token."""
         answer = self._client.version()
         if answer.status is None:
             raise Unknown(f"The Ray head does not respond: {answer.summary}")
         if answer.status != 200:
             raise Rejected(f"The Ray head refuses the request: {answer.summary}")
+        return None
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
         """Submit the script in `folder`, unless its job exists already."""

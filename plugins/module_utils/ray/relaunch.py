@@ -8,7 +8,6 @@ reservations and what the other nodes are doing.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from typing import Any
 from ..base.files import parse_json
 from ..base.presence import read_text
 from ..slurm.client import SlurmClient
+from ..slurm.parse import parse_start
 from .cluster import Cluster
 
 _SOON = 60.0  # seconds within which a job that starts finds its nodes free
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ def find_spare(
         return None
     excluded = ",".join(filter(None, [already, *faulty]))
     answer = client.sbatch(["--test-only", f"--exclude={excluded}", str(script)])
-    found = _START.search(f"{answer.err}\n{answer.out}") if answer.code == 0 else None
-    if found is None or _epoch(found.group(1)) > now + _SOON:
+    start = parse_start(f"{answer.err}\n{answer.out}") if answer.code == 0 else None
+    if start is None or start > now + _SOON:
         return None
     return Spare(faulty, excluded)
 
@@ -71,7 +70,3 @@ def _report(folder: Path, job_id: str) -> dict[str, Any]:
     """What a job reported when it ended before it was up; empty if that was another one."""
     found = parse_json(read_text(folder / "faulty.json") or "")
     return found if isinstance(found, dict) and found.get("job_id") == job_id else {}
-
-
-def _epoch(local: str) -> float:
-    return time.mktime(time.strptime(local, "%Y-%m-%dT%H:%M:%S"))

@@ -271,8 +271,9 @@ class Backend(Protocol):
         """Name -> text of every file that must be in `folder` before the submission. Pure."""
         ...
 
-    def check(self, folder: Path, attempt: Attempt) -> None:
-        """Find out without submitting whether it would be accepted. Raises Rejected or Unknown."""
+    def check(self, folder: Path, attempt: Attempt) -> float | None:
+        """Find out without submitting whether it would be accepted, and when it would start, in
+        epoch seconds; None if that is not known. Raises Rejected or Unknown."""
         ...
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:

@@ -20,7 +20,7 @@ from .directives import with_directives
 from .live import live_jobs
 from .nodelist import names_in
 from .nodes import lost_nodes, spare_nodes
-from .parse import Row, parse_submitted
+from .parse import Row, parse_start, parse_submitted
 from .refusal import explain, never_starts
 
 _LATE = 60.0  # seconds in which a network file system may hide a new file from a host
@@ -63,12 +63,13 @@ class SlurmBackend:
         script = with_end_recorder(text, folder, attempt)
         return {**self._job.files, "script.sh": script}
 
-    def check(self, folder: Path, attempt: Attempt) -> None:
+    def check(self, folder: Path, attempt: Attempt) -> float | None:
         """Let Slurm validate the request without submitting it."""
         self._check_limits()
         script = self.files(folder, attempt)["script.sh"]
         result = self._client.sbatch(["--test-only", *self._arguments(folder, attempt)], script)
         self._judge(result, Unknown)
+        return parse_start(f"{result.err}\n{result.out}")
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
         """Submit the script in `folder`."""

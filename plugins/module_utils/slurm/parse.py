@@ -8,6 +8,7 @@ have any name, with line breaks and bars in it, and none of them looks like a ro
 from __future__ import annotations
 
 import re
+import time
 from typing import NamedTuple
 
 from ..record.contract import JobRef, Phase
@@ -17,6 +18,7 @@ HISTORY_FIELDS = "JobIDRaw,State,ExitCode,Submit,Start,End,NodeList,JobName,Work
 _HISTORY_COLUMNS = HISTORY_FIELDS.split(",")
 _ID = re.compile(r"[1-9][0-9]*")
 _SUBMITTED = re.compile(r"([1-9][0-9]*)(?:;([A-Za-z0-9_][A-Za-z0-9_.-]*))?")
+_START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 _ANY_ID = r"[0-9][0-9_+%,\[\]-]*"  # also of an array, or of a part of a heterogeneous job
 
 _PHASES = {
@@ -62,6 +64,13 @@ def parse_submitted(out: str) -> JobRef | None:
         return None
     ((job_id, cluster),) = found
     return JobRef(job_id, cluster or "")
+
+
+def parse_start(text: str) -> float | None:
+    """When a job would start by `sbatch --test-only`, in epoch seconds; None if that is not in the
+    text."""
+    found = _START.search(text)
+    return time.mktime(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S")) if found else None
 
 
 def queue_format(bar: str) -> str:

@@ -148,16 +148,20 @@ def _again(request: Request, facts: Facts, record: Record, last: Attempt) -> Dec
             f"{why}. Fix the cause, then allow more ({_replace(request)}). "
             f"Log: {last.stderr or last.stdout}",
         )
-    # A stage without checkpoints starts over.
-    step = 0
-    if request.checkpoints:
-        step = (last.last_step or 0) if facts.newest is None else facts.newest
+    step = resume_step(request, facts, last)
     onward = f"resumes from step {step}" if step else "starts from the beginning"
     if request.checkpoints and words(request.trainer).starts_over:
         onward += f", as this trainer does not resume; checkpoints are kept ({PASSED_OVER}.…)"
     if stuck(last, facts.output):
         onward = f"resumes from a checkpoint before step {step}, which leads nowhere"
     return Decision(Action.RESUBMIT, f"{why}. The next attempt {onward}.")
+
+
+def resume_step(request: Request, facts: Facts, last: Attempt) -> int:
+    """The step from which an attempt after `last` resumes; 0 for the beginning."""
+    if request.checkpoints is None:  # it starts over
+        return 0
+    return (last.last_step or 0) if facts.newest is None else facts.newest
 
 
 def _news(request: Request, facts: Facts) -> str:

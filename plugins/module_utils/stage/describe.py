@@ -32,6 +32,8 @@ def result(outcome: Outcome, request: Request) -> dict[str, Any]:
         **described(record, attempt, outcome.folder),
         "fingerprint": record.fingerprint if record else fingerprint(request.spec),
     }
+    if outcome.plan is not None:
+        answer["plan"] = outcome.plan
     if outcome.telling:
         answer["log_tail"] = outcome.telling.lines
         answer["log_path"] = str(outcome.telling.path)

@@ -14,6 +14,7 @@ from ..base.private import claim_private
 from ..base.safe_name import check_name
 from ..record.contract import Backend, CheckpointRule, ManifestRule, Request
 from ..record.ledger import Ledger
+from ..record.run_options import keep
 from .absent import absent
 from .conclude import conclude
 from .context import Stage
@@ -34,6 +35,7 @@ STAGE_OPTIONS: dict[str, Any] = {
     "spec_before": {"type": "dict", "default": {}},
     "labels": {"type": "dict", "default": {}},
     "match_labels": {"type": "dict", "default": {}},
+    "keep_options": {"type": "str", "default": ""},
     "files": {"type": "dict", "default": {}},
     "directories": {"type": "list", "elements": "str", "default": []},
     "checkpoints": {
@@ -142,6 +144,7 @@ def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
     if params["attempt"] is not None:
         return conclude(stage, params["attempt"], params["wait_timeout"])
     outcome = present(stage)
+    keep(stage.request.run_dir, params["keep_options"])
     if not params["wait"] or outcome.attempt is None or outcome.action is Action.NOTHING:
         return outcome
     ended = conclude(stage, outcome.attempt.number, params["wait_timeout"])

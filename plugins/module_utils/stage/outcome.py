@@ -31,6 +31,7 @@ class Outcome:
     retryable: bool = False  # another attempt is to be started automatically
     notes: list[str] = field(default_factory=list)
     diff: list[dict[str, Any]] = field(default_factory=list)
+    plan: dict[str, Any] | None = None  # in check mode, what forecast.py says
 
     @property
     def advice(self) -> str:

@@ -23,6 +23,7 @@ from ..trainer.resume_point import RESUME, make_resumable, resume_folder
 from .context import Stage
 from .decide import UNKNOWN_GRACE, Action, Decision, abandoned, decide
 from .diff import difference
+from .forecast import forecast
 from .lineage import require_free
 from .outcome import Outcome
 from .rebuild import keep_request, mend
@@ -38,14 +39,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to get an 
 def plan(stage: Stage) -> Outcome:
     """What `present` would do, with nothing written. Raises what `present` would."""
     facts, decision = _decided(stage, stage.clock.monotonic(), keep=False)
-    outcome = _outcome(stage, facts, decision)
+    outcome = replace(_outcome(stage, facts, decision), plan=forecast(stage, facts, decision))
     if decision.action.submits:
         _require_folder(stage, facts)
         require_space(stage.request.checkpoints, _record(stage, facts))
         attempt = _new_attempt(stage, facts)
         outcome.attempt = None
         outcome.diff = difference(stage.request, stage.backend, stage.ledger, attempt)
-        stage.backend.check(stage.ledger.folder(facts.key), attempt)
+        start = stage.backend.check(stage.ledger.folder(facts.key), attempt)
+        outcome.plan = {**(outcome.plan or {}), "start": start}
     return outcome
 
 

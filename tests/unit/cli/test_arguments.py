@@ -230,3 +230,10 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout == b"[]\n"
+
+
+def test_a_plan_is_a_dry_run_of_all() -> None:
+    options = parse(["plan", "sft.optim.lr=2e-5"])
+    assert options.check
+    assert COMMANDS["plan"].fqcn == COMMANDS["all"].fqcn
+    assert not options.diff
