@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible import context
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleError
+from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
 from ansible_collections.mnrun.train.plugins.plugin_utils.ignored import ignored
 from ansible_collections.mnrun.train.plugins.plugin_utils.kept_options import (
     options_over,
@@ -67,7 +67,7 @@ class _Kept(NamedTuple):
 
     fact: dict[str, Any]
     faults: list[str]
-    error: AnsibleError | None = None  # the host did not answer
+    unreachable: str = ""  # why the host does not answer
 
 
 def _kept_faults(options: Mapping[str, Mapping[str, Any]], path: str) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _kept_faults(options: Mapping[str, Mapping[str, Any]], path: str) -> Iterato
                 yield f"{section}.{name}, in {path}: {fault}"
 
 
-class ActionModule(ActionBase):
+class ActionModule(PatientAction):
     """Checks the variables of roles on the controller, and the options kept with the run."""
 
     TRANSFERS_FILES = False
@@ -100,7 +100,7 @@ class ActionModule(ActionBase):
                 raise AnsibleError(f"validate: {role} is not a role; there are {', '.join(specs)}.")
         wanted = {key: spec for role in arguments["roles"] for key, spec in specs[role].items()}
         known = {**self._defaults(), **given}
-        kept = self._kept(known) if _STAGES[0] + "_kept" in given else None
+        kept = self._kept(known, given) if "sft_kept" in given else None
         if kept:
             result["ansible_facts"] = {"mnrun_kept": kept.fact}
             known |= {f"{stage}_kept": kept.fact.get(stage, {}) for stage in _STAGES}
@@ -118,11 +118,11 @@ class ActionModule(ActionBase):
                 result["warnings"] += left_over(given, self._shipped(), wandb=wandb)
         if faults:
             result.update(failed=True, msg=_message(faults))
-        elif kept and kept.error:
-            raise kept.error
+        elif kept and kept.unreachable:
+            result.update(unreachable=True, msg=kept.unreachable)
         return result
 
-    def _kept(self, known: Mapping[str, Any]) -> _Kept | None:
+    def _kept(self, known: Mapping[str, Any], given: Mapping[str, Any]) -> _Kept | None:
         """The options that are kept with the run, with those that this command adds."""
         try:
             templar = self._templar.copy_with_new_env(available_variables=known)
@@ -132,14 +132,9 @@ class ActionModule(ActionBase):
             return None
         if not (isinstance(run_dir, str) and run_dir and isinstance(more, Mapping)):
             return None
-        try:
-            answer = self._execute_module(
-                module_name="mnrun.train.run_options_info",
-                module_args={"run_dir": run_dir},
-                task_vars=dict(known),
-            )
-        except AnsibleConnectionFailure as error:
-            return _Kept({}, [], error)
+        answer = self.call("mnrun.train.run_options_info", {"run_dir": run_dir}, dict(given))
+        if answer.get("unreachable"):
+            return _Kept({}, [], str(answer["msg"]))
         if answer.get("failed"):
             why = [str(answer.get("msg")), *str(answer.get("module_stderr", "")).split("\n")[:1]]
             return _Kept({}, [f"The run's options could not be read: {' '.join(why)}"])
