@@ -7,7 +7,8 @@ from typing import Any, Mapping, NamedTuple
 
 from ..base.process import Runner
 from ..trainer import own_parser
-from .apart import ask, is_like_a_job
+from .apart import Answer, ask, is_like_a_job
+from .passed import Passed
 
 PATIENCE = 180.0  # seconds; importing a trainer from a shared file system takes long
 
@@ -23,10 +24,21 @@ class Findings(NamedTuple):
 
 
 def parser_findings(parse: Mapping[str, Any], activation: str, run: Runner) -> Findings:
-    """Start a program up to the point where it reads its options (`parse` of the module)."""
-    program = parse["program"]
-    given = {**parse, "mark": _MARK}
-    answer = ask(inspect.getsource(own_parser), given, activation, run, PATIENCE)
+    """Start a program up to the point where it reads its options (`parse` of the module), unless
+    they are known to pass."""
+    how = inspect.getsource(own_parser)
+    passed = Passed(parse, activation, how)
+    known = passed.warnings()
+    if known is not None:
+        return Findings([], known)
+    answer = ask(how, {**parse, "mark": _MARK}, activation, run, PATIENCE)
+    found = _found(parse["program"], answer, activation)
+    if answer.found is not None and {kind for kind, _text in answer.found} <= {"warning"}:
+        passed.keep(found.warnings)
+    return found
+
+
+def _found(program: str, answer: Answer, activation: str) -> Findings:
     if answer.late:
         return Findings(
             [],

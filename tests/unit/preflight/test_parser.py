@@ -192,6 +192,6 @@ def test_its_time_is_bounded(script: Path) -> None:
         assert seconds == PATIENCE
         return Result(None, "", "")
 
-    found = parser_findings({"program": str(script)}, "", slow)
+    found = parser_findings({"program": str(script), "text": "", "options": {}}, "", slow)
     assert found.faults == []
     assert "did not read its options within 180 s" in found.warnings[0]
