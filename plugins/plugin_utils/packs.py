@@ -25,6 +25,8 @@ _OURS = "mnrun.train."
 _INSIDE = "ansible_collections.mnrun.train.plugins.modules."
 _START = b'if __name__ == "__main__":\n    _ansiballz_main('
 _OUR_START = b'if __name__ == "__main__":\n    run_compiled(_ansiballz_main,'
+_MOST = 96
+"""Packs that are kept, 0.2 to 0.4 MB each: of a dozen modules, in a few checkouts and versions."""
 _PLUGINS = Path(__file__).parents[1]
 
 
@@ -61,7 +63,7 @@ def kept(module: str) -> Iterator[None]:
         known = True
     yield
     if not known and pack.exists():
-        compiled.store(ours, pack.read_bytes())
+        compiled.store(ours, pack.read_bytes(), _MOST)
 
 
 @functools.cache

@@ -119,8 +119,6 @@ def test_by_the_controller(site: Site, tmp_path: Path, monkeypatch: pytest.Monke
         )
     assert run.code == 0, run.text
     assert site.has_model()
-    checked = site.mnrun("preflight")
-    assert checked.code == 0, checked.text
 
 
 def test_the_check_of_the_data_fetches_when_told_to(site: Site) -> None:

@@ -72,6 +72,7 @@ def logs(folder: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.torture
 def test_a_job_that_writes_faster_than_anyone_reads_is_followed_to_its_last_line(
     sandbox: Cluster, folder: str
 ) -> None:

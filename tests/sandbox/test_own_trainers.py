@@ -134,8 +134,6 @@ def test_a_script_on_the_ray_cluster(scripts: Cluster) -> None:
     assert cluster.code == 0, cluster.text
     first = on_ray("ppo", max_steps=4)
     assert first.code == 0, first.text
-    again = on_ray("ppo", max_steps=4)
-    assert (again.code, again.changed) == (0, 0), again.text
     failed = on_ray("ppo", max_steps=4, fail_at=3)
     assert failed.code != 0
     assert "ValueError: the reward of step 3 is not a number" in failed.text

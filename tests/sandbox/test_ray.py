@@ -18,7 +18,7 @@ from tests.sandbox.ray_runs import NODES
 pytestmark = [pytest.mark.sandbox, pytest.mark.slurm]
 
 
-@pytest.mark.torture  # test_two_users_on_one_node has two beside each other, too
+@pytest.mark.torture
 def test_two_clusters_side_by_side_on_the_same_nodes(new_run: Any) -> None:
     first, second = new_run("left"), new_run("right")
     with ThreadPoolExecutor() as both:
@@ -66,7 +66,7 @@ def test_a_cluster_that_cannot_come_up_says_why(new_run: Any) -> None:
     assert "started once more" not in done.stdout  # it is not the nodes
 
 
-@pytest.mark.torture  # the next test has a cluster that ends by itself, too
+@pytest.mark.torture  # with a fake Ray in tests/unit/ray_program/test_life.py, and the next one
 def test_nodes_are_given_back_when_nothing_runs(new_run: Any) -> None:
     run = new_run("idle")
     run.play("start", ray_cluster_idle_timeout=2)
@@ -75,6 +75,7 @@ def test_nodes_are_given_back_when_nothing_runs(new_run: Any) -> None:
     assert run.leftovers(job) == []
 
 
+@pytest.mark.torture
 def test_ppos_cluster_goes_with_ppo_when_the_controller_is_dead(new_run: Any) -> None:
     run = new_run("orphan")
     given = run.given(
@@ -90,6 +91,7 @@ def test_ppos_cluster_goes_with_ppo_when_the_controller_is_dead(new_run: Any) ->
     assert run.leftovers(job) == []
 
 
+@pytest.mark.torture
 def test_two_users_on_one_node(new_run: Any) -> None:
     mine, theirs = new_run("mine"), new_run("theirs", "mluser2")
     one_node = {"mnrun_nodes": 1, "mnrun_nodelist": "osk-gpu95"}

@@ -38,6 +38,7 @@ _SLOW = (
 )
 
 
+@pytest.mark.torture
 def test_an_agent_that_takes_longer_than_rays_own_limit(new_run: Any) -> None:
     """Of 15 s, after which the raylet ended: as on a node under load."""
     run = new_run("slow-agent")

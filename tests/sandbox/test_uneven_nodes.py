@@ -52,6 +52,7 @@ def _write(path: Path, text: str) -> None:
         file.truncate()
 
 
+@pytest.mark.torture
 def test_ray_comes_up_and_gloo_connects_where_names_lead_to_the_loopback(
     new_run: Any, nameless: None
 ) -> None:

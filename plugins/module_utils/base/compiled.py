@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = "~/.cache/mnrun/modules"
 MOST = 32
-"""Files in a cache; the oldest go first. A dozen modules are in use, 0.5 to 1.2 MB each."""
+"""Files of a host; the oldest go first. A dozen modules are in use, 0.5 to 1.2 MB each."""
 
 Modules = Dict[str, Tuple[bool, str, CodeType]]
 """By name: whether it is a package, its file in the pack, its code."""
@@ -87,7 +87,7 @@ def _modules(packed: bytes) -> Modules:
         return kept
     modules = _compiled(packed)
     if not sys.dont_write_bytecode:
-        store(path, marshal.dumps(modules))
+        store(path, marshal.dumps(modules), MOST)
     return modules
 
 
@@ -116,8 +116,8 @@ def load(path: Path) -> bytes | None:
     return content if private and hashlib.sha256(content).digest() == seal else None
 
 
-def store(path: Path, content: bytes) -> None:
-    """Keep something for `load`, if that is possible; the oldest of the folder go."""
+def store(path: Path, content: bytes, most: int) -> None:
+    """Keep something for `load`, if that is possible. Of its folder, the newest `most` stay."""
     part = None
     with suppress(OSError):
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def store(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as stream:
             stream.write(hashlib.sha256(content).digest() + content)
         part.replace(path)
-        for old in sorted(path.parent.iterdir(), key=_age)[:-MOST]:
+        for old in sorted(path.parent.iterdir(), key=_age)[:-most]:
             old.unlink()
     with suppress(OSError):  # it is in its place
         if part is not None:
