@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.option_syntax import OPTIONS_FILE, Form, flags, formed, resume_words
+from ..plugin_utils.option_syntax import OPTIONS_FILE, Form, flags, formed, resume_words, start_of
 from ..plugin_utils.trainer_options import OptionsError, save_words, stage_options, words_of
 
 DOCUMENTATION = r"""
@@ -46,6 +46,10 @@ options:
     description: How many minutes of work a time limit may cost. V(0) for ten.
     type: int
     default: 0
+  then:
+    description: Options that are added once the training has diverged.
+    type: dict
+    default: {}
   keep:
     description: mnrun itself deletes checkpoints, so the trainer must not.
     type: bool
@@ -67,6 +71,7 @@ _value:
     - C(parse), what its own parser is tried with, where the profile says so.
     - C(save), the shell words that set how often to save, where a user leaves it open.
     - C(launcher), the options of its launcher; C(resumes), whether it resumes at all.
+    - C(then), the arguments for after a divergence.
     - C(rhythm), how often it saves and validates, as far as options tell.
     - C(parts) of a checkpoint, C(last_step), C(on_cpu), C(has_adapter), C(lora_alpha),
       C(uses_wandb), C(faults) of options that fail together, and in C(words) what the trainer
@@ -99,6 +104,16 @@ def _with_ranks(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**values, "ranks": _ranks(values)} if _ranks(values) else values
 
 
+def _then(syntax: str, options: Mapping[str, Any]) -> list[str]:
+    """The arguments of options that come behind others, and take precedence."""
+    if options and start_of(syntax) is None:
+        raise OptionsError(
+            "mnrun_guard has options for a retry (then), but this trainer takes its options from a "
+            "file or from variables, to which a job cannot add any. Leave `then` out."
+        )
+    return formed(syntax, options).arguments
+
+
 def _ranks(values: Mapping[str, Any]) -> int:
     """How many ranks train; 0 if it is not known."""
     return int(values.get("nodes") or 0) * max(1, int(values.get("gpus") or 0))
@@ -124,6 +139,7 @@ def trainer_stage(
             lora=how.get("lora") or {}, keep=bool(how.get("keep")),
         )  # fmt: skip
         form = formed(syntax, found["all"])
+        then = _then(syntax, how.get("then") or {})
     except (OptionsError, ValueError) as error:
         raise AnsibleFilterError(str(error)) from None
     return {
@@ -131,6 +147,7 @@ def trainer_stage(
         **form._asdict(),
         "file_argument": _file_argument(own) if form.files else "",
         "parse": _parse(own, found["all"], form),
+        "then": then,
         "launcher": flags(own.get("launcher_options") or {}),
         "resume": resume_words(syntax, option),
         "resumes": saved.get("resume") != "none",

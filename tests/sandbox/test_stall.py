@@ -38,14 +38,9 @@ def scripts(sandbox: Cluster) -> Iterator[Cluster]:
     sandbox.run(f"rm -rf {RUN}* fifo")
 
 
-def sft(name: str, **given: Any) -> Run:
-    return mnrun(
-        "sft",
-        mnrun_run_dir=f"{RUN}-{name}",
-        sft_trainer="~/own_steps.py",
-        sft_options=given,
-        **SOON,
-    )
+def sft(name: str, guard: Any = None, **given: Any) -> Run:
+    own: dict[str, Any] = {"mnrun_run_dir": f"{RUN}-{name}", "sft_trainer": "~/own_steps.py"}
+    return mnrun("sft", **own, sft_options=given, mnrun_guard=guard or {}, **SOON)
 
 
 def evidence(cluster: Cluster, name: str) -> list[dict[str, Any]]:
@@ -77,6 +72,22 @@ def test_a_rank_that_is_stopped_is_named(scripts: Cluster) -> None:
         done = running.result()
     assert done.code == 0, done.text
     assert f"(rank 0 on {node} is stopped (SIGSTOP))" in done.text
+
+
+@pytest.mark.torture
+def test_a_training_that_diverges_is_retried_once_with_what_the_user_names(
+    scripts: Cluster,
+) -> None:
+    given = {"max_steps": 40, "pace": 0.5, "rate": 2.0, "nan_at": 8}
+    refused = sft("nan", **given, guard={"finite": True})
+    assert refused.code != 0
+    assert "Cause: the training diverged" in refused.text
+    assert "Loss: not finite since step 8." in refused.text
+    done = sft("then", **given, guard={"finite": True, "then": {"rate": 0.5}})
+    assert done.code == 0, done.text
+    assert "Cause: the training diverged" in done.text
+    assert "/checkpoint-7" in scripts.run(f"cat {RUN}-then/sft/logs/*.out")  # it resumed from
+    assert "passed_over.checkpoint-8" in scripts.run(f"ls {RUN}-then/sft/checkpoints")
 
 
 @pytest.mark.torture

@@ -23,6 +23,8 @@ class Stopped(NamedTuple):
     text: str  # what was seen, in sentences
     where: str = ""  # the rank and the node, as far as the evidence tells
     evidence: tuple[str, ...] = ()  # names of files in the record's folder
+    since: int = 0  # the first step that must not be resumed from; 0: any may
+    again: bool = False  # it is to be retried with other options, which the job adds itself
 
 
 def read_stopped(folder: Path, attempt: Attempt) -> Stopped | None:
@@ -35,4 +37,12 @@ def read_stopped(folder: Path, attempt: Attempt) -> Stopped | None:
         return None
     cause, text, where = (str(text)[:_LONGEST] for text in texts)
     own = re.compile(rf"stall-{attempt.number}-[\w.-]+\.json")
-    return Stopped(cause, text, where, tuple(filter(own.fullmatch, names(folder))))
+    since = data.get("since")
+    return Stopped(
+        cause,
+        text,
+        where,
+        tuple(filter(own.fullmatch, names(folder))),
+        since if type(since) is int and since > 0 else 0,
+        data.get("again") is True,
+    )

@@ -162,6 +162,15 @@ class Cause(Enum):
         ),
         True,
     )
+    DIVERGED = (
+        "diverged",
+        "the training diverged, by the bounds of mnrun_guard",
+        (
+            "Look at the last values (the record has more), and change the options: a lower "
+            "learning rate, clipped gradients. Other options are a new training. A re-run with the "
+            "same ones resumes from the checkpoint before."
+        ),
+    )
     SHORT = (
         "short",
         "it exited successfully, but before its last step",

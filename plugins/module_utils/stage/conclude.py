@@ -114,7 +114,10 @@ def _outcome(stage: Stage, number: int) -> Outcome:
         attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
     if outcome.cause in _FROM_OUTSIDE:
         outcome.telling = None
-    judged = verdict(stage.request, record, attempt, outcome.cause)
+    again = bool(
+        outcome.stopped and outcome.stopped.again and outcome.cause is cause.Cause.DIVERGED
+    )
+    judged = verdict(stage.request, record, attempt, outcome.cause, again)
     outcome.retryable = judged.retryable
     outcome.problem = _problem(outcome, judged)
     return outcome
@@ -172,6 +175,7 @@ _FROM_OUTSIDE = (
     cause.Cause.CANCELLED_HERE,
     cause.Cause.RAY_STOPPED,
     cause.Cause.STALLED,
+    cause.Cause.DIVERGED,
 )
 # Where it happened matters: another node may have what this one lacks.
 _OF_A_NODE = (

@@ -15,6 +15,7 @@ from ..base.mounts import mounted_at
 from ..record.contract import NOT_SUBMITTED, Attempt, Phase, Record
 from ..record.intent import declare, withdraw
 from ..record.job_report import give_up
+from ..record.stopped import read_stopped
 from ..result.folder_owner import require_owner, take_ownership
 from ..result.ownership import require_mounted, take_over
 from ..result.space import require_space
@@ -183,7 +184,7 @@ def _prepare(
             take_ownership(rule.path, stage.request.run_dir, stage.request.stage)
     for look in stop:
         _end(stage, look)
-    notes = _make_ready(stage, record, _useless_step(facts))
+    notes = _make_ready(stage, record, _useless_step(stage, facts))
     if attempt.exclude:
         notes.append(f"It excludes {attempt.exclude}, which failed.")
     attempt.first_step = newest_step(stage.request.rule, record)
@@ -248,9 +249,13 @@ def _make_ready(stage: Stage, record: Record, skip: int) -> list[str]:
     return [text for text in notes if text]
 
 
-def _useless_step(facts: Facts) -> int:
-    """The step from which a resume made no step and still exited successfully; 0 if none."""
+def _useless_step(stage: Stage, facts: Facts) -> int:
+    """The step that must not be resumed from: a resume from it made no step and still exited
+    successfully, or the training had diverged by then. 0 if none."""
     last = facts.record.last if facts.record else None
+    stopped = read_stopped(stage.ledger.folder(facts.key), last) if last else None
+    if stopped and stopped.since:
+        return stopped.since
     return last.last_step or 0 if last and stuck(last, facts.output) else 0
 
 

@@ -17,10 +17,15 @@ class Verdict(NamedTuple):
     why_not: str = ""
 
 
-def verdict(request: Request, record: Record, attempt: Attempt, cause: Cause) -> Verdict:
-    """Failures that are not the training's own are retried automatically: time limit, preemption, a
+def verdict(
+    request: Request, record: Record, attempt: Attempt, cause: Cause, again: bool = False
+) -> Verdict:
+    """Whether an attempt that ended is retried. `again`: the job itself says that it is to be,
+    once, as the user named other options for that.
+
+    Failures that are not the training's own are retried automatically: time limit, preemption, a
     lost node or Ray cluster. Bounded by progress and by the number of attempts."""
-    if not cause.passing or request.service:
+    if not (cause.passing or again) or request.service:
         return Verdict(False)
     if record.last and record.last.number > attempt.number:
         return Verdict(True)  # somebody else has retried already: join in

@@ -38,6 +38,7 @@ class Step(NamedTuple):
     number: int
     values: dict[str, float]
     validation: bool = False  # some print a second line for that
+    broken: tuple[str, ...] = ()  # metrics that were no finite numbers
 
     @property
     def place(self) -> tuple[int, bool]:
@@ -170,10 +171,11 @@ def _step(text: str, form: Words) -> Step | None:
             if metric.pattern.fullmatch(pair.group("name")):
                 found.setdefault(name, []).append(float(pair.group("value")))
     finite = {name: list(filter(math.isfinite, each)) for name, each in found.items()}
+    broken = tuple(name for name, each in found.items() if len(finite[name]) < len(each))
     # Of several data sets, the mean.
     values = {name: sum(each) / len(each) for name, each in finite.items() if each}
     validates = bool(form.validation) and pieces[0].startswith(form.validation)
-    return Step(int(match.group("step")), values, validates)
+    return Step(int(match.group("step")), values, validates, broken)
 
 
 class _Samples:

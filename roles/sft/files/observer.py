@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -25,8 +26,9 @@ from typing import Any, NamedTuple
 import observer_ranks
 from cluster_srun import srun_command, srun_environment
 from log_reader import Reader, Step  # type: ignore[import-not-found]
+from observer_guard import Diverged, Guard, bounds
 from observer_pace import Pace, Rhythm
-from observer_report import last_lines, sentence, summary
+from observer_report import diverged_summary, last_lines, sentence, summary
 from words import Words, words  # type: ignore[import-not-found]
 
 _TICK = 5.0  # seconds between two looks, at most
@@ -152,6 +154,22 @@ class Clock:
         return seconds
 
 
+def guarded(trainer: dict[str, Any]) -> dict[str, Any]:
+    """What the trainer prints, with the metrics that only the guard looks at."""
+    log = trainer["log"]
+    more = {name: {"name": pattern} for name, pattern in (log.get("guard") or {}).items()}
+    return {**trainer, "log": {**log, "metrics": {**(log.get("metrics") or {}), **more}}}
+
+
+def judge(guard: Guard, found: Found) -> Diverged | None:
+    """What the new steps say, if that is something bad."""
+    for one in found.steps:
+        bad = None if one.validation else guard.take(one.number, one.values, one.broken)
+        if bad:
+            return bad
+    return None
+
+
 def feed(pace: Pace, found: Found, form: Words) -> None:
     """Take one look into account."""
     if found.steps:
@@ -221,6 +239,14 @@ class Job:
             draft.write_text(text, encoding="utf-8")
             draft.replace(self.record / name)
 
+    def has_diverged(self) -> bool:
+        """An earlier attempt of this record has. Unreadable counts as such: one retry at most."""
+        try:
+            texts = [one.read_text(encoding="utf-8") for one in self.record.glob("stopped-*.json")]
+        except OSError:
+            return True
+        return any('"cause": "diverged"' in text for text in texts)
+
     def reports(self) -> dict[str, dict[str, Any]]:
         """What the nodes wrote, by their names."""
         found: dict[str, dict[str, Any]] = {}
@@ -270,10 +296,18 @@ def stalled(job: Job, pace: Pace, log: str) -> None:
     job.end()
 
 
-def stop(job: Job, cause: str, text: str, where: str) -> None:
+def diverged(job: Job, found: Diverged, guard: Guard, plan: dict[str, Any]) -> None:
+    """End the training; once it may be retried with the options that the user named."""
+    again = bool(plan["guard"].get("then")) and not job.has_diverged()
+    more = {"since": found.step, "last": list(guard.last), "again": again}
+    stop(job, "diverged", diverged_summary(found, guard), "", more)
+    job.end()
+
+
+def stop(job: Job, cause: str, text: str, where: str, more: dict[str, Any] | None = None) -> None:
     """Write down why the training ends; it must not end before."""
     content = {"token": os.environ["MNRUN_TOKEN"], "cause": cause, "text": text, "where": where}
-    job.write(f"stopped-{job.number}.json", json.dumps(content, indent=1))
+    job.write(f"stopped-{job.number}.json", json.dumps({**content, **(more or {})}, indent=1))
     say(" ".join(filter(None, [f"{cause}: {text}", sentence(where)])))
 
 
@@ -292,22 +326,32 @@ def rhythm(plan: dict[str, Any]) -> Rhythm:
 def main() -> int:
     """Look again and again until the training has ended, or is ended."""
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    job, form = Job([int(pid) for pid in sys.argv[2:] if pid.isdigit()]), words(plan["trainer"])
-    floor = 60.0 * float(plan["minutes"])
+    job = Job([int(pid) for pid in sys.argv[2:] if pid.isdigit()])
+    watch(job, plan, words(guarded(plan["trainer"])))
+    return 0
+
+
+def watch(job: Job, plan: dict[str, Any], form: Words) -> None:
+    """Look until the training has ended, or end it."""
+    floor = 60.0 * float(plan["minutes"]) or math.inf
     tick = min(_TICK, floor / 10)
-    log = f"/proc/{os.getpid()}/fd/1"
-    looks = Looks(Follower([log, f"/proc/{os.getpid()}/fd/2"], Path(plan["path"]), form))
+    own = f"/proc/{os.getpid()}/fd"
+    looks = Looks(Follower([f"{own}/1", f"{own}/2"], Path(plan["path"]), form))
     pace, clock = Pace(floor, float(plan["factor"]), rhythm(plan)), Clock()
+    guard = Guard(bounds(plan["guard"])) if plan["guard"] else None
     while not job.is_over:
         time.sleep(tick)
         pace.passes(clock.passed(2 * tick))
         found = looks.ask(pace.quiet > floor / 4, tick)
+        bad = judge(guard, found) if guard and found else None
+        if bad and guard:
+            diverged(job, bad, guard, plan)
+            return
         if found:
             feed(pace, found, form)
         if pace.stalled and not job.is_over and job.trainer():
-            stalled(job, pace, log)
-            return 0
-    return 0
+            stalled(job, pace, f"{own}/1")
+            return
 
 
 if __name__ == "__main__":

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+from observer_guard import Diverged, Guard
 from observer_pace import Pace
 
 _TAIL = 256 << 10  # bytes of the log
 _LINES = 20  # of each source
 _SOURCES = 64
 _WIDTH = 300
+_VALUES = 3  # steps whose values are shown
 _MINUTES = 100.0  # seconds from which minutes are shown
 # `(WorkerDict pid=2, ip=10.0.0.2) ` of Ray, `[rank3]:` of torch, `3: ` of srun --label.
 _SOURCE = re.compile(r"(\([\w.]+ pid=\d+[^)]{0,80}\)|\[rank\d+\]:|\[default\d+\]:|\d{1,5}: )")
@@ -28,6 +31,21 @@ def summary(pace: Pace) -> str:
         return f"Nothing came for {quiet} {after}."
     usual = _duration(pace.usual)
     return f"No step came for {quiet} after step {pace.last}; a step usually takes {usual}."
+
+
+def diverged_summary(found: Diverged, guard: Guard) -> str:
+    """Why it was ended, and the last values."""
+    last = [_values(one) for one in list(guard.last)[-_VALUES:]]
+    return f"{sentence(found.why)} Last values: {'; '.join(last)}."
+
+
+def _values(one: dict[str, Any]) -> str:
+    values = (f"{name} {_number(value)}" for name, value in one.items() if name != "step")
+    return f"step {one['step']} {', '.join(values)}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def sentence(text: str) -> str:

@@ -2,6 +2,10 @@
 set -euo pipefail
 source /home/alice/training/multinode/.mnrun/activate.sh
 cd /home/alice/training/multinode/ppo
+# Ends the training when it stands still, with evidence, once no step came for long.
+python -B "$MNRUN_RECORD/observer.py" "$MNRUN_RECORD/observer.json" &
+OBSERVER_PID=$!
+trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
 python /home/alice/slime/train.py \
     --save-interval \
     20 \

@@ -20,6 +20,7 @@ parser.add_argument("--rate", type=float, default=0.1)
 parser.add_argument("--hold_at", type=int, default=0)  # until it is killed; not once resumed
 parser.add_argument("--fail_at", type=int, default=0)
 parser.add_argument("--pace", type=float, default=0.0)  # seconds of a step
+parser.add_argument("--nan_at", type=int, default=0)  # from there on, with a rate of 1 or more
 parser.add_argument("--read_at", default="")  # STEP:FILE, which rank 0 reads then; not once resumed
 given = parser.parse_args()
 
@@ -42,7 +43,9 @@ while step < given.max_steps:
     if rank == 0:
         folder = Path(given.output_dir, f"checkpoint-{step}")
         if step != given.fail_at:
-            print(f"step={step} loss={1 / (1 + given.rate * step):.4f} ranks={ranks}", flush=True)
+            diverges = given.nan_at and step >= given.nan_at and given.rate >= 1
+            loss = float("nan") if diverges else 1 / (1 + given.rate * step)
+            print(f"step={step} loss={loss:.4f} ranks={ranks}", flush=True)
             folder.mkdir()
             with zipfile.ZipFile(folder / "state.pt", "w") as state:  # as torch.save does
                 state.writestr("step", str(step))

@@ -34,7 +34,7 @@ for step in range(1, 9):
     time.sleep(0.1)
 then()
 """
-PLAN = {"minutes": 0.02, "factor": 3, "saves": 0, "validates": 0, "trainer": VERL}
+PLAN = {"minutes": 0.02, "factor": 3, "saves": 0, "validates": 0, "guard": {}, "trainer": VERL}
 
 
 @pytest.fixture
@@ -91,6 +91,17 @@ def test_a_stopped_rank_is_named(job: Path) -> None:
     with training(job, "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)") as started:
         assert started.wait(60) != 0
     assert stopped(job)["where"] == "rank 0 on n1 is stopped (SIGSTOP)"
+
+
+def test_a_loss_that_is_not_a_number_ends_it_where_there_is_a_guard(job: Path) -> None:
+    then = 'print("step:9 - train/loss:nan", flush=True); time.sleep(600)'
+    plan = {**PLAN, "minutes": 0, "guard": {"then": {"lr": 1}}, "path": str(job)}
+    (job / "observer.json").write_text(json.dumps(plan))
+    with training(job, then) as started:
+        assert started.wait(60) != 0
+    found = stopped(job)
+    assert (found["cause"], found["since"], found["again"]) == ("diverged", 9, True)
+    assert "Loss: not finite since step 9. Last values: step 7 loss 0.5;" in found["text"]
 
 
 def test_a_training_that_ends_is_left_alone(job: Path) -> None:

@@ -300,7 +300,7 @@ def test_with_no_whole_step_the_trainer_begins_anew(run: Run) -> None:
     assert make_resumable(run.rule) == ""
 
 
-def stop_itself(run: Run, cause: str, step: int = 0) -> Outcome:
+def stop_itself(run: Run, cause: str, step: int = 0, **more: object) -> Outcome:
     """Submit, train to a step, and end as the observer in the job ends it."""
     outcome = run.present(checkpoints=run.rule)
     assert outcome.attempt is not None
@@ -309,7 +309,8 @@ def stop_itself(run: Run, cause: str, step: int = 0) -> Outcome:
         write_step(run.rule.path, step)
     attempt = run.attempt()
     text = "No step came for 12 min after step 4; a step usually takes 1.0 s."
-    found = {"token": attempt.token, "cause": cause, "text": text, "where": "rank 1 on n2"}
+    own = {"token": attempt.token, "cause": cause, "text": text, "where": "rank 1 on n2"}
+    found = {**own, **more}
     folder = run.stage().ledger.folder(run.record().fingerprint)
     (folder / f"stopped-{attempt.number}.json").write_text(json.dumps(found))
     (folder / f"stall-{attempt.number}-n2.json").write_text("{}")
@@ -338,3 +339,12 @@ def test_what_another_attempt_or_a_hostile_file_says_counts_for_nothing(run: Run
     folder = run.stage().ledger.folder(run.record().fingerprint)
     (folder / "stopped-3.json").write_text((folder / "stopped-2.json").read_text())
     assert end(run, "FAILED", "143:0").cause is Cause.KILLED
+
+
+def test_one_that_diverged_is_retried_only_if_its_job_says_so_and_from_before(run: Run) -> None:
+    stop_itself(run, "stalled", step=2)
+    for again in (True, False):
+        outcome = stop_itself(run, "diverged", step=4, since=3, again=again)
+        assert outcome.cause is Cause.DIVERGED
+        assert outcome.retryable is again
+        assert run.attempt().first_step == 2
