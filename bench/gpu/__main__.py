@@ -30,7 +30,7 @@ def attempt(name: str, site: Site) -> dict[str, Any]:
     begun = time.monotonic()
     try:
         found = {"ok": True, **STEPS[name](site)}
-    except (WrongError, OSError, subprocess.SubprocessError) as error:
+    except (WrongError, OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", "") or getattr(error, "output", "") or ""
         found = {"ok": False, "wrong": f"{error}\n{str(output)[-2000:]}".strip()}
     print(json.dumps(found, indent=1), f"\n   {time.monotonic() - begun:.1f} s", flush=True)

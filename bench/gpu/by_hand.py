@@ -6,6 +6,7 @@ submit`, as one writes them. The trainer's options and variables are those that 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import statistics
@@ -16,16 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from . import figures
+from .big import BIG, SOCKETS, make_big
 from .need import need, wait
 from .site import Site
 from .variables import variables
 
-HERE = Path(__file__).parent
-BIG = yaml.safe_load((HERE / "big.yml").read_text(encoding="utf-8"))
-SOCKETS = {"NCCL_SOCKET_NTHREADS": "4", "NCCL_NSOCKS_PERTHREAD": "4"}  # as mnrun sets them
 STEPS = {"sft": 30, "ppo": 20}
 WARM = 3  # first steps that do not count
 LOGS = {"sft": "sft/logs/*training_sft-*.out", "ppo": "ppo/logs/ppo-*.log"}
@@ -35,9 +32,9 @@ srun --ntasks-per-node=1 --cpu-bind=none torchrun --nnodes=$SLURM_NNODES --nproc
     --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$head:29555 {command}
 """
 PPO = """\
-unset ROCR_VISIBLE_DEVICES GPU_DEVICE_ORDINAL
 nodes=($(scontrol show hostnames "$SLURM_JOB_NODELIST"))
-on() {{ srun --overlap -N1 -n1 --gpus-per-node={gpus} --cpus-per-task={cores} -w "$@"; }}
+step="srun --overlap -N1 -n1 --gpus-per-node={gpus} --cpus-per-task={cores}"
+on() {{ $step -w $1 env -u ROCR_VISIBLE_DEVICES "${{@:2}}"; }}
 address=$(on ${{nodes[0]}} hostname -I | awk '{{print $1}}')
 alive() {{ ray status --address=$address:6399 2> /dev/null | grep -c ' node_'; }}
 options="--num-cpus={cores} --num-gpus={gpus} --disable-usage-stats --block"
@@ -97,7 +94,7 @@ def compared(site: Site, stage: str, given: dict[str, Any]) -> dict[str, Any]:
         begun = time.time()
         answer = site.mnrun(stage, run=run.name, limit=site.patience(240), **given)
     need(answer.code == 0, f"mnrun {stage}: exit code {answer.code}", answer)
-    job = "ray_cluster" if stage == "ppo" else stage
+    job = "ray" if stage == "ppo" else stage
     submitted = submitted_at(site, run, job)
     own = {
         **watch.figures(submitted),
@@ -110,7 +107,9 @@ def compared(site: Site, stage: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def submitted_at(site: Site, run: Path, stage: str) -> float:
     """When Slurm got the first job of a stage."""
-    (job, *_) = [record["job_id"] for record in figures.ends(run, stage)]
+    file = figures.newest(run, f".mnrun/{stage}/*/start-1.json")
+    need(file, f"no job of {stage} has begun")
+    job = json.loads(file.read_text(encoding="utf-8"))["job_id"] if file else ""
     return float(site.shell(f"SLURM_TIME_FORMAT=%s sacct -X -n -P -j {job} -o submit").split()[0])
 
 
@@ -128,6 +127,7 @@ def by_hand(site: Site, stage: str, run: Path) -> dict[str, float]:
     asked += f" --cpus-per-task={cores} -o {run.name}.log -J hand"
     log = site.options.home / f"{run.name}.log"
     log.unlink(missing_ok=True)
+    wait(lambda: not site.shell("squeue -h"), site.patience(60), "an empty queue")
     with watched(log) as watch:
         begun = time.time()
         site.shell(f"sbatch {asked} <<'END'\n{script}END")
@@ -144,11 +144,11 @@ def cores_of(site: Site) -> int:
 
 def trainer(run: Path, stage: str, folder: Path, site: Site) -> str:
     """The trainer's command line as mnrun gave it, but with a folder of its own."""
-    (script,) = run.glob(f".mnrun/{stage}/*/{'sft.sbatch' if stage == 'sft' else 'ppo.sh'}")
+    (script,) = run.glob(f".mnrun/{stage}/*/script.sh")
     text = script.read_text(encoding="utf-8")
     module = re.findall(r"-m (verl[\w.]+)", text)[-1]
     begin = text.index("train \\\n" if stage == "sft" else f"{module} \\\n")
-    words = shlex.split(text[begin:].split("\n", 1)[1])
+    words = shlex.split(text[begin:].split("\n", 1)[1].replace("\\\n", " "))
     kept = [word for word in words if "MNRUN_" not in word and "default_local_dir" not in word]
     own = f"trainer.default_local_dir=/home/{site.options.home.name}"
     own += f"/{(folder / 'checkpoints').relative_to(site.options.home)}"
@@ -162,6 +162,7 @@ def sft(site: Site) -> dict[str, Any]:
              "trainer.test_freq": 1000}  # fmt: skip
     if not site.options.real:
         return compared(site, "sft", {"sft_overrides": steps})
+    make_big(site)
     given = {**BIG, "environment_variables": {**variables(), **SOCKETS}}
     return compared(site, "sft", {**given, "sft_overrides": {**BIG["sft_overrides"], **steps}})
 

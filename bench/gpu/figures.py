@@ -81,6 +81,23 @@ def ray(run: Path) -> dict[str, Any]:
     return {"ready_seconds": float(found[1])} if found else {}
 
 
+def pauses(run: Path) -> dict[str, Any]:
+    """Seconds from SFT's end to the start of Ray's job, and to PPO's."""
+    ended = [end["end"] for end in ends(run, "sft")][-1:]
+    begun = {stage: [end["start"] for end in ends(run, stage)][:1] for stage in ("ray", "ppo")}
+    return {
+        f"sft_to_{stage}_seconds": start - end
+        for stage, starts in begun.items()
+        for start, end in zip(starts, ended, strict=False)
+    }
+
+
+def use(shown: str) -> dict[str, str]:
+    """Each stage's use of its GPUs, from the table of `mnrun status`."""
+    pattern = r"^([a-z][\w-]*) .*?(\d+ % busy, \d+ of \d+ GiB(?:, \d+ GPU-seconds idle)?)"
+    return dict(re.findall(pattern, shown, re.MULTILINE))
+
+
 def size(run: Path, pattern: str) -> int | None:
     """The bytes of the newest checkpoint."""
     folder = newest(run, pattern)
@@ -92,4 +109,5 @@ def size(run: Path, pattern: str) -> int | None:
 def of(run: Path) -> dict[str, Any]:
     """All of them."""
     convert = {f"{stage}_seconds": duration(run, f"convert-{stage}") for stage in ("sft", "ppo")}
-    return {"sft": sft(run), "ray": ray(run), "ppo": ppo(run), "convert": convert}
+    return {"sft": sft(run), "pause": pauses(run), "ray": ray(run), "ppo": ppo(run),
+            "convert": convert}  # fmt: skip

@@ -30,6 +30,7 @@ held = torch.empty(20 * 2**30, dtype=torch.uint8, device="cuda")
 print(os.getpid(), flush=True)
 time.sleep(600)
 """
+HANGS = "#!/bin/sh\nexec sleep 600\n"
 # One idle GPU on each node; a file names the process that holds its memory.
 STAND_IN = """#!/bin/sh
 read holder 2> /dev/null < {folder}/$(uname -n) || holder=
@@ -69,13 +70,22 @@ def held(site: Site) -> dict[str, Any]:
     return {"seconds": answer.seconds, "shown": shown}
 
 
+def hung(site: Site) -> dict[str, Any]:
+    """Nvidia-smi hangs, as where a GPU is off the bus: the gate goes on without its answers."""
+    folder = _program(site, "hangs", HANGS)
+    path = f"{folder}:{Path(site.python).parent}:/usr/local/bin:/usr/bin:/bin"
+    answer = _sft(site, "hung", 1, 120, PATH=path)
+    need(answer.code == 0, f"mnrun sft: exit code {answer.code}", answer)
+    return {"seconds": answer.seconds, **_gate(site.run("hung"))}
+
+
 def _sft(site: Site, run: str, steps: int, limit: float, **more: str) -> Answer:
     given: dict[str, Any] = {"sft_overrides": {"trainer.total_training_steps": steps}}
     if site.options.real:
         given["environment_variables"] = {**variables(), **more}
     else:
         path = f"{_stand_in(site)}:{Path(site.python).parent}:/usr/local/bin:/usr/bin:/bin"
-        given |= {"sft_gate": "always", "environment_variables": {**common(), **more, "PATH": path}}
+        given |= {"sft_gate": "always", "environment_variables": {**common(), "PATH": path, **more}}
     return site.mnrun("sft", run=run, limit=site.patience(limit), **given)
 
 
@@ -110,10 +120,15 @@ def _use(run: Path) -> dict[str, Any]:
 
 def _stand_in(site: Site) -> Path:
     """A folder of the nodes with the stand-in of nvidia-smi, as they see it."""
-    seen = Path("/home") / site.options.home.name / "standin"
-    folder = site.options.home / "standin"
+    return _program(site, "standin", STAND_IN)
+
+
+def _program(site: Site, name: str, text: str) -> Path:
+    """The same for any text in nvidia-smi's place."""
+    seen = Path("/home") / site.options.home.name / name
+    folder = site.options.home / name
     folder.mkdir(exist_ok=True)
-    (folder / "nvidia-smi").write_text(STAND_IN.format(folder=seen), encoding="utf-8")
+    (folder / "nvidia-smi").write_text(text.format(folder=seen), encoding="utf-8")
     (folder / "nvidia-smi").chmod(0o755)
     return seen
 

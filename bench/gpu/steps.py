@@ -11,19 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from . import by_hand, figures, machine, vllm
-from .gate import gate, held, one_socket
+from .big import BIG, SOCKETS, make_big
+from .gate import gate, held, hung, one_socket
 from .need import named, need, wait
 from .site import MNRUN, ROOT, Answer, Site
 from .variables import variables
+from .whole import whole_of
 
 Figures = dict[str, Any]
-HERE = Path(__file__).parent
-BIG = yaml.safe_load((HERE / "big.yml").read_text(encoding="utf-8"))
-# NCCL over sockets: several threads and connections for each pair of ranks.
-SOCKETS = {"NCCL_SOCKET_NTHREADS": "4", "NCCL_NSOCKS_PERTHREAD": "4"}
 CHECKPOINT = 80  # the toy's SFT saves at this step, the first of two
 
 
@@ -46,9 +42,8 @@ def whole(site: Site, run: str, limit: float, **variables: Any) -> Figures:
     samples = site.out / f"{run}-gpus.csv"
     with machine.sampled(samples):
         answer = site.mnrun("all", run=run, limit=limit, **variables)
-    found = {**figures.of(site.run(run)), **machine.summary(samples)}
     need(answer.code == 0, f"mnrun all: exit code {answer.code}", answer)
-    return {"seconds": answer.seconds, **found}
+    return {"seconds": answer.seconds, **whole_of(site, run), **machine.summary(samples)}
 
 
 def again(site: Site) -> Figures:
@@ -171,17 +166,6 @@ def big(site: Site) -> Figures:
     return {"weights": weights, **whole(site, "big", 480, **given)}
 
 
-def make_big(site: Site) -> int:
-    """Write the model and its rows, once; its number of weights."""
-    marker = site.options.home / "model" / "big" / "weights"
-    if not marker.exists():
-        home, uid = site.options.home, next(iter(site.options.homes))
-        command = [site.python, str(HERE / "make_big.py"), str(home), str(uid)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
-        marker.write_text(done.stdout.split()[-1], encoding="ascii")
-    return int(marker.read_text(encoding="ascii"))
-
-
 def empty(site: Site) -> Figures:
     """The sandbox goes down, and the GPUs are free."""
     subprocess.run([MNRUN, "sandbox", "down"], cwd=ROOT, check=True, timeout=120)
@@ -199,6 +183,7 @@ STEPS: dict[str, Callable[[Site], Figures]] = {
     "gate": gate,
     "one-socket": one_socket,
     "held": held,
+    "hung": hung,
     "toy": toy,
     "again": again,
     "killed": killed,
@@ -217,7 +202,7 @@ STEPS: dict[str, Callable[[Site], Figures]] = {
 
 SETS = {
     "all": [step for step in STEPS if not step.startswith(("vllm", "hand"))],
-    "gate": ["machine", "gate", "held", "one-socket", "empty"],
+    "gate": ["machine", "gate", "held", "hung", "one-socket", "empty"],
     "vllm": ["machine", "vllm", "vllm-answers", "vllm-grpo", "empty"],
     "hand": ["machine", "hand-sft", "hand-ppo", "empty"],
 }

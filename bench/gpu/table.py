@@ -16,6 +16,7 @@ TITLES = {
     "gate": "SFT of 40 steps, with its gate",
     "one-socket": "the gate with NCCL's own number of sockets",
     "held": "a GPU whose memory another user's process holds: SFT",
+    "hung": "an nvidia-smi that hangs: SFT",
     "toy": "`mnrun all`, toy",
     "again": "the same command again",
     "killed": "a rank killed by SIGKILL",

@@ -20,6 +20,7 @@ from . import figures, machine
 from .need import need, wait
 from .site import Answer, Site
 from .variables import variables
+from .whole import whole_of
 
 HERE = Path(__file__).parent
 GIVEN = yaml.safe_load((HERE / "vllm.yml").read_text(encoding="utf-8"))
@@ -59,14 +60,14 @@ def ppo(site: Site) -> dict[str, Any]:
     samples = site.out / "vllm-gpus.csv"
     with machine.sampled(samples):
         answer = site.mnrun("all", run="vllm", limit=site.patience(480), **given(site))
-    found = {**figures.of(site.run("vllm")), **machine.summary(samples)}
     need(answer.code == 0, f"mnrun all: exit code {answer.code}", answer)
+    found = {**whole_of(site, "vllm"), **machine.summary(samples)}
     need(found["ppo"]["steps"], "no step of PPO", answer)
     return {"seconds": answer.seconds, **found}
 
 
 def grpo(site: Site) -> dict[str, Any]:
-    """GRPO, killed by SIGKILL after its first checkpoint; the same command continues from there."""
+    """GRPO; a worker is killed by SIGKILL after the first checkpoint, and the command goes on."""
     asked = given(site)
     longer = {"trainer.total_training_steps": STEPS, "trainer.val_before_train": False,
               "trainer.test_freq": STEPS, "actor_rollout_ref.rollout.n": 4}  # fmt: skip
@@ -80,18 +81,19 @@ def grpo(site: Site) -> dict[str, Any]:
             "the first checkpoint",
         )
         os.kill(worker(site), signal.SIGKILL)
-        at = time.monotonic()
-        output, _ = first.communicate(timeout=site.patience(120))
-    noticed = round(time.monotonic() - at, 1)
-    (site.out / "grpo-killed.log").write_text(output, encoding="utf-8")
-    need(first.returncode != 0, "GRPO did not fail", Answer(first.returncode, output, noticed))
-    answer = site.mnrun("ppo", run="grpo", limit=site.patience(420), **asked)
-    need(answer.code == 0, f"the same command: exit code {answer.code}", answer)
-    logs = sorted((run / "ppo/logs").glob("ppo-*.log"), key=lambda path: path.stat().st_mtime)
-    steps = [row["step"] for row in figures.steps(logs[-1:]) if row["step"]]
-    need(steps and min(steps) > 1, f"it began from scratch: {steps}", answer)
-    return {"noticed_seconds": noticed, "resumed_at_step": int(min(steps)),
-            "seconds": answer.seconds, "ppo": figures.ppo(run)}  # fmt: skip
+        killed = time.monotonic()
+        logs = run / "ppo" / "logs"
+        wait(lambda: len([*logs.glob("ppo-*.log")]) > 1, site.patience(120), "another attempt")
+        again = round(time.monotonic() - killed, 1)
+        output, _ = first.communicate(timeout=site.patience(420))
+    (site.out / "grpo.log").write_text(output, encoding="utf-8")
+    ended = Answer(first.returncode, output, round(time.monotonic() - killed, 1))
+    need(ended.code == 0, f"mnrun ppo: exit code {ended.code}", ended)
+    newest = max(logs.glob("ppo-*.log"), key=lambda path: path.stat().st_mtime)
+    steps = [row["step"] for row in figures.steps([newest]) if row["step"]]
+    need(steps and min(steps) > 1, f"it began from scratch: {steps}", ended)
+    return {"another_attempt_after": again, "resumed_at_step": int(min(steps)),
+            "seconds_after_the_kill": ended.seconds, "ppo": figures.ppo(run)}  # fmt: skip
 
 
 def start(site: Site) -> str:

@@ -31,7 +31,7 @@ class Use:
         self._gpus: dict[str, dict[str, int]] = {}  # index -> figures
         self._line: list[tuple[int, int]] = []  # sum and count of use, for each bin
         self._width = 1  # samples of one GPU in a bin
-        self._samples: dict[str, int] = {}
+        self._began: float | None = None  # epoch seconds of the first sample
 
     def add(self, line: str) -> None:
         """Take in one line of nvidia-smi's."""
@@ -39,6 +39,7 @@ class Use:
         if len(row) != 5 or not row[4].isdigit():
             return
         for gpu in of_job(read_gpus(", ".join(row[:4])), self._visible):
+            self._began = self._began or time.time()
             use = int(row[4])
             figures = self._gpus.setdefault(
                 gpu.number, {"samples": 0, "sum": 0, "most": 0, "memory": 0, "total": gpu.total}
@@ -76,6 +77,7 @@ class Use:
                 }
                 for index, each in sorted(self._gpus.items())
             ],
+            "start": round(self._began or 0.0, 1),
             "seconds_a_bin": self._width,
             "busy_percents": [round(total / count) for total, count in self._line if count],
         }

@@ -52,6 +52,18 @@ def test_a_step_s_metrics_are_read_whatever_stands_before_them(tmp_path: Path) -
     assert rows[1]["critic/score/mean"] == 0.5
 
 
+def test_the_use_of_gpus_is_read_from_the_table_of_stages() -> None:
+    shown = """\
+STAGE  JOB  STATE      STEP   METRICS                                    LOG
+sft    1    COMPLETED  80/80  loss 6.6 → 0.04, GPUs 7 % busy, 2 of 140 GiB  /x
+ppo    p-1  SUCCEEDED  4/4    reward 0.3 → 1, GPUs 9 % busy, 3 of 140 GiB, 24 GPU-seconds idle  /y
+"""
+    assert figures.use(shown) == {
+        "sft": "7 % busy, 2 of 140 GiB",
+        "ppo": "9 % busy, 3 of 140 GiB, 24 GPU-seconds idle",
+    }
+
+
 def test_samples_of_the_gpus_are_summed_up_without_a_torn_line(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("0, 100, 10\n1, 300, 0\n0, 200, 50\n1, 250")
     assert machine.summary(tmp_path / "s.csv") == {"gpu_memory_mib": 300, "gpu_use_percent": 20.0}
