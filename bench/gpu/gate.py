@@ -71,7 +71,7 @@ def held(site: Site) -> dict[str, Any]:
 
 
 def hung(site: Site) -> dict[str, Any]:
-    """Nvidia-smi hangs, as where a GPU is off the bus: the gate goes on without its answers."""
+    """Nvidia-smi hangs, as where a GPU is off the bus: the gate continues without its answers."""
     folder = _program(site, "hangs", HANGS)
     path = f"{folder}:{Path(site.python).parent}:/usr/local/bin:/usr/bin:/bin"
     answer = _sft(site, "hung", 1, 120, PATH=path)

@@ -67,7 +67,7 @@ def ppo(site: Site) -> dict[str, Any]:
 
 
 def grpo(site: Site) -> dict[str, Any]:
-    """GRPO; a worker is killed by SIGKILL after the first checkpoint, and the command goes on."""
+    """GRPO; a worker is killed by SIGKILL after the first checkpoint, and the command continues."""
     asked = given(site)
     longer = {"trainer.total_training_steps": STEPS, "trainer.val_before_train": False,
               "trainer.test_freq": STEPS, "actor_rollout_ref.rollout.n": 4}  # fmt: skip
