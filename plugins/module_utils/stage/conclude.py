@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..base.clock import Deadline
 from ..base.errors import Invalid
 from ..base.fingerprint import fingerprint
@@ -17,7 +19,7 @@ from . import cause
 from .context import Stage
 from .decide import Action, ending
 from .outcome import Outcome
-from .save_interval import allowed, is_open, seconds_a_step, steps_between
+from .save_interval import allowed, is_fruitless, is_open, seconds_a_step, steps_between
 from .snapshot import look_at
 from .successor import Verdict, verdict
 from .watch import wait_until_ended
@@ -225,7 +227,7 @@ def _what_comes(outcome: Outcome, judged: Verdict) -> list[str]:
             where = f"resumes from a checkpoint before step {step}"
         return [f"The next attempt {where}."]
     notes = [judged.why_not] if judged.why_not else []
-    notes += [f"{advice}."] if advice and outcome.record and is_open(outcome.record.trainer) else []
+    notes += [f"{advice}."] if advice else []
     if step:
         notes.append(f"The newest complete checkpoint is step {step}; a re-run resumes there.")
     return notes
@@ -239,14 +241,23 @@ def _save_more_often(outcome: Outcome) -> str:
         return ""
     lost = (attempt.reached or 0) - (attempt.last_step or 0)
     each, limit = seconds_a_step(attempt), allowed(trainer)
-    if each * lost <= limit:
+    steps = steps_between(trainer, attempt)
+    if not steps or words(trainer).starts_over:
         return ""
-    cost, steps = f"About {duration(each * lost)} of work were lost", steps_between(trainer, each)
+    if each * lost <= limit and not is_fruitless(attempt):
+        return ""
+    cost = f"About {duration(each * lost)} of work were lost"
     if is_open(trainer):
         return f"{cost}; the next attempt saves every {steps} steps ({every['option']})"
     other = "" if every.get("same_training") else "; that starts a new training, so set it for one"
-    minutes = f"{limit / 60:.0f} minute{'' if limit == 60 else 's'}"
-    return f"{cost}; {every['option']}: {steps} loses at most {minutes}{other}"
+    most = min(limit, each * steps) if is_fruitless(attempt) else limit
+    return f"{cost}; {every['option']}: {steps} loses at most {_minutes(most)}{other}"
+
+
+def _minutes(seconds: float) -> str:
+    """Whole minutes, rounded up."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"
 
 
 def _why_over(outcome: Outcome) -> str:

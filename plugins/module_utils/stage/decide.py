@@ -12,6 +12,7 @@ from ..record.contract import Attempt, Phase, Record, Request
 from ..result.verify import stuck
 from ..trainer.resume_point import PASSED_OVER
 from ..trainer.words import words
+from .save_interval import is_fruitless
 from .snapshot import Facts, Look
 
 UNKNOWN_GRACE = 60.0  # seconds to wait for a trustworthy answer before giving up
@@ -187,7 +188,7 @@ def fruitless(record: Record) -> int:
     for attempt in reversed(record.attempts):
         if attempt.phase is Phase.CANCELLED or attempt.cancelled_by or not attempt.job_id:
             continue
-        if (attempt.last_step or 0) > attempt.first_step:
+        if not is_fruitless(attempt):
             break
         count += 1
     return count

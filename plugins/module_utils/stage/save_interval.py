@@ -19,17 +19,32 @@ def allowed(trainer: Mapping[str, Any]) -> float:
     return float((trainer.get("save_every") or {}).get("seconds") or _LOST)
 
 
+def _made(attempt: Attempt) -> int:
+    """How many steps an attempt made."""
+    return (attempt.reached or 0) - attempt.first_step
+
+
+def is_fruitless(attempt: Attempt) -> bool:
+    """Whether it ended without a new checkpoint."""
+    return (attempt.last_step or 0) <= attempt.first_step
+
+
 def seconds_a_step(attempt: Attempt) -> float:
     """With its start and its saves, so rather too long; 0 if it is not known."""
-    made = (attempt.reached or 0) - attempt.first_step
+    made = _made(attempt)
     if made <= 0 or not attempt.start or not attempt.end:
         return 0.0
     return (attempt.end - attempt.start) / made
 
 
-def steps_between(trainer: Mapping[str, Any], each: float) -> int:
-    """The steps between two checkpoints, if one step takes `each` seconds."""
-    return max(1, int(allowed(trainer) / each))
+def steps_between(trainer: Mapping[str, Any], attempt: Attempt) -> int:
+    """The steps between two checkpoints by what an attempt took; 0 if that is not known."""
+    each = seconds_a_step(attempt)
+    if not each:
+        return 0
+    steps = int(allowed(trainer) / each)
+    # One that came to no checkpoint would have had two.
+    return max(1, min(steps, _made(attempt) // 2) if is_fruitless(attempt) else steps)
 
 
 def is_open(trainer: Mapping[str, Any]) -> bool:
@@ -41,5 +56,11 @@ def chosen(record: Record) -> int:
     """The interval of the next attempt; 0 for the trainer's own."""
     if not is_open(record.trainer):
         return 0
-    known = [each for each in map(seconds_a_step, record.attempts) if each]
-    return steps_between(record.trainer, known[-1]) if known else 0
+    known = (steps_between(record.trainer, attempt) for attempt in reversed(record.attempts))
+    return next(filter(None, known), 0)
+
+
+def saves_in_time(record: Record, attempt: Attempt) -> bool:
+    """Whether the next attempt saves within the time that one without a checkpoint had, as its own
+    interval is chosen by it."""
+    return is_open(record.trainer) and 0 < steps_between(record.trainer, attempt) <= _made(attempt)

@@ -8,6 +8,7 @@ from ..record.contract import Attempt, Phase, Record, Request
 from ..trainer.words import words
 from .cause import Cause
 from .decide import fruitless
+from .save_interval import is_fruitless, saves_in_time
 
 
 class Verdict(NamedTuple):
@@ -29,17 +30,16 @@ def verdict(
         return Verdict(False)
     if record.last and record.last.number > attempt.number:
         return Verdict(True)  # somebody else has retried already: join in
-    fruitful = (attempt.last_step or 0) > attempt.first_step
+    fruitful = not is_fruitless(attempt)
     if cause is Cause.SHORT:
         # Once, from an earlier checkpoint: if that ends short too, our expectation may be wrong.
         ended_well = [one for one in record.attempts if one.phase is Phase.SUCCEEDED]
         return Verdict(not fruitful and attempt.first_step > 0 and len(ended_well) == 1)
-    if cause is Cause.TIME_LIMIT and not fruitful:
-        why = (
-            "This trainer does not resume"
-            if words(request.trainer).starts_over
-            else "It produced no new checkpoint"
-        )
+    starts_over = words(request.trainer).starts_over
+    # Once, if the next one saves more often.
+    differs = not starts_over and fruitless(record) == 1 and saves_in_time(record, attempt)
+    if cause is Cause.TIME_LIMIT and not fruitful and not differs:
+        why = "This trainer does not resume" if starts_over else "It produced no new checkpoint"
         return Verdict(
             False,
             f"{why}, and another attempt would end the same way, so it is not retried "

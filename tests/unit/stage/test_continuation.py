@@ -121,6 +121,67 @@ def test_what_an_attempt_took_says_how_often_the_next_one_saves(run: Run) -> Non
     assert chosen() == ["5"]  # beside the same record: it is the same training
 
 
+def time_limit(run: Run, steps: int, every: int = 0) -> Outcome:
+    """An attempt of an hour that makes so many steps, and saves every so many, to its end."""
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.attempt is not None
+    run.slurm.run(run.job)
+    run.log("".join(f"step:{n} - train/loss:1\n" for n in range(1, steps + 1)))
+    if every:
+        write_step(run.rule.path, steps // every * every)
+    run.clock.sleep(3600)
+    run.slurm.end(run.job, "TIMEOUT", "0:0")
+    return conclude(run.stage(checkpoints=run.rule), outcome.attempt.number, 100)
+
+
+def test_a_time_limit_before_the_first_checkpoint_is_retried_once_with_more_of_them(
+    run: Run,
+) -> None:
+    every = {"option": "save_steps", "same_training": True, "open": True, "seconds": 600}
+    run.request.trainer.update(VERL, save_every=every)
+    first = time_limit(run, steps=60)
+    assert first.retryable
+    assert "starts over: there is no checkpoint yet" in first.problem
+    assert "the next attempt saves every 10 steps (save_steps)" in first.problem
+    second = time_limit(run, steps=60)  # whatever kept it from saving will do so again
+    assert not second.retryable
+    assert "It produced no new checkpoint" in second.problem
+
+
+def test_what_may_be_lost_is_more_than_the_whole_attempt(run: Run) -> None:
+    every = {"option": "save_steps", "same_training": True, "open": True, "seconds": 36000}
+    run.request.trainer.update(VERL, save_every=every)
+    first = time_limit(run, steps=60)
+    assert first.retryable
+    assert "the next attempt saves every 30 steps" in first.problem
+    assert time_limit(run, steps=60, every=30).retryable
+
+
+@pytest.mark.parametrize(
+    ("more", "steps", "words"),
+    [
+        ({}, 60, "save_steps: 10 loses at most 10 minutes"),  # the user has set it
+        ({"seconds": 36000}, 60, "save_steps: 30 loses at most 30 minutes"),
+        ({"open": True}, 0, "It produced no new checkpoint"),  # nothing to go by
+    ],
+)
+def test_what_a_user_has_to_set_is_named(
+    run: Run, more: dict[str, object], steps: int, words: str
+) -> None:
+    every = {"option": "save_steps", "same_training": True, **more}
+    run.request.trainer.update(VERL, save_every=every)
+    outcome = time_limit(run, steps=steps)
+    assert not outcome.retryable
+    assert words in outcome.problem
+
+
+def test_saving_more_often_is_no_advice_where_nothing_is_resumed(run: Run) -> None:
+    every = {"option": "save_steps", "same_training": True}
+    saved = {**VERL["checkpoint"], "resume": "none"}
+    run.request.trainer.update(VERL, checkpoint=saved, save_every=every)
+    assert "save_steps" not in time_limit(run, steps=60).problem
+
+
 def test_a_node_that_fails_again_and_again_is_bounded_by_attempts(run: Run) -> None:
     assert [end(run, "NODE_FAIL").retryable for _ in range(3)] == [True, True, False]
     said = conclude(run.stage(checkpoints=run.rule), 3, 10).problem
