@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ HERE = Path(__file__).parent / "files"
 RUN = "training/trl"
 SAVED = f"{RUN}/sft/checkpoints"
 NEWEST_LOG = f"$(ls -t {RUN}/sft/logs/*.out | head -n 1)"
+
+REWARD = "/home/mluser/own_reward.py:right"
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.trainers, pytest.mark.timeout(1800)]
 
@@ -37,15 +41,22 @@ def cluster(sandbox: Cluster) -> Iterator[Cluster]:
 
 
 def command(name: str, profile: str = "trl", /, **given: Any) -> Run:
-    options = yaml.safe_load((HERE / "trl.yml").read_text())
+    form = "trl-grpo" if profile == "trl-grpo" else "trl"
+    options = yaml.safe_load((HERE / f"{form}.yml").read_text())
     own = options.pop("sft_options") | given.pop("options", {})
     options["mnrun_trainer"] = profile
     return mnrun(name, mnrun_run_dir=f"~/{RUN}", sft_options=own, **{**options, **given})
 
 
+def grpo(name: str = "sft", /, **given: Any) -> Run:
+    options = {"reward_funcs": [REWARD], **given.pop("options", {})}
+    return command(name, "trl-grpo", options=options, **given)
+
+
 def killed(cluster: Cluster, profile: str, options: dict[str, Any]) -> None:
     """A training of which SIGKILL ends a rank after its first checkpoint."""
-    started = command("sft", profile, options=options, sft_wait=False)
+    train = grpo if profile == "trl-grpo" else partial(command, "sft", profile)
+    started = train(options=options, sft_wait=False)
     assert started.code == 0, started.text
     cluster.wait(f"ls {SAVED}", r"\bcheckpoint-20\b", timeout=300)
     cluster.run("kill -9 $(pgrep -f '[-]-config /.*options.json' | tail -n 1)", "root@osk-gpu95")
@@ -119,3 +130,51 @@ def test_it_saves_before_the_time_limit(cluster: Cluster) -> None:
     cluster.wait(f"ls {SAVED}/checkpoint-*", "trainer_state.json", timeout=300)
     cluster.wait("squeue --me -h -o %j; echo end", "^end$", timeout=300)
     assert " CANCELLED AT " in cluster.run(f"cat {RUN}/sft/logs/*.err")
+
+
+@pytest.fixture(scope="module")
+def rewards(cluster: Cluster) -> Path:
+    """The user's own reward function; runs are of GRPO from here on."""
+    cluster.run(f"rm -rf {RUN}")
+    own = cluster.home / "own_reward.py"
+    shutil.copy(HERE / own.name, own)
+    return own
+
+
+def test_grpo_trains_once_and_its_reward_is_shown(cluster: Cluster, rewards: Path) -> None:
+    assert rewards.is_file()
+    first = grpo()
+    assert first.code == 0, first.text
+    assert "step 6/6" in first.text
+    assert "reward" in first.text
+    again = grpo()
+    assert (again.code, again.changed) == (0, 0), again.text
+    converted = grpo("convert", convert_stages=["sft"], convert_score=False)
+    assert converted.code == 0, converted.text
+    assert "model.safetensors" in cluster.run(f"ls {RUN}/sft/converted")
+
+
+def test_grpo_without_a_reward_that_can_be_called_is_refused(rewards: Path) -> None:
+    refused = grpo(options={"reward_funcs": [f"/home/mluser/{rewards.name}:wrong"]})
+    assert refused.code != 0
+    assert "has no function wrong" in refused.text
+    assert "reward_funcs is not set" in grpo(options={"reward_funcs": []}).text
+
+
+def test_a_changed_reward_trains_again(cluster: Cluster, rewards: Path) -> None:
+    rewards.write_text(f"{rewards.read_text()}\n# another one\n")
+    changed = grpo()
+    assert changed.code == 0, changed.text
+    assert changed.changed > 0
+    assert "step 6/6" in changed.text
+    assert "sft/checkpoints." in cluster.run(f"ls -d {RUN}/sft/checkpoints.*")
+
+
+def test_a_killed_grpo_resumes(cluster: Cluster, rewards: Path) -> None:
+    assert rewards.is_file()
+    options = {"max_steps": 100, "save_steps": 20}
+    killed(cluster, "trl-grpo", options)
+    resumed = grpo(options=options)
+    assert resumed.code == 0, resumed.text
+    assert "(attempt 2)" in resumed.text
+    assert "step=1 " not in cluster.run(f"cat {NEWEST_LOG}")

@@ -1,4 +1,4 @@
-"""SFT with TRL by the public interface of its trainers, on the files that mnrun names.
+"""SFT and GRPO with TRL by the public interface of its trainers, on the files that mnrun names.
 
     trl_script.py --config OPTIONS.json
 
@@ -10,10 +10,13 @@ training environment, on each GPU.
 from __future__ import annotations
 
 import atexit
+import json
 import os
+import runpy
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Mapping
 
 CODE = [1]
@@ -37,6 +40,7 @@ import trl  # noqa: E402
 from datasets import Dataset, load_dataset  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 
+SFT, GRPO = "sft", "grpo"
 FORMS = (("messages",), ("prompt", "completion"), ("text",))  # of rows, the first that is there
 BESIDE = ("tools", "images", "chat_template_kwargs")
 EARLY = 60  # seconds before the job's end in which a checkpoint has to be written
@@ -44,14 +48,39 @@ EARLY = 60  # seconds before the job's end in which a checkpoint has to be writt
 
 @dataclass
 class Files:
-    """The files with data."""
+    """The files with data, and what TRL's own options lack."""
 
+    trainer: str = field(default=SFT, metadata={"help": "sft or grpo.", "choices": [SFT, GRPO]})
     train_files: list[str] = field(default_factory=list)
     test_files: list[str] = field(default_factory=list)
     columns: list[str] = field(
         default_factory=list,
         metadata={"help": "Those to train on; without any, the first form of TRL that is there."},
     )
+    reward_funcs: list[str] = field(
+        default_factory=list,
+        metadata={"help": "For grpo: FILE.py:FUNCTION each, or a reward model's folder."},
+    )
+
+    def __post_init__(self) -> None:
+        if self.trainer == GRPO and not self.reward_funcs:
+            raise ValueError("reward_funcs is not set, so nothing gives a reward")
+        self.rewards = [reward(name) for name in self.reward_funcs]
+
+
+def reward(name: str) -> Any:
+    """A function of the user's own, or the name of a reward model. Raises ValueError."""
+    path, _, function = name.rpartition(":")
+    if not path.endswith(".py"):
+        if name.endswith(".py"):
+            raise ValueError(f"{name} names no function; write {name}:FUNCTION")
+        return name
+    if not Path(path).is_file():
+        raise ValueError(f"{path} does not exist")
+    there = runpy.run_path(path)
+    if not callable(there.get(function)):
+        raise ValueError(f"{path} has no function {function}")  # noqa: TRY004 - it is an option's value
+    return there[function]
 
 
 class OwnLines(TrainerCallback):
@@ -106,11 +135,17 @@ def on_cpu(storage: Any, place: str) -> Any:
     return storage if place.startswith("cpu:") else None
 
 
-def rows(paths: list[str], columns: list[str]) -> Dataset:
+def rows(paths: list[str], columns: list[str], trainer: str = SFT) -> Dataset:
     """The rows of files, with the columns to train on alone: TRL takes another form for its own."""
     kind = "parquet" if paths[0].endswith(".parquet") else "json"
     found = load_dataset(kind, data_files=paths, split="train")
     there = found.column_names
+    if trainer == GRPO:
+        if "prompt" not in there:
+            raise ValueError(
+                f"{paths[0]} has the columns {', '.join(there)}, and GRPO needs prompt"
+            )
+        return found  # a reward function reads the others
     form = columns or next((list(one) for one in FORMS if set(one) <= set(there)), [])
     if not form:
         raise ValueError(
@@ -120,9 +155,16 @@ def rows(paths: list[str], columns: list[str]) -> Dataset:
     return found.select_columns(form + [name for name in BESIDE if name in set(there) - set(form)])
 
 
+def kind_of(config: list[str]) -> str:
+    """Which trainer the file with the options names."""
+    return str(json.loads(Path(config[-1]).read_text(encoding="utf-8")).get("trainer") or SFT)
+
+
 def trainer_of(config: list[str]) -> Any:
     """The trainer by its options."""
-    parser = trl.TrlParser((Files, trl.SFTConfig, trl.ModelConfig))
+    grpo = kind_of(config) == GRPO
+    kind = trl.GRPOConfig if grpo else trl.SFTConfig
+    parser = trl.TrlParser((Files, kind, trl.ModelConfig))
     files, args, model = parser.parse_args_and_config(config)
     args.model_init_kwargs = {
         "revision": model.model_revision,
@@ -131,14 +173,18 @@ def trainer_of(config: list[str]) -> Any:
         **(args.model_init_kwargs or {}),
     }
     end = os.environ.get("MNRUN_JOB_END", "")
-    return trl.SFTTrainer(
-        model=model.model_name_or_path,
-        args=args,
-        train_dataset=rows(files.train_files, files.columns),
-        eval_dataset=rows(files.test_files, files.columns) if args.eval_strategy != "no" else None,
-        peft_config=trl.get_peft_config(model),
-        callbacks=[OwnLines(), *([SaveInTime(float(end))] if end else [])],
-    )
+    validates = args.eval_strategy != "no"
+    common = {
+        "model": model.model_name_or_path,
+        "args": args,
+        "train_dataset": rows(files.train_files, files.columns, files.trainer),
+        "eval_dataset": rows(files.test_files, files.columns, files.trainer) if validates else None,
+        "peft_config": trl.get_peft_config(model),
+        "callbacks": [OwnLines(), *([SaveInTime(float(end))] if end else [])],
+    }
+    if grpo:
+        return trl.GRPOTrainer(reward_funcs=files.rewards, **common)
+    return trl.SFTTrainer(**common)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 The lists in `options` are from the packages as PyPI has them: the arguments of
 openrlhf.cli.train_sft and openrlhf.cli.train_ppo_ray, slime's own arguments (without Megatron's),
-NeMo-RL's configuration for GRPO, the fields of TRL's SFTConfig,
+NeMo-RL's configuration for GRPO, the fields of TRL's SFTConfig, GRPOConfig,
 ModelConfig and DatasetMixtureConfig.
 """
 
@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "docs/examples/trainers"
 LISTS = Path(__file__).parent / "options"
 # Of trl_script.py itself.
-OURS = {"trl": {"train_files", "test_files"}}
+OURS = {
+    "trl": {"train_files", "test_files"},
+    "trl-grpo": {"trainer", "train_files", "test_files"},
+}
 # Hydra's mark of what may be new in a configuration, as what a data set's own form has there is.
 ADDED = "++"
 
@@ -49,6 +52,7 @@ def named(stage: dict[str, Any]) -> Iterator[str]:
         ("slime", "ppo", "slime-0.3.1"),
         ("trl", "sft", "trl-1.16.0"),
         ("trl-cli", "sft", "trl-1.16.0"),
+        ("trl-grpo", "sft", "trl-1.16.0.grpo"),
     ],
 )
 def test_the_trainer_has_each_option_that_its_profile_names(

@@ -54,6 +54,29 @@ script.CODE[0] = 0
     assert (done.returncode, done.stdout) == (0, "step=3 loss=1.5\n"), done.stderr
 
 
+def test_grpo_takes_a_function_of_the_users_own_and_names_what_it_lacks(tmp_path: Path) -> None:
+    own = tmp_path / "reward.py"
+    own.write_text("def score(completions, **_):\n    return [1.0 for _ in completions]\n")
+    done = run(f"""
+print(script.Files(trainer="grpo", reward_funcs=["{own}:score"]).rewards[0](["a", "b"]))
+print(script.Files(trainer="grpo", reward_funcs=["/models/judge"]).rewards)
+for names in ([], ["{own}:scor"], ["{own}"], ["/none.py:score"]):
+    try:
+        script.Files(trainer="grpo", reward_funcs=names)
+    except ValueError as error:
+        print(error)
+script.CODE[0] = 0
+""")
+    assert done.stdout.splitlines() == [
+        "[1.0, 1.0]",
+        "['/models/judge']",
+        "reward_funcs is not set, so nothing gives a reward",
+        f"{own} has no function scor",
+        f"{own} names no function; write {own}:FUNCTION",
+        "/none.py does not exist",
+    ], done.stderr
+
+
 def test_a_script_that_fails_has_an_exit_code_and_its_error() -> None:
     done = run("raise ValueError('no rows')\n")
     assert done.returncode == 1
