@@ -68,10 +68,12 @@ def finished(rule: ResultRule, record: Record) -> Output | None:
         return None
     if last.phase is Phase.SUCCEEDED:
         return verify(rule, record)
-    if rule is None or (isinstance(rule, CheckpointRule) and not _expected_step(rule, record)):
+    last_step = _certainly_last(rule, record) if isinstance(rule, CheckpointRule) else 0
+    if rule is None or (isinstance(rule, CheckpointRule) and not last_step):
         return None
     output = verify(rule, record)
-    return output if output.whole else None
+    done = output.whole and (output.checkpoint is None or output.checkpoint.step >= last_step)
+    return output if done else None
 
 
 def stuck(attempt: Attempt, output: Output | None) -> bool:
@@ -134,11 +136,25 @@ def _expected_step(rule: CheckpointRule, record: Record) -> int:
     """
     if record.output:
         return int(record.output["step"])
-    all_ = (
-        read_progress(attempt.log_paths, record.trainer) for attempt in reversed(record.attempts)
-    )
-    progress = next((one for one in all_ if one.total_stated or one.all_epochs), Progress())
+    progress = _announced(record)
     if progress.total_stated:
         return progress.total or 0
     known = [step for step in (rule.last_step, progress.all_epochs) if step]
     return min(known, default=0)
+
+
+def _certainly_last(rule: CheckpointRule, record: Record) -> int:
+    """A step that no announcement goes beyond; 0 if there is none. Code of the user's may print a
+    line like the trainer's, and alone that must not make a stage done whose job was ended."""
+    if record.output:
+        return int(record.output["step"])
+    known = [step for step in (rule.last_step, _announced(record).highest) if step]
+    return min(known, default=0)
+
+
+def _announced(record: Record) -> Progress:
+    """What the newest attempt shows that announced how many steps there will be."""
+    all_ = (
+        read_progress(attempt.log_paths, record.trainer) for attempt in reversed(record.attempts)
+    )
+    return next((one for one in all_ if one.total_stated or one.all_epochs), Progress())

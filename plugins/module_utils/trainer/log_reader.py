@@ -22,6 +22,7 @@ else:  # in a job, which carries both files
 
 LONGEST = 1 << 16  # characters of a line that are looked at; more than the trainer writes
 _LARGEST_SAMPLE = 5000  # lines
+_MOST_TOTALS = 100
 
 # `(TaskRunner pid=2, ip=10.0.0.2) ` of Ray, perhaps in colour.
 _COLOUR = r"(?:\x1b\[[0-9;]{0,12}m)?"
@@ -51,10 +52,9 @@ class Reader:
 
     def __init__(self, form: Words | None = None) -> None:
         self._form = form or words({})
-        self.stated: int | None = None  # the total, where the trainer states it
-        self.all_epochs: int | None = (
-            None  # the steps of all epochs, of which an option may cut some
-        )
+        self.highest = 0  # the largest total in any line, be it the trainer's or not
+        # What was announced before the first step, and whether as the total itself.
+        self._totals: dict[int, bool] = {}
         self._by_bar: int | None = None
         self._found: list[Step] = []
         self._before: list[int] = []  # of each of `_found`, the one before it in its series
@@ -64,9 +64,32 @@ class Reader:
         self._samples = _Samples()
 
     @property
+    def stated(self) -> int | None:
+        """The total, where the trainer states it."""
+        total = self._announced_total
+        return total if total and self._totals[total] else None
+
+    @property
+    def all_epochs(self) -> int | None:
+        """The steps of all epochs, of which an option may cut some."""
+        total = self._announced_total
+        return total if total and not self._totals[total] else None
+
+    @property
     def total(self) -> int | None:
         """The last step that there will be; at most that, unless it is `stated`."""
-        return self.stated or self.all_epochs or self._by_bar
+        return self._announced_total or self._by_bar
+
+    @property
+    def _announced_total(self) -> int | None:
+        """Of several, the smallest that was not passed: the user's own code may print others."""
+        made = self._lasts[-1][0] if self._lasts else 0
+        enough = [total for total in self._totals if total >= made > 0]
+        return min(enough, default=self._top_announced)
+
+    @property
+    def _top_announced(self) -> int | None:
+        return max(self._totals, default=None)
 
     def take(self, line: str) -> bool:
         """Take in a whole line, without its end. True if it is, so far, the last step's."""
@@ -97,7 +120,7 @@ class Reader:
         while at >= 0:
             series.append(self._found[at])
             at = self._before[at]
-        top = self.total
+        top = self._top_announced or self._by_bar
         return [step for step in reversed(series) if top is None or step.number <= top]
 
     def _take(self, line: str) -> bool:
@@ -113,16 +136,15 @@ class Reader:
 
     def _announced(self, text: str) -> None:
         """The trainer announces once how many steps there will be, before it makes any."""
-        if self._found or self.stated or self.all_epochs:
-            return
-        total, epochs = _total(self._form.total, text), _total(self._form.at_most, text)
-        if total is not None:
-            self.stated = total or None
-        elif epochs is not None:
-            self.all_epochs = epochs or None
+        stated, epochs = _total(self._form.total, text), _total(self._form.at_most, text)
+        total = stated or epochs or 0
+        self.highest = max(self.highest, total)
+        if total and not self._found and len(self._totals) < _MOST_TOTALS:
+            self._totals.setdefault(total, bool(stated))
 
     def _add(self, step: Step) -> bool:
-        if self.total is not None and step.number > self.total:
+        top = self._top_announced or self._by_bar
+        if top is not None and step.number > top:
             return False
         length = bisect_left(self._lasts, step.place)
         if self._lasts[length : length + 1] == [step.place]:

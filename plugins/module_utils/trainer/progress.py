@@ -28,6 +28,7 @@ class Progress(NamedTuple):
     metrics: dict[str, float] = {}  # noqa: RUF012 - never changed
     total_stated: bool = False  # stated by the trainer; otherwise computed, and an upper bound
     all_epochs: int | None = None  # the steps of all epochs, of which an option may cut some
+    highest: int = 0  # the largest total in the log, which need not be the trainer's
     doing: str = ""  # what a job of ours does now, where that is no training step
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,7 +70,8 @@ def _progress(texts: Iterable[str], trainer: Mapping[str, Any]) -> Progress:
         return Progress(ours.part, ours.parts, ours.scores, True, doing=ours.doing)
     number = steps[-1].number if steps else None
     stated = reader.stated is not None
-    return Progress(number, reader.total, _metrics(steps), stated, reader.all_epochs)
+    announced = (reader.all_epochs, reader.highest)
+    return Progress(number, reader.total, _metrics(steps), stated, *announced)
 
 
 def _feed(reader: Reader, text: str) -> None:

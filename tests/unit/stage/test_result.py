@@ -296,6 +296,43 @@ def test_a_job_killed_without_an_announced_end_proves_nothing(run: Run) -> None:
     assert run.present(checkpoints=run.rule).action is Action.RESUBMIT
 
 
+SHORTER = (
+    "total number of steps 2\n",
+    "Total training steps: 2\n",
+    "total number of steps 2\nstep:2 - train/loss:0.5\n",
+    "Total training steps: 2\nstep:2 - train/loss:0.5\n",
+)
+
+
+@pytest.mark.parametrize("line", SHORTER)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_line_of_the_users_code_does_not_make_a_killed_job_done(
+    run: Run, line: str, before: bool
+) -> None:
+    """It may be exactly like the trainer's, and come first."""
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 2)
+    trainers = "total number of steps 4\nstep:1 - train/loss:0.9\nstep:3 - train/loss:0.5\n"
+    run.log(line + trainers if before else trainers + line)
+    run.slurm.end(run.job, "TIMEOUT")
+    assert run.present(checkpoints=run.rule).action is Action.RESUBMIT
+
+
+@pytest.mark.parametrize("line", [*SHORTER, "total number of steps 99\n"])
+@pytest.mark.parametrize("before", [True, False])
+def test_such_a_line_does_not_make_a_job_that_ended_well_a_failure(
+    run: Run, line: str, before: bool
+) -> None:
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 4)
+    trainers = "".join(f"step:{n} - train/loss:0.5\n" for n in range(1, 5))
+    run.log(
+        (line if before else "") + f"total number of steps 4\n{trainers}" + ("" if before else line)
+    )
+    run.slurm.end(run.job, "COMPLETED")
+    assert run.present(checkpoints=run.rule).action is Action.NOTHING
+
+
 def test_what_an_earlier_mnrun_settled_by_the_job_alone_is_done_too(run: Run) -> None:
     killed(run, "TIMEOUT")
     conclude(run.stage(checkpoints=run.rule), 1, 100)

@@ -28,6 +28,7 @@ def test_sft_is_read_behind_its_progress_bar() -> None:
             "val_loss": 0.04209913685917854,
         },
         all_epochs=160,
+        highest=160,
     )
 
 
@@ -42,6 +43,7 @@ def test_ppo_is_read_behind_ray_s_prefix() -> None:
             "reward": 0.73,
         },
         total_stated=True,
+        highest=20,
     )
 
 
@@ -93,7 +95,9 @@ def test_a_long_log_is_read_at_both_ends_only(tmp_path: Path) -> None:
         "step:8 - train/loss:1.0 - x/y:1\n"
     )
     assert log.stat().st_size > 2 * CHUNK
-    assert read_progress([log]) == Progress(8, 9, {"first_loss": 6.0, "loss": 1.0}, all_epochs=9)
+    assert read_progress([log]) == Progress(
+        8, 9, {"first_loss": 6.0, "loss": 1.0}, all_epochs=9, highest=9
+    )
 
 
 def test_two_logs_are_read_as_one(tmp_path: Path) -> None:

@@ -33,5 +33,5 @@ def test_the_profile_reads_them(
     stage: str, text: str, step: int, total: int, metrics: dict[str, float]
 ) -> None:
     first = {f"first_{name}": value for name, value in metrics.items()}
-    expected = Progress(step, total, {**metrics, **first}, total_stated=True)
+    expected = Progress(step, total, {**metrics, **first}, total_stated=True, highest=total)
     assert parse(text, words_of(PROFILE[stage])) == expected

@@ -74,7 +74,7 @@ def test_a_log_is_read_by_the_profiles_patterns() -> None:
         "loss": 1.5, "first_loss": 2.5,
         "tokens_per_second": 120.0, "first_tokens_per_second": 100.0,
     }  # fmt: skip
-    assert parse(text, OWN) == Progress(2, 8, metrics, total_stated=True)
+    assert parse(text, OWN) == Progress(2, 8, metrics, total_stated=True, highest=8)
     assert last_step_option({"max_steps": "8"}, OWN) == 8
 
 
