@@ -37,7 +37,7 @@ def claim_private(run_dir: Path, *inside: str, write: bool) -> None:
                 f"{stat.S_IMODE(status.st_mode):04o}). {_TO_SHARE}"
             )
     if write:
-        os.umask(os.umask(0o077) | 0o022)
+        os.umask(os.umask(0o077) & 0o077 | 0o022)  # its owner may always do all
         os.makedirs(place, exist_ok=True)  # noqa: PTH103 - its error names the folder
 
 

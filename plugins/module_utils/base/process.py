@@ -38,17 +38,28 @@ def clean_environment(tool_folder: str) -> dict[str, str]:
     A job must not depend on the shell, virtual environment or allocation that it was submitted
     from, and SBATCH_* variables would override the script's own directives.
     """
-    user = pwd.getpwuid(os.geteuid())
+    name, home, shell = this_user()
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment.update(
-        HOME=user.pw_dir,
-        USER=user.pw_name,
-        LOGNAME=user.pw_name,
-        SHELL=user.pw_shell or "/bin/bash",
+        HOME=home,
+        USER=name,
+        LOGNAME=name,
+        SHELL=shell or "/bin/bash",
         LANG="C.UTF-8",
         PATH=f"{tool_folder}:{_SYSTEM_PATH}",
     )
     return environment
+
+
+def this_user() -> tuple[str, str, str]:
+    """This user's name, home and shell. Where the directory of users does not answer for a moment,
+    the session knows them."""
+    try:
+        user = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        name = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.geteuid())
+        return name, os.environ.get("HOME", "/"), os.environ.get("SHELL", "")
+    return user.pw_name, user.pw_dir, user.pw_shell
 
 
 def find_tool(name: str) -> str:

@@ -29,18 +29,21 @@ SUBMIT_LIMIT = 180.0  # sbatch retries by itself for 120 s; ended earlier, it le
 _FRESH = 1.0  # seconds in which one answer of squeue serves several questions
 
 
-# What Slurm's commands print when the connection was lost.
+# What Slurm's commands print when the connection was lost (slurm_errno.c), perhaps after slurmctld
+# had done what was asked.
 _LOST = (
-    "timed out",
-    "unable to contact",
-    "connection refused",
-    "connection reset",
-    "connection failure",
-    "zero bytes",
-    "transport endpoint",
-    "unexpected message",
-    "standby mode",
-    "temporarily unable",
+    *(
+        "timed out",
+        "unable to contact",
+        "standby mode",
+        "temporarily unable",
+        "rate limit exceeded",
+    ),
+    *("connection refused", "connection reset", "connection failure", "connection rejected"),
+    *("forced closed", "send failure", "receive failure", "shutdown failure", "zero bytes"),
+    *("unexpected message", "longer than data received", "insane message length"),
+    *("authentication error", "transport endpoint", "broken pipe", "no route to host"),
+    *("temporarily unavailable", "is unreachable"),
 )
 
 NOT_FOR_USERS = "users may not ask scontrol"  # why it is unknown whether a job is there
@@ -99,7 +102,8 @@ class SlurmClient:
         wanted = ["--all", "--me", "-t", "all", "-o", queue_format(bar)]
         command = ["squeue", *_on(cluster), *wanted]
         result = self._query(command)
-        rows = parse_queue(result.out, bar) if result.code == 0 else None
+        whole = result.code == 0 and not _lost_a_part("squeue", result)
+        rows = parse_queue(result.out, bar) if whole else None
         return Answer(rows, "" if rows is not None else _why("squeue", result))
 
     def show(self, job_id: str, cluster: str = "") -> Answer:
@@ -138,11 +142,13 @@ class SlurmClient:
             result = self._query(command)
         except Missing:
             return Answer([], "there is no sacct")
-        if "accounting storage is disabled" in (result.out + result.err).lower():
+        whole = result.code == 0 and not _lost_a_part("sacct", result)
+        rows = parse_history(result.out, bar) if whole else None
+        # Users' texts are in a table only.
+        if rows is None and "accounting storage is disabled" in (result.out + result.err).lower():
             return Answer([], "accounting is off")
         if _denied(result):
             return Answer([], _why("sacct", result))
-        rows = parse_history(result.out, bar) if result.code == 0 else None
         return Answer(rows, "" if rows is not None else _why("sacct", result))
 
     def sbatch(self, arguments: list[str], script: str = "") -> Result:
@@ -196,6 +202,12 @@ def lost(result: Result) -> bool:
     return result.code is None or result.code < 0 or any(words in output for words in _LOST)
 
 
+def _lost_a_part(tool: str, result: Result) -> bool:
+    """Whether a command lists what it got, and says itself that it lost a connection."""
+    own = [line for line in result.err.lower().splitlines() if _is_own(tool, line)]
+    return any(words in line for words in _LOST for line in own)
+
+
 # What a command, or a site's own in its place, says to users who may not ask it. A passing trouble
 # has other words, and is no answer.
 _DENIAL = re.compile(
@@ -229,8 +241,12 @@ def own_words(tool: str, result: Result) -> str:
     """What a tool of Slurm itself wrote; without it, all that there is: a site may have put a
     program of its own in the tool's place, and print banners around either."""
     lines = [line.strip() for line in f"{result.err}\n{result.out}".splitlines()]
-    own = [line for line in lines if re.match(rf"{tool}: |slurm_\w+( error)?: ", line)]
+    own = [line for line in lines if _is_own(tool, line)]
     return "\n".join(own) or result.err.strip() or result.out
+
+
+def _is_own(tool: str, line: str) -> bool:
+    return re.match(rf"{tool}: |slurm_\w+( error)?: ", line) is not None
 
 
 def _why(tool: str, result: Result) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 from typing import Callable, Mapping, NamedTuple
 
 from ..base.errors import Unknown
+from ..base.process import this_user
 from .capacity import Partition, survey
 from .client import Denied, SlurmClient, lost, own_words
 from .directives import with_directives
@@ -142,7 +141,7 @@ def _features(client: SlurmClient) -> str:
 
 def _accounts(client: SlurmClient) -> str:
     """What the user may charge: the accounting knows it, and no manual page does."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
+    user = this_user()[0]
     form = "format=Account,Partition,QOS"
     try:
         shown = client.ask(["sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", form])

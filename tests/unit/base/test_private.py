@@ -28,15 +28,18 @@ def refusal(folder: Path) -> str:
     return raised.value.message
 
 
-def test_a_new_folder_is_its_owners_alone_whatever_the_umask_is(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize(("umask", "mode"), [(0, 0o755), (0o777, 0o700), (0o377, 0o700)])
+def test_a_new_folder_is_its_owners_alone_whatever_the_umask_is(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
     try:
         claim_private(tmp_path / "a" / "b", write=True)
         (tmp_path / "a" / "b" / ".mnrun").mkdir()
     finally:
         os.umask(before)
     for path in ("a/b", "a/b/.mnrun"):
-        assert (tmp_path / path).stat().st_mode & 0o777 == 0o755
+        assert (tmp_path / path).stat().st_mode & 0o777 == mode
     claim_private(tmp_path / "a" / "b", ".mnrun", write=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -47,3 +48,19 @@ def test_a_group_of_another_user_keeps_no_one_waiting(
     monkeypatch.setattr(os, "killpg", refuse)
     base_process.end_group(hanging)
     assert hanging.poll() is None
+
+
+def test_a_user_whom_the_directory_does_not_know_is_whom_the_session_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setenv("USER", "alice")
+    monkeypatch.setenv("HOME", "/home/alice")
+    made = base_process.clean_environment("/usr/bin")
+    assert (made["USER"], made["LOGNAME"], made["HOME"]) == ("alice", "alice", "/home/alice")
+    for name in ("USER", "LOGNAME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert base_process.clean_environment("/usr/bin")["USER"] == str(os.geteuid())

@@ -147,6 +147,39 @@ def test_empty_answers_are_no_answers(tmp_path: Path) -> None:
     assert not backend.find(tmp_path, an_attempt("")).sure
 
 
+def test_a_table_beside_an_error_is_no_answer(slurm: FakeSlurm, clock: FakeClock) -> None:
+    """As of a federation of which one cluster does not answer, or from a wrapper of a site."""
+
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        said = slurm(command, seconds, stdin)
+        error = "slurm_load_jobs error: Socket timed out on send/recv operation\n"
+        return said._replace(err=error) if command[0] == "squeue" else said
+
+    assert SlurmClient(slurm, clock).queue().rows == []
+    rows, error = SlurmClient(run, clock).queue()
+    assert rows is None
+    assert "Socket timed out" in error
+
+
+def test_harmless_errors_beside_a_table_are_passed_over(slurm: FakeSlurm, clock: FakeClock) -> None:
+    noise = "squeue: error: mpi/pmix_v4: can not load PMIx library\nThe login banner timed out\n"
+
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        return slurm(command, seconds, stdin)._replace(err=noise)
+
+    assert SlurmClient(run, clock).queue().rows == []
+
+
+def test_a_folder_s_name_is_not_slurm_s_word(
+    backend: SlurmBackend, slurm: FakeSlurm, clock: FakeClock, job: FakeJob, tmp_path: Path
+) -> None:
+    job.work_dir = "/data/Slurm accounting storage is disabled"
+    slurm.end(job, "COMPLETED", "0:0")
+    (tmp_path / "start-1.json").write_text('{"job_id": "12", "token": "t0"}')
+    clock.sleep(MIN_JOB_AGE + 1)
+    assert backend.observe(tmp_path, an_attempt()).phase is Phase.SUCCEEDED
+
+
 NOT_FOR_USERS = [
     Result(1, "", "slurm_load_jobs error: Access/permission denied"),
     Result(1, "sacct is restricted to administrators on this cluster\n", ""),

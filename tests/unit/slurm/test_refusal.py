@@ -22,6 +22,13 @@ from tests.helpers.stage_run import SCRIPT, an_attempt
 
 LOST = ["Socket timed out on send/recv operation", "Unable to contact slurm controller"]
 LOST += ["Zero Bytes were transmitted or received", "Slurm temporarily unable to accept job"]
+# The others of Slurm's own list (slurm_errno.c) after which the job may be there.
+LOST += ["Message send failure", "Message receive failure", "Communication shutdown failure"]
+LOST += ["Communication connection failure", "Unexpected message received"]
+LOST += ["Header lengths are longer than data received", "Insane message length"]
+LOST += ["Protocol authentication error", "Connection forced closed by quiesce timeout"]
+LOST += ["Connection rejected by handler", "Rate limit exceeded, please retry later"]
+LOST += ["Resource temporarily unavailable", "Broken pipe", "No route to host"]
 
 
 @pytest.mark.parametrize("words", LOST)
