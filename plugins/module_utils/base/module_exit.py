@@ -19,13 +19,26 @@ def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
     try:
         found = act()
     except MnrunError as error:
-        module.fail_json(msg=printable_lines(error.message), **error.details)
+        details = _unicode(error.details)
+        module.fail_json(msg=_unicode(printable_lines(error.message)), **details)
     except OSError as error:
-        module.fail_json(msg=printable_lines(explain(error)))
+        module.fail_json(msg=_unicode(printable_lines(explain(error))))
     else:
         for warning in found.pop("warnings", ()):
-            module.warn(printable_lines(warning))
+            module.warn(_unicode(printable_lines(warning)))
         if isinstance(found.get("msg"), str):
             found["msg"] = printable_lines(found["msg"])
         end = module.fail_json if found.pop("failed", False) else module.exit_json
-        end(**found)
+        end(**_unicode(found))
+
+
+def _unicode(value: Any) -> Any:
+    """`value` with a question mark for each byte of a file's name that is not UTF-8, and each half
+    of a character of a file: Ansible refuses the whole answer because of one."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_unicode(name): _unicode(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_unicode(one) for one in value]
+    return value
