@@ -21,6 +21,8 @@ from typing import Any, Iterator, Mapping
 from ..base.compiled import load, store
 
 FOLDER = "~/.cache/mnrun/checked"
+MOST = 32
+"""Files in it; the oldest go first."""
 AGE = 24 * 3600.0
 """Seconds. A package that is edited where it is installed looks the same, but not for longer."""
 
@@ -55,7 +57,7 @@ class Passed:
     def keep(self, warnings: list[str]) -> None:
         """Keep that it passed with these warnings."""
         if self.place is not None:
-            store(self.place, json.dumps(warnings).encode())
+            store(self.place, json.dumps(warnings).encode(), MOST)
 
 
 def _facts(parse: Mapping[str, Any], activation: str) -> list[str] | None:
