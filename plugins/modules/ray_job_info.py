@@ -61,6 +61,13 @@ stages:
     log:
       description: Lines of the logs (C(lines), each with C(path) and C(line)), and C(offset).
       type: dict
+gpu_hours:
+  description: >-
+    GPU-hours that the jobs of these stages have C(used), and what live ones may still take until
+    their time limits (C(reserved)), by the records.
+  type: dict
+  returned: success
+  sample: {used: 12.5, reserved: 0.0}
 damaged:
   description: >-
     Records that cannot be trusted, each with its C(stage) and a C(msg) for the user. They are

@@ -63,6 +63,12 @@ options:
       ended, O(state=present) starts it again.
     type: bool
     default: false
+  gpu_hours_max:
+    description: >-
+      GPU-hours that all jobs of the run may take. A job that may pass this bound, by its time limit
+      (without one, by the time of the last attempt), is refused. V(0) for no bound.
+    type: float
+    default: 0.0
   unless_in_use_by:
     description: >-
       With O(state=absent), leave a job alone while an attempt of this stage runs in it, or may
@@ -220,6 +226,7 @@ log_path:
   returned: failure of the job
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -232,6 +239,8 @@ from ..module_utils.record.log_pattern import log_pattern
 from ..module_utils.slurm.backend import SlurmBackend, SlurmJob, job_files
 from ..module_utils.slurm.client import SlurmClient
 from ..module_utils.slurm.directives import check_body, sbatch_options
+from ..module_utils.slurm.judge import gpus_of_job
+from ..module_utils.slurm.times import time_limit_of
 from ..module_utils.stage.module import STAGE_OPTIONS, make_request, run_stage
 
 OPTIONS = {
@@ -243,6 +252,7 @@ OPTIONS = {
     "output": {"type": "str", "default": ""},
     "error": {"type": "str", "default": ""},
     "service": {"type": "bool", "default": False},
+    "gpu_hours_max": {"type": "float", "default": 0.0},
     "unless_in_use_by": {"type": "str", "default": ""},
     "if_used": {"type": "bool", "default": False},
 }
@@ -267,11 +277,18 @@ def main() -> None:
         given = module.params
         request = make_request(given, "slurm", job_name(given), given["service"])
         client = SlurmClient(run, Clock())
+        sbatch = sbatch_options(given["sbatch"], client.help)
+        request = replace(
+            request,
+            gpus=gpus_of_job(sbatch),
+            time_limit=time_limit_of(sbatch),
+            gpu_hours_max=given["gpu_hours_max"],
+        )
         job = SlurmJob(
             run_dir=request.run_dir,
             stage=request.stage,
             script=check_body(given["script"] or "") if given["state"] == "present" else "",
-            sbatch=sbatch_options(given["sbatch"], client.help),
+            sbatch=sbatch,
             files=job_files(given["files"]),
             output=log_pattern(given["output"], request.run_dir),
             error=log_pattern(given["error"], request.run_dir),

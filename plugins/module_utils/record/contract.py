@@ -134,6 +134,8 @@ class Attempt:
     submitted_by: int | None = None  # the submitter's uid; None: not recorded
     submitted_on: str = ""  # ClusterName of the submitter's Slurm; empty: not known
     mount: str = ""  # where the file system of its results was mounted; empty: not known
+    gpus: int = 0  # that its Slurm job holds; 0 also: not recorded
+    time_limit: float | None = None  # of its job, in seconds; None: none, or not known
     shown: dict[str, Any] | None = None  # once it is over, the progress that its logs show
     others: dict[str, Any] = field(default_factory=dict)  # what a later mnrun wrote, kept as it is
 
@@ -244,6 +246,9 @@ class Request:
     service: bool = False  # a job without a result (a Ray cluster): once over, it is started again
     replace: bool = False
     max_attempts: int = 3
+    gpus: int = 0  # that its Slurm job holds
+    time_limit: float | None = None  # of its job, in seconds; None: the site's
+    gpu_hours_max: float = 0.0  # of the whole run; 0: no bound
 
     @property
     def rule(self) -> ResultRule:

@@ -180,6 +180,15 @@ def _least(text: str) -> int:
     return int(match.group()) if match else 1
 
 
+def gpus_of_job(given: Mapping[str, str]) -> int:
+    """GPUs of a job with these options of sbatch, on all its nodes (the most of a range)."""
+    total = re.fullmatch(rf"(?:{GPU_TYPE}:)?(\d+)", given.get("gpus", ""))
+    if total:
+        return int(total.group(1))
+    nodes = re.findall(r"\d+", given.get("nodes", "1"))
+    return _gpus_wanted(given)[0] * int(nodes[-1] if nodes else 1)
+
+
 def _gpus_wanted(given: Mapping[str, str]) -> tuple[int, str]:
     """GPUs on each node, and their type; from `8`, `h100:8` or a gres of `gpu:h100:8`."""
     text = given.get("gpus-per-node", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Mapping
 
 _ENDLESS = ("unlimited", "infinite", "-1")
 _PARTS = re.compile(r"(?:(\d+)-(\d+)(?::(\d+))?(?::(\d+))?|(\d+)(?::(\d+))?(?::(\d+))?)", re.ASCII)
@@ -29,6 +30,15 @@ def slurm_time(text: str) -> float:
     else:
         hours, minutes, seconds = 0, first, second
     return float(days * 86400 + hours * 3600 + minutes * 60 + seconds) or math.inf
+
+
+def time_limit_of(options: Mapping[str, str]) -> float | None:
+    """The seconds that options of sbatch limit a job to; None if they do not, or not in a form of
+    Slurm's."""
+    try:
+        return slurm_time(options["time"])
+    except (KeyError, ValueError):
+        return None
 
 
 def in_words(seconds: float) -> str:

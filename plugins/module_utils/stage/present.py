@@ -6,6 +6,7 @@ the intent on disk, the submission, the job's id on disk.
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from ..result.ownership import require_mounted, take_over
 from ..result.space import require_space
 from ..result.verify import as_result, newest_step, settle, stuck
 from ..trainer.resume_point import RESUME, make_resumable, resume_folder
+from .budget import require_budget
 from .context import Stage
 from .decide import UNKNOWN_GRACE, Action, Decision, abandoned, decide
 from .diff import difference
@@ -44,6 +46,7 @@ def plan(stage: Stage) -> Outcome:
     if decision.action.submits:
         _require_folder(stage, facts)
         require_space(stage.request.checkpoints, _record(stage, facts))
+        require_budget(stage, _record(stage, facts))
         attempt = _new_attempt(stage, facts)
         outcome.attempt = None
         outcome.diff = difference(stage.request, stage.backend, stage.ledger, attempt)
@@ -141,6 +144,7 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     record = _record(stage, facts)
     _require_folder(stage, facts)
     require_space(request.checkpoints, record)
+    left = require_budget(stage, record)
     record.labels, record.trainer = dict(request.labels), dict(request.trainer)
     attempt = _new_attempt(stage, facts)
     diff = difference(request, stage.backend, stage.ledger, attempt)
@@ -152,6 +156,7 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
         raise
     _submit(stage, record, attempt, intent)
     facts = replace(facts, record=record)
+    notes += [left] if left else []
     return replace(_outcome(stage, facts, decision), notes=notes, diff=diff)
 
 
@@ -216,8 +221,14 @@ def _new_attempt(stage: Stage, facts: Facts) -> Attempt:
         name,
         intent_time=stage.clock.now(),
         exclude=",".join(_do_without(stage, last)) if last else "",
+        gpus=stage.request.gpus,
+        time_limit=_finite(stage.request.time_limit),
     )
     return signed(stage, attempt)
+
+
+def _finite(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and seconds < math.inf else None
 
 
 def _do_without(stage: Stage, last: Attempt) -> list[str]:

@@ -13,6 +13,7 @@ from ..record.contract import Attempt, Backend, Observation, Phase, Record
 from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
 from ..trainer.log_reader import body, own_lines
+from .budget import spent
 from .describe import described, state_digest
 from .lineage import origins
 from .snapshot import look_at
@@ -42,15 +43,16 @@ class RunStatus(NamedTuple):
 
     stages: list[dict[str, Any]]  # one entry for each stage with an attempt
     damaged: list[dict[str, str]]  # records that cannot be trusted: `stage` and `msg`
+    gpu_hours: dict[str, float]  # of these stages' jobs: `used`, and `reserved` for live ones
 
 
 def answer(question: Question, backend_of: BackendOf, clock: Clock) -> RunStatus:
     """Report on each stage. A damaged record does not hide the others."""
     wanted = [question.stage] if question.stage else stages(question.run_dir)
-    status = RunStatus([], [])
     ledgers = [Ledger(question.run_dir, stage, clock) for stage in wanted]
     read = [(ledger, *ledger.readable()) for ledger in ledgers]
     known = [record for _ledger, records, _damaged in read for record in records]
+    status = RunStatus([], [], spent(known, clock.now())._asdict())
     for ledger, records, damaged in read:
         stage = ledger.stage
         status.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)

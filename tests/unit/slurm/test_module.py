@@ -200,7 +200,8 @@ def test_a_run_folder_that_cannot_be_made_is_named(call: Call, tmp_path: Path) -
 def test_info_tells_of_every_stage_and_changes_nothing(
     call: Call, folder: Path, slurm: FakeSlurm
 ) -> None:
-    assert call(slurm_job_info) == {"changed": False, "stages": [], "damaged": []}
+    empty = {"changed": False, "stages": [], "damaged": []}
+    assert call(slurm_job_info) == {**empty, "gpu_hours": {"used": 0.0, "reserved": 0.0}}
     call(**options(folder))
     call(**options(folder, stage="environment", spec={}, checkpoints=None))
     slurm.run(slurm.jobs[0])
