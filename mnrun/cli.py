@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, command: Command) -> int:
     # Imported here because --help and usage errors do not need them.
     from mnrun import sites  # noqa: PLC0415
+    from mnrun.handover import VARIABLE, handover  # noqa: PLC0415
     from mnrun.shell import run_shell, sandbox_dir  # noqa: PLC0415
 
     if not command.playbook:
@@ -50,19 +51,29 @@ def _run(options: argparse.Namespace, command: Command) -> int:
     root = sites.collection_root()
     inventory = sites.inventory(options.inventory or command.site, root)
     if command.name != "sweep":
-        return _play(options, command, inventory, extra_vars(options, command))
+        values = extra_vars(options, command)
+        if getattr(options, "detach", False):
+            values[VARIABLE] = handover(options, inventory)
+        return play(options, command, inventory, values)
 
     from mnrun.sweep.command import sweep  # noqa: PLC0415
     from mnrun.terminal import Terminal  # noqa: PLC0415
 
-    table = partial(_play, options, command, inventory)
+    table = partial(play, options, command, inventory)
     return sweep(options, inventory, Terminal(sys.stdout), table)
 
 
-def _play(
-    options: argparse.Namespace, command: Command, inventory: str, variables: Mapping[str, Any]
+def play(
+    options: argparse.Namespace,
+    command: Command,
+    inventory: str,
+    variables: Mapping[str, Any],
+    look: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> int:
-    """Run the command's playbook with these variables and return mnrun's exit code."""
+    """Run the command's playbook with these variables and return mnrun's exit code.
+
+    `look` is called with each event of ansible-runner.
+    """
     from mnrun import closing, display, runner, sites  # noqa: PLC0415
     from mnrun.terminal import Terminal  # noqa: PLC0415
 
@@ -81,7 +92,12 @@ def _play(
         terminal.line(f"{options.alias} is now: mnrun {' '.join(ALIASES[options.alias])}")
     screen = display.Display(terminal, _style(options, command), log=log)
     start = time.monotonic()
-    code, signal_number = runner.run_playbook(playbook, screen.handle, screen.tick)
+
+    def handle(event: Mapping[str, Any]) -> bool:
+        look(event)
+        return screen.handle(event)
+
+    code, signal_number = runner.run_playbook(playbook, handle, screen.tick)
     screen.end()
     seconds = time.monotonic() - start
     ending = closing.Ending(command, options, playbook.inventory, code, signal_number, seconds)

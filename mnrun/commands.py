@@ -108,6 +108,13 @@ COMMANDS = {
         ),
         Command("status", "show what is running, what is done, and the logs", "status", reads=True),
         Command(
+            "attach",
+            "follow a run that was handed over with --detach, until it ends",
+            "attach",
+            reads=True,
+            raw_lines=True,
+        ),
+        Command(
             "cancel",
             "stop running jobs, of one stage or of all, and wait until they are gone",
             "cancel",

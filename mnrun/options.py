@@ -10,7 +10,7 @@ from mnrun.commands import Command
 
 TRAINED = ("sft", "ppo")
 STAGES = (
-    "sft", "ray", "ppo", "convert-sft", "convert-ppo", "publish", "fetch", "environment",
+    "sft", "ray", "ppo", "convert-sft", "convert-ppo", "publish", "fetch", "environment", "relay",
 )  # fmt: skip
 
 DEFAULT_RUN = "default"
@@ -67,6 +67,7 @@ def _convert_options(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help=f"{', '.join(TRAINED)}; default: every stage that has a result",
     )
+    _detach_option(parser)
 
 
 def _cancel_options(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +110,19 @@ def _sweep_options(parser: argparse.ArgumentParser) -> None:
         only.add_argument(
             f"--{word}", dest="sweep_only", action="store_const", const=word, help=text
         )
+
+
+def _detach_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="check, hand the rest over to a job on the cluster, and return",
+    )
+
+
+def _training_options(parser: argparse.ArgumentParser) -> None:
+    _named_options(parser)
+    _detach_option(parser)
 
 
 def _publish_options(parser: argparse.ArgumentParser) -> None:
@@ -184,7 +198,8 @@ def _gc_options(parser: argparse.ArgumentParser) -> None:
 
 
 _OWN = {
-    **dict.fromkeys(("all", "plan", "sft", "ppo"), _named_options),
+    **dict.fromkeys(("all", "sft", "ppo"), _training_options),
+    "plan": _named_options,
     "cancel": _cancel_options,
     "convert": _convert_options,
     "gc": _gc_options,

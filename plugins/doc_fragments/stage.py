@@ -157,6 +157,14 @@ options:
       - Wait for exactly this attempt and record its end. Never submits.
       - RV(attempt) of an earlier call with the same O(spec).
     type: int
+  handed_over_at:
+    description:
+      - When a person left this work to run by itself, in seconds since the epoch; V(0) if one is
+        there. If its last attempt ended after that for a reason that is not retried automatically,
+        such as a cancellation, the module fails with that reason, instead of trying again.
+      - Set by the action plugin, from C(mnrun_handed_over_at).
+    type: float
+    default: 0.0
   stop_signal:
     description:
       - With O(state=absent), send this signal to a running job's script first, so that it can end

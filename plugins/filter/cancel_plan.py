@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..module_utils.record.contract import Phase
+from ..plugin_utils.relay_turns import STAGES as RELAYS
 
 DOCUMENTATION = r"""
 name: cancel_plan
@@ -35,7 +36,8 @@ EXAMPLES = r"""
 - name: What has to be ended of PPO
   ansible.builtin.debug:
     msg: "{{ found | mnrun.train.cancel_plan('ppo') }}"
-  # {"ppo": true, "jobs": [{"stage": "ray", "labels": {"owner": "ppo"}, "signal": "USR1"}]}
+  # {"ppo": true, "relays": [],
+  #  "jobs": [{"stage": "ray", "labels": {"owner": "ppo"}, "signal": "USR1"}]}
 """
 
 RETURN = r"""
@@ -43,7 +45,7 @@ _value:
   description: >-
     C(ppo), whether PPO's job has to be stopped on its Ray cluster; C(jobs), a list of the Slurm
     jobs to stop, each with its C(stage), the C(labels) that it must have, and the C(signal) to send
-    first.
+    first; C(relays), stages of relays, which are stopped before all others.
   type: dict
 """
 
@@ -53,12 +55,19 @@ def cancel_plan(found: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
     damaged = [entry["stage"] for entry in found["damaged"]]
     known = dict.fromkeys([*(entry["stage"] for entry in found["stages"]), *damaged])
     wanted = [name for name in known if stage in ("", name)]
-    jobs = [_job(name) for name in wanted if name not in ("ppo", "ray")]
+    jobs = [_job(name) for name in wanted if name not in ("ppo", "ray", *RELAYS)]
     if "ray" in known and stage in ("", "ppo", "ray"):
         # Ray on all nodes ends before the job does, so that the job is COMPLETED.
         jobs.append(_job("ray", {"owner": "ppo"} if stage == "ppo" else {}, "USR1"))
     alive = "ppo" in damaged or any(_alive(entry) for entry in found["stages"])
-    return {"ppo": "ppo" in wanted and alive, "jobs": jobs}
+    relays = _relays(found, known) if stage in ("", RELAYS[0]) else []
+    return {"ppo": "ppo" in wanted and alive, "jobs": jobs, "relays": relays}
+
+
+def _relays(found: Mapping[str, Any], known: Iterable[str]) -> list[str]:
+    """The relays, that in the queue first: it would begin when the other one ends."""
+    queued = {entry["stage"] for entry in found["stages"] if entry["job"]["phase"] == "queued"}
+    return sorted((name for name in known if name in RELAYS), key=lambda name: name not in queued)
 
 
 def _job(stage: str, labels: Mapping[str, str] | None = None, signal: str = "") -> dict[str, Any]:

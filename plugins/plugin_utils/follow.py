@@ -46,7 +46,7 @@ class Follow(PatientAction):
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """Run the task: as it is, unless there is something to wait for and to show."""
         super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+        arguments = self._with_handover(dict(self._task.args), task_vars)
         if not self._waits(arguments):
             answer = self.call(self.module, arguments, task_vars)
             if answer.get("retryable"):
@@ -63,6 +63,12 @@ class Follow(PatientAction):
             return first
         self.show(arguments["stage"], str(first["msg"]))
         return self._to_the_end(arguments, first, task_vars)
+
+    def _with_handover(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        """With no one there, nothing is done over that a person has not seen end."""
+        since = float((task_vars or {}).get("mnrun_handed_over_at") or 0)
+        present = arguments.get("state", "present") == "present"
+        return {**arguments, "handed_over_at": since} if since and present else arguments
 
     def _to_the_end(
         self, arguments: dict[str, Any], first: dict[str, Any], task_vars: Any

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from .errors import MnrunError
+from .errors import Busy, MnrunError, Uncertain, Unknown
 from .files import explain
 from .text import printable_lines
+
+_PASSING = (Busy, Uncertain, Unknown)
 
 
 def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
     """Exit `module` with the result of `act`: as a failure if the result has `failed`, or if `act`
-    raises an error. Its `warnings` are issued one by one.
+    raises an error; with `unknown`, if it may be known later. Its `warnings` are issued one by one.
 
     What people read (`msg`, warnings) holds nothing that a terminal would obey, also where plain
     ansible-playbook shows it.
@@ -19,7 +21,8 @@ def with_edge(module: Any, act: Callable[[], dict[str, Any]]) -> None:
     try:
         found = act()
     except MnrunError as error:
-        details = _unicode(error.details)
+        passing = {"unknown": True} if isinstance(error, _PASSING) else {}
+        details = {**passing, **_unicode(error.details)}
         module.fail_json(msg=_unicode(printable_lines(error.message)), **details)
     except OSError as error:
         module.fail_json(msg=_unicode(printable_lines(explain(error))))

@@ -25,6 +25,7 @@ from .present import plan, present
 from .scope import Only
 from .status import BackendOf, Question, answer
 from .stop import StopRule
+from .unseen import ended_unseen
 
 STAGE_OPTIONS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -56,6 +57,7 @@ STAGE_OPTIONS: dict[str, Any] = {
     "wait": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 604800},
     "attempt": {"type": "int"},
+    "handed_over_at": {"type": "float", "default": 0.0},
     "stop_signal": {"type": "str", "default": ""},
     "stop_timeout": {"type": "int", "default": 60},
     "cancelled_by": {"type": "str", "default": ""},
@@ -139,10 +141,14 @@ def _act(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
     if params["state"] == "absent":
         rule = StopRule(params["stop_signal"], params["stop_timeout"])
         return absent(stage, _only(stage, params), rule, check, params["cancelled_by"])
+    if params["attempt"] is not None and not check:
+        return conclude(stage, params["attempt"], params["wait_timeout"])
+    return ended_unseen(stage, params["handed_over_at"]) or _present(stage, params, check)
+
+
+def _present(stage: Stage, params: dict[str, Any], check: bool) -> Outcome:
     if check:
         return plan(stage)
-    if params["attempt"] is not None:
-        return conclude(stage, params["attempt"], params["wait_timeout"])
     outcome = present(stage)
     keep(stage.request.run_dir, params["keep_options"])
     if not params["wait"] or outcome.attempt is None or outcome.action is Action.NOTHING:

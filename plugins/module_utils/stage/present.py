@@ -41,7 +41,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to get an 
 
 def plan(stage: Stage) -> Outcome:
     """What `present` would do, with nothing written. Raises what `present` would."""
-    facts, decision = _decided(stage, stage.clock.monotonic(), keep=False)
+    facts, decision = decided(stage, stage.clock.monotonic(), keep=False)
     outcome = replace(_outcome(stage, facts, decision), plan=forecast(stage, facts, decision))
     if decision.action.submits:
         _require_folder(stage, facts)
@@ -64,7 +64,7 @@ def present(stage: Stage) -> Outcome:
         notes = mend(stage.request, stage.backend, stage.ledger, stage.clock)
         begun = stage.clock.monotonic()
         while True:
-            facts, decision = _decided(stage, begun, keep=True)
+            facts, decision = decided(stage, begun, keep=True)
             try:
                 outcome = _carry_out(stage, facts, decision)
                 return replace(outcome, notes=[*notes, *outcome.notes])
@@ -87,8 +87,9 @@ def save(stage: Stage, facts: Facts) -> bool:
     return True
 
 
-def _decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
-    """What to do, once that is known. `keep`: what was seen goes into the ledger."""
+def decided(stage: Stage, begun: float, keep: bool) -> tuple[Facts, Decision]:
+    """What to do, once that is known. `begun`: on the monotonic clock. `keep`: what was seen goes
+    into the ledger. Raises Refused, Unknown."""
     pause = FIRST_PAUSE
     while True:
         waited = stage.clock.monotonic() - begun

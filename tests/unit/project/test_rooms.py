@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "model": "base",
     "record": "base",
     "environment": "base",
+    "handover": "base",
     "hub": "base",
     "sandbox": "base",
     "trainer": "base model record environment",

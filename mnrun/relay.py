@@ -1,0 +1,155 @@
+"""The relay: continues a run that was handed over, with no one there.
+
+It runs in a job of one CPU (roles/relay), from an installation on the shared file system, and does
+what the command would do. Its heir, a job that waits for its end, takes over if it dies, and before
+its time limit it ends for it. Its exit code says how it left the run; the names are those of
+plugins/plugin_utils/relay_turns.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mnrun import cli
+from mnrun.arguments import parse
+from mnrun.commands import COMMANDS, Command
+from mnrun.handover import command_line
+
+DONE, FAILED, RENEWED, IDLE = 0, 1, 10, 11
+
+_PAUSE = 30.0
+_MOST_TRIES = 40
+"""How often, and after how many seconds, what is not known is asked again: for twenty minutes, with
+what the playbooks themselves wait."""
+
+_BEGIN = Command("relay", "", "relay_begin", reads=True)
+_END = Command("relay", "", "relay_end", reads=True)
+_OF_JOBS = ("SLURM_", "SBATCH_", "SRUN_", "PYTHON", "ANSIBLE_")
+
+
+@dataclass
+class Spy:
+    """What the events of a playbook tell the relay."""
+
+    turn: Mapping[str, Any] = field(default_factory=dict)
+    heir: bool = False
+    passing: bool = False
+    """A task failed for something that passes: no connection, no answer from Slurm."""
+
+    def look(self, event: Mapping[str, Any]) -> None:
+        """Look at one event of ansible-runner."""
+        data = event.get("event_data") or {}
+        result = data.get("res") or {}
+        self.turn = result.get("relay_turn") or self.turn
+        if event["event"] == "runner_on_ok" and result.get("stage", "").startswith("relay"):
+            self.heir = bool((result.get("job") or {}).get("id"))
+        if event["event"] in ("runner_on_failed", "runner_on_unreachable"):
+            self.passing = bool(
+                result.get("unknown") or result.get("lost") or result.get("unreachable")
+            )
+
+
+class Relay:
+    """One relay, from its start to its end."""
+
+    def __init__(self, given: argparse.Namespace, job: str) -> None:
+        self._line = command_line(given.handover)
+        self._options = parse(self._line)
+        self._inventory = str(self._options.inventory)
+        self._since = given.since
+        shown = " ".join(self._options.words)
+        other = "relay" if given.stage == "relay-next" else "relay-next"
+        self._me: dict[str, Any] = {
+            "stage": given.stage, "job": job, "after": given.after, "deaths": given.deaths,
+            "heir": {"stage": other, "after": job, "since": str(given.since), "command": shown,
+                     "python": sys.executable, "handover": str(given.handover)},
+        }  # fmt: skip
+        self.renewing = False
+
+    def run(self) -> int:
+        """Return how it left the run."""
+        signal.signal(signal.SIGUSR1, self._renew)
+        _say(f"This is the relay in job {self._me['job']} on {os.uname().nodename}.")
+        spy = self._begin()
+        if not spy.turn.get("goes"):
+            _say(str(spy.turn.get("why") or "How it is with the run is not known. It ends."))
+            return IDLE
+        if not spy.heir:
+            _say("No other job waits to take over from this one.")
+        code = self._work()
+        if self.renewing:
+            if not spy.heir:
+                self._begin()
+            _say("Its time limit is near: it ends, and the job that waits continues.")
+            return RENEWED
+        if code in (DONE, FAILED):
+            self._play(_END, {"relay_me": self._me}, Spy())
+        return code
+
+    def _begin(self) -> Spy:
+        for _ in range(_MOST_TRIES):
+            spy = Spy()
+            code = self._play(_BEGIN, {"relay_me": self._me}, spy)
+            known = spy.turn and not spy.turn["waits"]
+            if code > FAILED or known:
+                break
+            time.sleep(_PAUSE)
+        return spy
+
+    def _work(self) -> int:
+        command = COMMANDS[self._options.command]
+        own = cli.extra_vars(self._options, command)
+        for _ in range(_MOST_TRIES):
+            spy = Spy()
+            code = self._play(command, {**own, "mnrun_handed_over_at": self._since}, spy)
+            if code != FAILED or not spy.passing or self.renewing:
+                break
+            _say(f"It tries again in {_PAUSE:.0f} s.")
+            time.sleep(_PAUSE)
+        return code
+
+    def _play(self, command: Command, variables: Mapping[str, Any], spy: Spy) -> int:
+        return cli.play(self._options, command, self._inventory, variables, spy.look)
+
+    def _renew(self, number: int, _frame: FrameType | None) -> None:
+        self.renewing = True
+        del number
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the relay of a job; its exit code."""
+    parser = argparse.ArgumentParser(prog="mnrun.relay")
+    parser.add_argument("handover", type=Path)
+    parser.add_argument("--stage", required=True)
+    parser.add_argument("--since", type=float, required=True)
+    parser.add_argument("--deaths", type=int, required=True)
+    parser.add_argument("--after", required=True)
+    given = parser.parse_args(argv)
+    job = os.environ["SLURM_JOB_ID"]
+    for name in [name for name in os.environ if name.startswith(_OF_JOBS)]:
+        if name != "SLURM_CONF":
+            del os.environ[name]
+    relay = Relay(given, job)
+    try:
+        return relay.run()
+    except KeyboardInterrupt:
+        return RENEWED if relay.renewing else 128 + signal.SIGINT
+
+
+def _say(text: str) -> None:
+    moment = time.strftime("%Y-%m-%d %H:%M:%S")
+    print(f"{moment}  {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

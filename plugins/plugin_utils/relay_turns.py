@@ -1,0 +1,193 @@
+"""Whose turn it is among the relays of a run: who continues it, and who ends.
+
+Two stages take turns, so that the job that continues the run and the one that waits for its end
+are each a stage's one live job. A relay's exit code says how it left the run. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+STAGES = ("relay", "relay-next")
+
+DONE, FAILED = 0, 1
+"""The run is done; it is not, and the relay's log says why."""
+RENEWED, IDLE = 10, 11
+"""It ended before its time limit, for its heir to continue; it had nothing to do."""
+
+QUICK = 600.0
+"""Seconds: a relay that dies sooner counts as a quick death."""
+MOST_DEATHS = 10
+"""This many in a row, and no other follows."""
+
+_LIVE = ("queued", "running", "ending", "unknown")
+Entry = Mapping[str, Any]
+
+
+class Turn(NamedTuple):
+    """What a relay does when it starts."""
+
+    goes: bool
+    why: str = ""
+    waits: bool = False
+    """It is not known yet: to be asked again."""
+    deaths: int = 0
+    """How many relays before it died quickly, in a row."""
+
+
+def relays(stages: Sequence[Entry]) -> list[Entry]:
+    """The newest relay of each of the two stages."""
+    return [entry for entry in stages if entry["stage"] in STAGES]
+
+
+def live(entry: Entry) -> bool:
+    """Whether it is, or may be, in the queue or running."""
+    return not entry["known"] or entry["job"]["phase"] in _LIVE
+
+
+def finished(entry: Entry) -> bool:
+    """Whether it brought the run to its end, well or not, or was there for nothing."""
+    job = entry["job"]
+    codes = {"COMPLETED": (DONE,), "FAILED": (FAILED, IDLE)}
+    return job["exit_code"] in codes.get(str(job["state"]), ())
+
+
+def cancelled(entry: Entry) -> bool:
+    """Whether a person ended it."""
+    return bool(entry["job"]["phase"] == "cancelled" or entry.get("cancelled_by"))
+
+
+def turn(stages: Sequence[Entry], stage: str, after: str, deaths: int) -> Turn:
+    """Decide whether the relay of `stage` continues the run.
+
+    Args:
+        stages: the run's, as slurm_job_info returns them.
+        stage: the relay's own.
+        after: the job for whose end it waited; empty for the first one.
+        deaths: quick deaths in a row before that job.
+    """
+    other = next((one for one in relays(stages) if one["stage"] != stage), None)
+    if not after:
+        taken = other if other and live(other) and other["job"]["phase"] != "queued" else None
+        return Turn(not taken, f"Job {taken['job']['id']} continues the run." if taken else "")
+    if other is None:
+        return Turn(False, f"There is no record of job {after}, after which this one came.")
+    if other["job"]["id"] != after:
+        return Turn(False, f"The run was handed over again, to job {other['job']['id']}.")
+    return _of_heir(other, after, deaths)
+
+
+def _of_heir(other: Entry, after: str, deaths: int) -> Turn:
+    job = other["job"]
+    if live(other):
+        known = job["state"] if other["known"] else f"not known: {other['detail']}"
+        return Turn(False, f"How job {after} ended is {known}.", waits=True)
+    if cancelled(other):
+        return Turn(False, f"Job {after}, the relay before, was cancelled, so nothing new starts.")
+    if finished(other):
+        return Turn(False, f"Job {after}, the relay before, has finished.")
+    died = 0 if job["exit_code"] == RENEWED else deaths + 1 if _quickly(job) else 1
+    if died > MOST_DEATHS:
+        return Turn(False, f"{died} relays in a row died within {QUICK / 60:.0f} minutes.")
+    return Turn(True, f"Job {after} ended as {job['state']}.", deaths=died)
+
+
+def _quickly(job: Mapping[str, Any]) -> bool:
+    return not job["start"] or (job["end"] or job["start"]) - job["start"] < QUICK
+
+
+class Place(NamedTuple):
+    """Where a run is handed over to."""
+
+    stage: str
+    void: list[str]
+    """Stages whose job only waits for a relay that has left nothing to continue with."""
+
+
+def place(stages: Sequence[Entry]) -> Place:
+    """Choose the stage of a relay that a person wants: that of one that is alive, if any."""
+    found = {entry["stage"]: entry for entry in relays(stages)}
+    alive = [name for name in STAGES if name in found and live(found[name])]
+    working = [name for name in alive if found[name]["job"]["phase"] != "queued"]
+    if working:
+        return Place(working[0], [])
+    for name in alive:
+        before = found.get(STAGES[1 - STAGES.index(name)])
+        waits_for = (found[name].get("labels") or {}).get("after")
+        if before and waits_for == before["job"]["id"] and not live(before):
+            if finished(before) or cancelled(before):
+                return Place(before["stage"], [name])
+            continue  # it takes over at any moment
+        if before and waits_for == before["job"]["id"]:
+            return Place(before["stage"], [])
+    return Place(alive[0] if alive else STAGES[0], [])
+
+
+def current(stages: Sequence[Entry]) -> Entry | None:
+    """The relay to look at: that which works, else that which waits, else the last that worked."""
+    found = sorted(relays(stages), key=_begin)
+    alive = [one for one in found if live(one)]
+    working = [one for one in alive if one["job"]["phase"] != "queued"]
+    worked = [one for one in found if one["job"]["nodes"] and not _idle(one)]
+    return next((group[-1] for group in (working, alive, worked, found) if group), None)
+
+
+def ended_well(stages: Sequence[Entry]) -> bool:
+    """Whether the run's last relay finished the run."""
+    last = current(stages)
+    return last is not None and str(last["job"]["state"]) == "COMPLETED"
+
+
+def _begin(entry: Entry) -> float:
+    return float(entry["job"]["start"] or 0.0)
+
+
+def lines(stages: Sequence[Entry]) -> Iterator[str]:
+    """Say how it is with a run's relay; nothing if it never had one."""
+    last = current(stages)
+    if last is None:
+        return
+    waiting = [one for one in relays(stages) if live(one) and one["job"]["phase"] == "queued"]
+    if not live(last):
+        yield f"Relay: {_ending(last)}"
+    elif last["job"]["phase"] == "queued" and last["known"]:
+        why = f" ({last['job']['reason']})" if last["job"]["reason"] else ""
+        yield f"Relay: job {last['job']['id']} waits in the queue{why}; then it continues the run."
+    else:
+        yield f"Relay: {_living(last)}{_heir(waiting)}"
+
+
+def _idle(entry: Entry) -> bool:
+    return (str(entry["job"]["state"]), entry["job"]["exit_code"]) == ("FAILED", IDLE)
+
+
+def _living(entry: Entry) -> str:
+    job = entry["job"]
+    if not entry["known"]:
+        return f"job {job['id']}, as far as is known ({entry['detail']})."
+    return f"running in job {job['id']} on {job['nodes']}: it continues the run by itself."
+
+
+def _heir(waiting: Sequence[Entry]) -> str:
+    return f" Job {waiting[-1]['job']['id']} takes over when it ends." if waiting else ""
+
+
+def _ending(entry: Entry) -> str:
+    job = entry["job"]
+    if cancelled(entry):
+        return (
+            f"job {job['id']} was cancelled, and nothing new starts by itself. Jobs that run go "
+            "on. To continue the run, type what was typed before, with --detach or without."
+        )
+    if job["state"] == "COMPLETED":
+        return f"job {job['id']} finished the run."
+    if finished(entry):
+        return (
+            f"job {job['id']} ended, and the run is not done; `mnrun attach` shows why. Then type "
+            "what was typed before to continue."
+        )
+    return (
+        f"job {job['id']} ended as {job['state']}, and no other follows it. To continue the run, "
+        "type what was typed before, with --detach or without."
+    )

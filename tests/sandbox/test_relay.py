@@ -1,0 +1,171 @@
+"""A run that is handed over goes to its end with no one there, each job once."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cluster
+from .faults import kill_node, mend, running
+from .relays import HandedOver
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(1800)]
+
+KILLS = int(os.environ.get("MNRUN_RELAY_KILLS", "6"))
+SEED = int(os.environ.get("MNRUN_RELAY_SEED", "1"))
+
+
+@pytest.fixture
+def handed(sandbox: Cluster) -> Iterator[HandedOver]:
+    run = HandedOver(sandbox, f"relay-{time.time_ns()}")
+    yield run
+    run.remove()
+
+
+@pytest.fixture
+def slow(sandbox: Cluster) -> Iterator[HandedOver]:
+    """Stages that take a while."""
+    run = HandedOver(sandbox, f"relay-{time.time_ns()}", pace=4.0, steps=6)
+    yield run
+    run.remove()
+
+
+def test_a_stage_is_trained_with_no_one_there(handed: HandedOver) -> None:
+    job = handed.hand_over("sft")
+    again = handed.mnrun("sft", "--detach")
+    assert f"Attached to job {job}" in again.text or f"job {job}" in again.text, again.text
+    log = handed.end()
+    assert handed.counts("sft") == (0, 0, 0), log
+    assert "step 3/3" in log
+    status = handed.mnrun("status")
+    assert f"Relay: job {job} finished the run." in status.text, status.text
+    assert handed.mnrun("attach").code == 0
+
+
+@pytest.mark.torture
+def test_both_stages_end_with_the_controller_gone(handed: HandedOver) -> None:
+    handed.hand_over("all")
+    log = handed.end()
+    assert handed.counts("sft", "ppo") == (0, 0, 0), log
+    person = handed.mnrun("all")
+    assert (person.code, person.changed) == (0, 0), person.text
+
+
+@pytest.mark.torture
+def test_a_relay_killed_at_random_moments(sandbox: Cluster) -> None:
+    chance = random.Random(SEED)  # noqa: S311 - the same moments in each run
+    killed, total = 0, [0, 0, 0]
+    while killed < KILLS:
+        run = HandedOver(sandbox, f"relay-{time.time_ns()}", pace=2.0, steps=5)
+        run.hand_over("all")
+        for _ in range(3):
+            time.sleep(chance.uniform(3, 60))
+            killed += run.kill_relay()
+        log = run.end()
+        counts = run.counts("sft", "ppo")
+        print(f"\n{killed} kills; duplicate, lost, leaked: {tuple(counts)}", flush=True)
+        assert counts == (0, 0, 0), log
+        total = [a + b for a, b in zip(total, counts, strict=True)]
+        run.remove()
+    print(f"\n{killed} relays killed; duplicate, lost, leaked: {total}")
+
+
+@pytest.mark.torture
+def test_the_relay_is_cancelled_by_a_person(slow: HandedOver) -> None:
+    job = slow.hand_over("sft")
+    slow.until("sft", '"state": "RUNNING"|"job_id": "[0-9]+"')
+    (training,) = [row.split()[1] for row in slow.queue("%j %A") if not row.startswith("relay-")]
+    slow.cluster.run(f"scancel {job}")
+    log = slow.end()
+    assert slow.cluster.ended(training) == "COMPLETED", log
+    assert len(slow.attempts("sft")) == 1
+    status = slow.mnrun("status")
+    assert f"Relay: job {job} was cancelled" in status.text, status.text
+    assert slow.mnrun("attach").code == 1
+    assert "was cancelled, so nothing new starts" in slow.log()
+    person = slow.mnrun("sft")
+    assert (person.code, person.changed) == (0, 0), person.text
+
+
+@pytest.mark.torture
+def test_a_training_cancelled_while_no_relay_lives_does_not_start_again(slow: HandedOver) -> None:
+    slow.hand_over("sft")
+    slow.until("sft", '"job_id": "[0-9]+"')
+    (training,) = [row.split()[1] for row in slow.queue("%j %A") if not row.startswith("relay-")]
+    assert slow.kill_relay()
+    slow.cluster.run(f"scancel {training}")
+    log = slow.end()
+    assert len(slow.attempts("sft")) == 1, log
+    assert "cancelled by hand" in log, log
+    assert slow.mnrun("attach").code == 1
+
+
+@pytest.mark.torture
+def test_mnrun_cancel_ends_the_relay_first(slow: HandedOver) -> None:
+    job = slow.hand_over("all")
+    slow.until("sft", '"job_id": "[0-9]+"')
+    ended = slow.mnrun("cancel")
+    assert ended.code == 0, ended.text
+    assert ended.text.index("relay: ") < ended.text.index("sft: "), ended.text
+    slow.end(60)
+    assert f"Relay: job {job} was cancelled" in slow.mnrun("status").text
+    assert len(slow.attempts("sft")) == 1
+    assert slow.attempts("ppo") == []
+
+
+@pytest.mark.torture
+def test_a_time_limit_of_two_minutes(sandbox: Cluster) -> None:
+    run = HandedOver(sandbox, f"relay-{time.time_ns()}", pace=15.0, steps=12)
+    run.variables["mnrun_relay_sbatch"] = {"exclude": "", "time": "3", "signal": "B:USR1@45"}
+    run.hand_over("all")
+    log = run.end(1500)
+    counts = run.counts("sft", "ppo")
+    renewed = log.count("the job that waits continues")
+    print(f"\n{renewed} renewals; duplicate, lost, leaked: {tuple(counts)}")
+    assert counts == (0, 0, 0), log
+    assert renewed >= 2, log
+    run.remove()
+
+
+@pytest.mark.torture
+def test_two_people_beside_it(slow: HandedOver, tmp_path: Path) -> None:
+    slow.hand_over("all")
+    with (
+        running(tmp_path / "one.log", "all", **slow.variables) as one,
+        running(tmp_path / "two.log", "all", **slow.variables) as two,
+    ):
+        first, second = one.end(900), two.end(900)
+    log = slow.end()
+    assert (first[0], second[0]) == (0, 0), first[1] + second[1]
+    assert slow.counts("sft", "ppo") == (0, 0, 0), log
+
+
+@pytest.mark.torture
+def test_the_power_of_its_node_is_cut(slow: HandedOver) -> None:
+    slow.hand_over("sft")
+    slow.until("sft", '"job_id": "[0-9]+"')
+    found = slow.relay()
+    assert found
+    kill_node(slow.cluster, found[1])
+    mend(slow.cluster)
+    log = slow.end()
+    # The training, which had a rank on that node, failed too.
+    assert slow.counts("sft", needed=2) == (0, 0, 0), log
+
+
+@pytest.mark.torture
+def test_slurmctld_is_away_for_a_while(slow: HandedOver) -> None:
+    slow.hand_over("all")
+    slow.until("sft", '"job_id": "[0-9]+"')
+    away = float(os.environ.get("MNRUN_RELAY_AWAY", "100"))
+    pid = slow.cluster.run("pidof slurmctld", "root@osk-ctl")
+    slow.cluster.run(f"kill -STOP {pid}", "root@osk-ctl")
+    time.sleep(away)
+    slow.cluster.run(f"kill -CONT {pid}", "root@osk-ctl")
+    log = slow.end()
+    assert slow.counts("sft", "ppo") == (0, 0, 0), log

@@ -1,0 +1,151 @@
+"""Whose turn it is among relays, row by row, and what is said about them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.filter.cancel_plan import cancel_plan
+from ansible_collections.mnrun.train.plugins.plugin_utils import relay_turns as turns
+from ansible_collections.mnrun.train.plugins.plugin_utils.relay_turns import (
+    MOST_DEATHS,
+    ended_well,
+    lines,
+    place,
+    turn,
+)
+
+from mnrun import relay as program
+
+_PHASES = {"RUNNING": "running", "PENDING": "queued", "CANCELLED": "cancelled",
+           "COMPLETED": "succeeded", "COMPLETING": "ending"}  # fmt: skip
+
+
+def entry(
+    stage: str, job: str, state: str, code: int | None = None, ran: float = 900.0, **more: Any
+) -> dict[str, Any]:
+    waits = state == "PENDING"
+    about = {
+        "id": job,
+        "state": state,
+        "phase": _PHASES.get(state, "failed"),
+        "exit_code": code,
+        "reason": more.pop("reason", ""),
+        "nodes": more.pop("nodes", "" if waits else "node1"),
+        "start": None if waits else float(job) * 1000,
+        "end": None if waits else float(job) * 1000 + ran,
+    }
+    return {"stage": stage, "known": True, "detail": "", "labels": {}, "job": about, **more}
+
+
+def heir(job: str, after: str, state: str = "PENDING", **more: Any) -> dict[str, Any]:
+    return entry("relay-next", job, state, labels={"after": after}, **more)
+
+
+def test_the_first_relay_continues_the_run() -> None:
+    assert turn([entry("relay", "1", "RUNNING")], "relay", "", 0).goes
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "COMPLETING"])
+def test_another_relay_is_left_alone(state: str) -> None:
+    stages = [entry("relay", "3", "RUNNING"), heir("2", "1", state)]
+    assert not turn(stages, "relay", "", 0).goes
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "goes"),
+    [
+        ("COMPLETED", 0, False),
+        ("FAILED", 1, False),
+        ("FAILED", program.IDLE, False),
+        ("CANCELLED", 0, False),
+        ("FAILED", program.RENEWED, True),
+        ("FAILED", 137, True),
+        ("TIMEOUT", 0, True),
+        ("NODE_FAIL", 1, True),
+        ("PREEMPTED", 0, True),
+        ("OUT_OF_MEMORY", 1, True),
+    ],
+)
+def test_an_heir_takes_over_only_what_is_left(state: str, code: int, goes: bool) -> None:
+    stages = [entry("relay", "1", state, code), heir("2", "1", "RUNNING")]
+    assert turn(stages, "relay-next", "1", 0).goes is goes
+
+
+def test_an_heir_asks_again_while_it_is_not_known_how_the_one_before_ended() -> None:
+    lost = entry("relay", "1", "RUNNING") | {"known": False, "detail": "no answer"}
+    found = turn([lost, heir("2", "1", "RUNNING")], "relay-next", "1", 0)
+    assert (found.goes, found.waits) == (False, True)
+
+
+def test_an_heir_ends_where_the_run_was_handed_over_again() -> None:
+    stages = [entry("relay", "3", "RUNNING"), heir("2", "1", "RUNNING")]
+    assert not turn(stages, "relay-next", "1", 0).goes
+    assert not turn([heir("2", "1", "RUNNING")], "relay-next", "1", 0).goes
+
+
+def test_quick_deaths_are_bounded() -> None:
+    stages = [entry("relay", "1", "FAILED", 137, ran=5), heir("2", "1", "RUNNING")]
+    assert turn(stages, "relay-next", "1", MOST_DEATHS - 1).deaths == MOST_DEATHS
+    assert not turn(stages, "relay-next", "1", MOST_DEATHS).goes
+    long = [entry("relay", "1", "FAILED", 137, ran=5000), heir("2", "1", "RUNNING")]
+    assert turn(long, "relay-next", "1", MOST_DEATHS).deaths == 1
+    renewed = [entry("relay", "1", "FAILED", program.RENEWED, ran=5), stages[1]]
+    assert turn(renewed, "relay-next", "1", MOST_DEATHS).deaths == 0
+
+
+@pytest.mark.parametrize(
+    ("stages", "stage", "void"),
+    [
+        ([], "relay", []),
+        ([entry("relay", "1", "RUNNING"), heir("2", "1")], "relay", []),
+        ([entry("relay", "1", "FAILED", 137), heir("2", "1", "RUNNING")], "relay-next", []),
+        ([entry("relay", "1", "FAILED", 137), heir("2", "1")], "relay-next", []),
+        ([entry("relay", "1", "COMPLETED", 0), heir("2", "1")], "relay", ["relay-next"]),
+        ([entry("relay", "1", "CANCELLED", 0), heir("2", "1")], "relay", ["relay-next"]),
+        ([entry("relay", "1", "PENDING")], "relay", []),
+        ([entry("relay", "1", "COMPLETED", 0), heir("2", "1", "CANCELLED")], "relay", []),
+    ],
+)
+def test_a_run_is_handed_over_to_the_relay_that_is_alive(
+    stages: list[dict[str, Any]], stage: str, void: list[str]
+) -> None:
+    assert place(stages) == (stage, void)
+
+
+ENDED_WAITING = heir("2", "1", "CANCELLED", nodes="")
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ([entry("relay", "1", "RUNNING"), heir("2", "1")], "job 1 on node1.*Job 2 takes over"),
+        ([entry("relay", "1", "PENDING", reason="Priority")], r"1 waits in the queue \(Prior"),
+        ([entry("relay", "1", "CANCELLED", 0), ENDED_WAITING], "1 was cancelled"),
+        ([entry("relay", "1", "CANCELLED", 0), heir("2", "1", "FAILED", code=11)], "1 was canc"),
+        ([entry("relay", "1", "COMPLETED", 0), ENDED_WAITING], "1 finished the run"),
+        ([entry("relay", "1", "FAILED", 1)], "job 1 ended, and the run is not done"),
+        ([entry("relay", "1", "NODE_FAIL", 1)], "ended as NODE_FAIL, and no other follows"),
+    ],
+)
+def test_it_is_told_how_it_is(stages: list[dict[str, Any]], words: str) -> None:
+    (line,) = lines(stages)
+    assert re.search(words, line), line
+
+
+def test_a_run_without_a_relay_says_nothing() -> None:
+    assert list(lines([entry("sft", "1", "RUNNING")])) == []
+    assert not ended_well([])
+
+
+def test_mnrun_cancel_ends_what_waits_before_the_relay() -> None:
+    found = {"stages": [entry("relay", "1", "RUNNING"), heir("2", "1")], "damaged": []}
+    assert cancel_plan(found)["relays"] == ["relay-next", "relay"]
+    assert cancel_plan(found, "relay")["relays"] == ["relay-next", "relay"]
+    assert cancel_plan(found, "sft") == {"ppo": False, "jobs": [], "relays": []}
+
+
+def test_the_program_ends_with_the_codes_that_are_read() -> None:
+    for name in ("DONE", "FAILED", "RENEWED", "IDLE"):
+        assert getattr(program, name) == getattr(turns, name)
