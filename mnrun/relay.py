@@ -42,8 +42,9 @@ class Spy:
 
     turn: Mapping[str, Any] = field(default_factory=dict)
     heir: bool = False
-    passing: bool = False
-    """A task failed for something that passes: no connection, no answer from Slurm."""
+    passing: bool = True
+    """No task failed, as if Ansible was killed; or one for something that passes: no connection, no
+    answer from Slurm."""
 
     def look(self, event: Mapping[str, Any]) -> None:
         """Look at one event of ansible-runner."""
@@ -100,7 +101,7 @@ class Relay:
             spy = Spy()
             code = self._play(_BEGIN, {"relay_me": self._me}, spy)
             known = spy.turn and not spy.turn["waits"]
-            if code > FAILED or known:
+            if code > FAILED or known or (code == FAILED and not spy.passing):
                 break
             time.sleep(_PAUSE)
         return spy

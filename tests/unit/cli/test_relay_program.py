@@ -1,0 +1,149 @@
+"""The relay's program: what it runs, in which order, and how it says that it left the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnrun import cli, relay
+
+TURN = {"goes": True, "why": "", "waits": False, "deaths": 0}
+JOB = {"job": {"id": "8"}, "stage": "relay-next"}
+
+
+def event(name: str, **result: Any) -> dict[str, Any]:
+    return {"event": name, "event_data": {"res": result}}
+
+
+class Played:
+    """Stands for the playbooks: answers of `work` in turn, and what was run."""
+
+    def __init__(
+        self, turn: Mapping[str, Any], work: list[Any], heir: bool = True, begins: Any = ()
+    ) -> None:
+        self.turn, self.work, self.heir, self.begins = turn, work, heir, begins
+        self.names: list[str] = []
+        self.variables: dict[str, Any] = {}
+
+    def __call__(
+        self, _options: Any, command: Any, _inventory: str, variables: Any, look: Callable[..., Any]
+    ) -> int:
+        self.names.append(command.playbook)
+        self.variables[command.playbook] = variables
+        if command.playbook == "relay_begin" and self.begins:
+            look(self.begins[1])
+            return int(self.begins[0])
+        if command.playbook == "relay_begin":
+            look(event("runner_on_ok", relay_turn=dict(self.turn)))
+            if self.heir:
+                look(event("runner_on_ok", **JOB))
+            return 0
+        if command.playbook == "relay_end":
+            return 0
+        code, *events = self.work.pop(0)
+        for one in events:
+            look(one) if isinstance(one, dict) else one()
+        return int(code)
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Played], int]:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "hosts.yml").write_text("all: {}")
+    given = {"words": ["sft"], "extra_vars": ["a=1"]}
+    (tmp_path / "words.json").write_text(json.dumps(given))
+    before = signal.getsignal(signal.SIGUSR1)
+    # Set here, so that they are put back: the program takes them out.
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for name in [name for name in os.environ if name.startswith(relay._OF_JOBS)]:
+        monkeypatch.setenv(name, os.environ[name])
+    monkeypatch.setattr(relay.time, "sleep", lambda _: None)
+
+    def run(played: Played) -> int:
+        monkeypatch.setattr(cli, "play", played)
+        line = [str(tmp_path), "--stage", "relay", "--since", "5", "--deaths", "0", "--after", ""]
+        try:
+            return relay.main(line)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+
+    return run
+
+
+def test_it_begins_works_and_ends_its_heir(left: Callable[[Played], int]) -> None:
+    played = Played(TURN, [(0,)])
+    assert left(played) == relay.DONE
+    assert played.names == ["relay_begin", "sft", "relay_end"]
+    me = played.variables["relay_begin"]["relay_me"]
+    assert (me["job"], me["heir"]["stage"], me["heir"]["after"]) == ("7", "relay-next", "7")
+    assert played.variables["sft"]["mnrun_handed_over_at"] == 5.0
+
+
+def test_it_does_nothing_when_it_is_not_its_turn(left: Callable[[Played], int]) -> None:
+    played = Played({**TURN, "goes": False, "why": "cancelled"}, [])
+    assert left(played) == relay.IDLE
+    assert played.names == ["relay_begin"]
+
+
+def test_it_asks_again_while_that_is_not_known(left: Callable[[Played], int]) -> None:
+    played = Played({**TURN, "goes": False, "waits": True}, [])
+    assert left(played) == relay.IDLE
+    assert played.names == ["relay_begin"] * relay._MOST_TRIES
+
+
+def test_where_no_jobs_can_be_submitted_it_ends_at_once(left: Callable[[Played], int]) -> None:
+    played = Played({}, [], begins=(1, event("runner_on_failed", msg="There is no squeue")))
+    assert left(played) == relay.IDLE
+    assert played.names == ["relay_begin"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        [event("runner_on_failed", unknown=True)],
+        [event("runner_on_failed", lost=True)],
+        [event("runner_on_unreachable", unreachable=True)],
+        [],  # Ansible itself was killed
+    ],
+)
+def test_what_passes_is_tried_again(left: Callable[[Played], int], failure: list[Any]) -> None:
+    played = Played(TURN, [(1, *failure), (0,)])
+    assert left(played) == relay.DONE
+    assert played.names == ["relay_begin", "sft", "sft", "relay_end"]
+
+
+def test_a_failure_of_the_training_is_the_end(left: Callable[[Played], int]) -> None:
+    played = Played(TURN, [(1, event("runner_on_failed", msg="it failed"))])
+    assert left(played) == relay.FAILED
+    assert played.names == ["relay_begin", "sft", "relay_end"]
+
+
+def test_what_does_not_pass_is_not_tried_for_ever(left: Callable[[Played], int]) -> None:
+    failures = [(1, event("runner_on_failed", unknown=True))] * relay._MOST_TRIES
+    assert left(Played(TURN, failures)) == relay.FAILED
+
+
+def test_one_that_is_ended_leaves_its_heir(left: Callable[[Played], int]) -> None:
+    played = Played(TURN, [(143,)])
+    assert left(played) == 143
+    assert played.names == ["relay_begin", "sft"]
+
+
+def _near_the_limit() -> None:
+    with pytest.raises(KeyboardInterrupt):  # which ansible-runner's handler takes otherwise
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("heir", [True, False])
+def test_near_its_time_limit_it_ends_for_its_heir(
+    left: Callable[[Played], int], heir: bool
+) -> None:
+    played = Played(TURN, [(130, _near_the_limit)], heir)
+    assert left(played) == relay.RENEWED
+    assert played.names == ["relay_begin", "sft"] + ([] if heir else ["relay_begin"])
