@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mnrun import consent
 from mnrun.arguments import help_text, parse
 from mnrun.commands import ALIASES, COMMANDS, Command
 from mnrun.errors import CliError, UsageError
@@ -51,7 +52,7 @@ def _run(options: argparse.Namespace, command: Command) -> int:
     root = sites.collection_root()
     inventory = sites.inventory(options.inventory or command.site, root)
     if command.name != "sweep":
-        values = extra_vars(options, command)
+        values = _variables(options, command)
         if getattr(options, "detach", False):
             values[VARIABLE] = handover(options, inventory)
         return play(options, command, inventory, values)
@@ -61,6 +62,16 @@ def _run(options: argparse.Namespace, command: Command) -> int:
 
     table = partial(play, options, command, inventory)
     return sweep(options, inventory, Terminal(sys.stdout), table)
+
+
+def _variables(options: argparse.Namespace, command: Command) -> dict[str, Any]:
+    """The playbook's variables. One that trains stops before what needs a yes, without --yes."""
+    given = extra_vars(options, command)
+    if consent.SET_ASIDE not in command.variables or options.check:
+        return given
+    if given.get(consent.SET_ASIDE) or consent.always():
+        return {**given, **consent.AGREED}
+    return {**given, **consent.not_yet(options.extra_vars, consent.can_ask())}
 
 
 def play(
@@ -99,6 +110,13 @@ def play(
 
     code, signal_number = runner.run_playbook(playbook, handle, screen.tick)
     screen.end()
+    if code and screen.outcome.needs_yes and consent.can_ask():
+        messages = [failure.message for failure in screen.outcome.failures]
+        if consent.agreed(messages, terminal):
+            agreed = {**variables, **consent.AGREED}
+            return play(options, command, inventory, agreed, look)
+        terminal.line("Nothing was started.")
+        return 1
     seconds = time.monotonic() - start
     ending = closing.Ending(command, options, playbook.inventory, code, signal_number, seconds)
     exit_code = closing.close(ending, screen.outcome, terminal)

@@ -79,6 +79,8 @@ def _failed(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
     for failure in outcome.failures:
         yield ""
         yield from failure.lines()
+    if outcome.needs_yes:
+        yield f"  To agree:  {as_typed([*ending.options.words, '--yes'], ending.options)}"
     if outcome.unreachable:
         yield from _how_to_reach(ending)
     if not outcome.failures:  # it broke before any task, and says why in its own words

@@ -44,7 +44,7 @@ COMMANDS = {
             "all",
             "run everything: SFT, PPO from its result, and the conversion of both",
             "all",
-            variables=("mnrun_options",),
+            variables=("mnrun_options", "mnrun_set_aside"),
             trains=True,
         ),
         Command(
@@ -59,14 +59,14 @@ COMMANDS = {
             "sft",
             "run supervised fine-tuning on several nodes",
             "sft",
-            variables=("mnrun_options",),
+            variables=("mnrun_options", "mnrun_set_aside"),
             trains=True,
         ),
         Command(
             "ppo",
             "run PPO: start a Ray cluster unless there is one, train, shut it down",
             "ppo",
-            variables=("mnrun_options",),
+            variables=("mnrun_options", "mnrun_set_aside"),
             trains=True,
         ),
         Command(

@@ -4,6 +4,7 @@ Results of tasks, and lines that Ansible displays (docs/architecture.md shows ex
 
 - `summary`: a list of lines, printed last. The newest one counts.
 - `mnrun_status`: a list of stages, printed as a table.
+- `needs_yes`: a task was refused for want of a user's yes; `msg` says to what.
 - `cause`, and the `phase` of `job`: a stage's attempt failed, or still runs, after its task.
 - `[STAGE] TEXT`: a line about a stage, which stays on the screen.
 - `[STAGE] … TEXT`: progress of a stage, which the stage's next line replaces on a terminal.
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, TypedDict
 
 SUMMARY = "summary"
 STATUS = "mnrun_status"
+NEEDS_YES = "needs_yes"
 
 _STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\](?: (?P<passing>… ?)?(?P<text>.*))?")
 
@@ -98,6 +100,11 @@ def _unfinished(result: Mapping[str, Any]) -> Unfinished | None:
     if job.get("phase") in _LIVE:
         return Unfinished(False, f"job {job.get('id') or job.get('name')} {job.get('state')}")
     return Unfinished(False, "it is not known how it ended") if result.get("lost") else None
+
+
+def needs_yes(result: Mapping[str, Any]) -> bool:
+    """Whether a task was refused only because a user has to agree to what it would do."""
+    return any(item.get(NEEDS_YES) for item in result.get("results") or [result])
 
 
 def stage_line(line: str) -> StageLine | None:

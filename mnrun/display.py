@@ -46,6 +46,8 @@ class PlayOutcome:
     hosts: int = 0
     """Hosts on which at least one task ran."""
     failures: list[report.Failure] = field(default_factory=list)
+    needs_yes: bool = False
+    """Nothing failed, but a user has to agree to what would be done."""
     unreachable: bool = False
     """One of the failures is an unreachable host."""
     stray: deque[str] = field(default_factory=lambda: deque(maxlen=_STRAY_LINES))
@@ -185,10 +187,12 @@ class Display:
     def _add_failures(self, data: Mapping[str, Any]) -> None:
         result = data.get("res") or {}
         self.outcome.unreachable |= bool(result.get("unreachable"))
+        self.outcome.needs_yes |= contract.needs_yes(result)
         self.outcome.changed += int(bool(result.get("changed")))  # before it failed
         self._warn(result.get("warnings") or ())
         self._end_line()
-        self._task_line(self._terminal.style("✗", "red"), data)
+        if not contract.needs_yes(result):
+            self._task_line(self._terminal.style("✗", "red"), data)
         known = {failure.message for failure in self.outcome.failures}
         for failure in report.failures(data["task"], data["host"], result):
             if failure.message not in known:  # a rescue may have repeated it

@@ -102,6 +102,12 @@ def _prune_options(parser: argparse.ArgumentParser) -> None:
 
 def _sweep_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep_file", metavar="FILE", help="YAML with the runs (docs/sweeps.md)")
+    parser.add_argument(
+        "--yes",
+        dest="sweep_yes",
+        action="store_true",
+        help="runs may set finished work aside, which they do with other options",
+    )
     only = parser.add_mutually_exclusive_group()
     for word, text in (
         ("table", "only show the table of its runs"),
@@ -123,6 +129,12 @@ def _detach_option(parser: argparse.ArgumentParser) -> None:
 def _training_options(parser: argparse.ArgumentParser) -> None:
     _named_options(parser)
     _detach_option(parser)
+    _switch(
+        parser,
+        "--yes",
+        dest="mnrun_set_aside",
+        help="do not ask before finished work is set aside or many GPU-hours begin",
+    )
 
 
 def _publish_options(parser: argparse.ArgumentParser) -> None:

@@ -191,6 +191,8 @@ class _Sweep:
         variables = self.place.write_variables(run.name, run.variables)
         shared = [word for value in self.options.extra_vars for word in ("-e", value)]
         shared += ["-e", f"@{variables}"] if words[0] != "cancel" else []
+        agreed = self.options.sweep_yes and not {"cancel", "--check"} & {*words}
+        shared += ["--yes"] if agreed else []
         shared += ["-i", self.inventory, "--run", run.name, *["-v"] * self.options.verbose]
         argv = [sys.executable, "-m", "mnrun", *words, *shared]
         return Child(run.name, argv, self.place.log(run.name))

@@ -135,6 +135,27 @@ options:
       - Also submits again if O(max_attempts) is reached.
     type: bool
     default: false
+  set_aside:
+    description:
+      - Checkpoints of finished work with another spec may be moved aside. Without it, what would
+        move them is refused, with RV(needs_yes).
+    type: bool
+    default: true
+  ask_gpu_hours:
+    description:
+      - A first submission that needs more is refused, with RV(needs_yes), if it is known from an
+        earlier attempt how long a step takes. V(0) for any number.
+    type: float
+    default: 0
+  gpus:
+    description: How many GPUs the work uses, for O(ask_gpu_hours).
+    type: int
+    default: 0
+  followers:
+    description: Stages that begin with the result of this one, whose finished work counts as well.
+    type: list
+    elements: str
+    default: []
   max_attempts:
     description: How many attempts in a row may end without a new checkpoint.
     type: int

@@ -128,6 +128,10 @@ output:
   description: The result, if the work is done and its result is whole.
   type: dict
   returned: always
+needs_yes:
+  description: It was refused for want of O(set_aside), or by O(ask_gpu_hours); nothing was changed.
+  type: bool
+  returned: only then
 plan:
   description:
     - In check mode, what would be done. C(does) is as RV(action); C(first_step) of C(steps), V(0)

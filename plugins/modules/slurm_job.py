@@ -184,6 +184,10 @@ output:
     path: /home/user/training/multinode/sft/checkpoints/global_step_160
     model: /home/user/training/multinode/sft/checkpoints/global_step_160/huggingface
     metrics: {loss: 0.12, first_loss: 5.9}
+needs_yes:
+  description: It was refused for want of O(set_aside), or by O(ask_gpu_hours); nothing was changed.
+  type: bool
+  returned: only then
 plan:
   description:
     - In check mode, what would be done. C(does) is as RV(action); C(first_step) of C(steps), V(0)

@@ -21,6 +21,8 @@ from .place import FIRST, PLACE, environments
 
 # For each program that a test starts: `mnrun -i inventory/sandbox` and the playbooks.
 os.environ["MNRUN_SANDBOX_DIR"] = str(PLACE)
+# No one is there to be asked before finished work is set aside.
+os.environ["MNRUN_YES"] = "1"
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_UP = 1800.0  # seconds: packages and the training environment

@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Protocol, Union
+from typing import Any, Mapping, NamedTuple, Protocol, Sequence, Union
 
 # States of an attempt that are ours, in addition to the scheduler's own.
 INTENT = "INTENT"  # on disk before the submission; no job id yet
@@ -228,6 +228,18 @@ class ManifestRule(NamedTuple):
 ResultRule = Union[CheckpointRule, ManifestRule, None]  # None: the stage leaves no result
 
 
+class Consent(NamedTuple):
+    """What a user has to agree to before it begins."""
+
+    set_aside: bool = True  # finished work of other options may be moved aside
+    gpu_hours: float = 0.0  # as many may begin; 0: any number
+    gpus: int = 0  # of the stage
+    followers: Sequence[str] = ()  # stages whose finished work counts as well
+
+
+ANY = Consent()
+
+
 @dataclass(frozen=True)
 class Request:
     """What a user requests of a stage; the same for each scheduler."""
@@ -249,6 +261,7 @@ class Request:
     gpus: int = 0  # that its Slurm job holds
     time_limit: float | None = None  # of its job, in seconds; None: the site's
     gpu_hours_max: float = 0.0  # of the whole run; 0: no bound
+    consent: Consent = ANY
 
     @property
     def rule(self) -> ResultRule:

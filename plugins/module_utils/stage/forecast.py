@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
+from ..base.errors import Refused
 from ..base.fingerprint import MISSING, differences
 from ..base.presence import names
 from ..record.contract import Record, Request
+from ..record.ledger import Ledger
 from ..result.ownership import owned, owner_of
 from ..trainer.checkpoint import count
 from .context import Stage
-from .decide import Decision, resume_step
+from .decide import Action, Decision, resume_step
 from .save_interval import seconds_a_step
 from .snapshot import Facts
 
 _LINE = re.compile(r"(?P<key>\S+): (?P<old>.*) -> (?P<new>.*)")
 _OF_LENGTH = re.compile(r"epoch|batch|step|train_files", re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{40,}")
+_MOST = 4  # changes in a message
 _CONTENT = {
     "inputs.model": "another base model",
     "inputs.train_files": "other training data",
@@ -47,6 +50,30 @@ def forecast(stage: Stage, facts: Facts, decision: Decision) -> dict[str, Any]:
         "bytes": _room(request, facts) if submits else 0,
         "start": None,
     }
+
+
+def require_consent(stage: Stage, facts: Facts, decision: Decision) -> None:
+    """Raise Refused if what would begin needs a yes that the request does not have."""
+    allowed, found = stage.request.consent, forecast(stage, facts, decision)
+    costs = [] if allowed.set_aside else list(_finished_work(stage, found))
+    hours = (found["seconds"] or 0) * allowed.gpus / 3600
+    if decision.action is not Action.RESUBMIT and 0 < allowed.gpu_hours < hours:
+        costs.append(f"It would take about {hours:,.0f} GPU-hours.")
+    if costs:
+        changes = found["changes"][:_MOST]
+        why = f" ({', '.join(changes)})" if changes else ""
+        text = " ".join([f"{stage.request.stage} would be trained again{why}.", *costs])
+        raise Refused(f"{text} Nothing was changed or submitted.", needs_yes=True, plan=found)
+
+
+def _finished_work(stage: Stage, found: dict[str, Any]) -> Iterator[str]:
+    if found["finished"]:
+        yield f"The finished work in {found['aside']} would be moved aside, not deleted."
+    if found["does"] == Action.SUBMIT.value:
+        for name in stage.request.consent.followers:
+            ledger = Ledger(stage.request.run_dir, name, stage.clock)
+            if any(record.output for record in ledger.records()):
+                yield f"That of {name}, which begins with its result, would be out of date."
 
 
 def _steps(request: Request, facts: Facts) -> int:

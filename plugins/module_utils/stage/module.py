@@ -12,7 +12,7 @@ from ..base.fingerprint import fingerprint
 from ..base.module_exit import with_edge
 from ..base.private import claim_private
 from ..base.safe_name import check_name
-from ..record.contract import Backend, CheckpointRule, ManifestRule, Request
+from ..record.contract import Backend, CheckpointRule, Consent, ManifestRule, Request
 from ..record.ledger import Ledger
 from ..record.run_options import keep
 from .absent import absent
@@ -53,6 +53,10 @@ STAGE_OPTIONS: dict[str, Any] = {
     "trainer": {"type": "dict", "default": {}},
     "manifest": {"type": "dict", "options": {"path": {"type": "str", "required": True}}},
     "replace": {"type": "bool", "default": False},
+    "set_aside": {"type": "bool", "default": True},
+    "ask_gpu_hours": {"type": "float", "default": 0.0},
+    "gpus": {"type": "int", "default": 0},
+    "followers": {"type": "list", "elements": "str", "default": []},
     "max_attempts": {"type": "int", "default": 3},
     "wait": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 604800},
@@ -96,6 +100,12 @@ def make_request(params: dict[str, Any], kind: str, name: str, service: bool = F
         service=service,
         replace=params["replace"],
         max_attempts=params["max_attempts"],
+        consent=Consent(
+            params["set_aside"],
+            params["ask_gpu_hours"],
+            params["gpus"],
+            tuple(check_name("followers", name) for name in params["followers"]),
+        ),
     )
 
 

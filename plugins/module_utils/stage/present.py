@@ -26,7 +26,7 @@ from .budget import require_budget
 from .context import Stage
 from .decide import UNKNOWN_GRACE, Action, Decision, abandoned, decide
 from .diff import difference
-from .forecast import forecast
+from .forecast import forecast, require_consent
 from .lineage import require_free
 from .outcome import Outcome
 from .rebuild import keep_request, mend
@@ -44,6 +44,7 @@ def plan(stage: Stage) -> Outcome:
     facts, decision = decided(stage, stage.clock.monotonic(), keep=False)
     outcome = replace(_outcome(stage, facts, decision), plan=forecast(stage, facts, decision))
     if decision.action.submits:
+        require_consent(stage, facts, decision)
         _require_folder(stage, facts)
         require_space(stage.request.checkpoints, _record(stage, facts))
         require_budget(stage, _record(stage, facts))
@@ -142,6 +143,7 @@ def _carry_out(stage: Stage, facts: Facts, decision: Decision) -> Outcome:
     if not decision.action.submits:
         return _outcome(stage, facts, decision)
     request = stage.request
+    require_consent(stage, facts, decision)
     record = _record(stage, facts)
     _require_folder(stage, facts)
     require_space(request.checkpoints, record)

@@ -6,8 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Refused
+from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Consent, Record
+from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
 from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
+from ansible_collections.mnrun.train.plugins.module_utils.stage.decide import Action
 from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan
 
 from tests.helpers.checkpoints import write_step
@@ -78,3 +84,43 @@ def test_unfinished_checkpoints_of_other_options_are_not_finished_work(run: Run)
     train(run, LR, "FAILED", step=2)
     found = planned(run, {**LR, "options": {}})
     assert (found["aside"], found["finished"]) == (str(run.rule.path), False)
+
+
+OTHER = {**LR, "options": {"optim.lr": 2e-05}}
+
+
+def test_finished_work_is_set_aside_only_with_a_yes(run: Run) -> None:
+    train(run, LR)
+    asked = {"spec": OTHER, "checkpoints": run.rule, "consent": Consent(set_aside=False)}
+    with pytest.raises(Refused, match=r"again \(optim.lr 0.003 → 2e-05\). The finished work in"):
+        plan(run.stage(**asked))
+    with pytest.raises(Refused) as refusal:
+        run.present(**asked)
+    assert refusal.value.details["needs_yes"] is True
+    assert run.slurm.count("sbatch") == 1
+    assert run.present(**{**asked, "consent": Consent()}).action is Action.SUBMIT
+
+
+def test_unfinished_checkpoints_need_no_yes(run: Run) -> None:
+    train(run, LR, "FAILED", step=2)
+    asked = {"spec": OTHER, "checkpoints": run.rule, "consent": Consent(set_aside=False)}
+    assert run.present(**asked).action is Action.SUBMIT
+
+
+def test_finished_work_of_what_follows_counts_as_well(run: Run) -> None:
+    output = {"step": 8, "path": "/p", "model": "/m", "metrics": {}}
+    done = Record("ppo", "ray", fingerprint(LR), LR, {}, [], output)
+    Ledger(run.folder, "ppo", run.clock).save(done)
+    with pytest.raises(Refused, match="That of ppo, which begins with its result, would"):
+        run.present(spec=OTHER, consent=Consent(set_aside=False, followers=["ppo"]))
+
+
+def test_more_gpu_hours_than_allowed_need_a_yes_but_no_retry_does(run: Run) -> None:
+    train(run, LR)
+    hours = Consent(gpu_hours=1.0, gpus=100)
+    with pytest.raises(Refused, match=r"It would take about 2 GPU-hours\."):
+        run.present(spec=OTHER, checkpoints=run.rule, consent=hours)
+    train(run, OTHER, "NODE_FAIL", step=2)
+    rule = run.rule._replace(last_step=1000)
+    retried = run.present(spec=OTHER, checkpoints=rule, consent=hours)
+    assert retried.action is Action.RESUBMIT
