@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mnrun.commands import ALIASES, COMMANDS, GROUPS, Command
+from mnrun.completion import SCRIPTS, candidates
 from mnrun.errors import UsageError
-from mnrun.help import DESCRIPTION, epilog
+from mnrun.help import DESCRIPTION, OLD_NAMES, epilog, front_page, old_names
 from mnrun.named_options import VARIABLE, named_options
 from mnrun.options import add_own, add_shared
 
@@ -52,6 +53,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         inventory=None, run=None, extra_vars=[], check=False, diff=False, verbose=0
     )
     shared, words = _shared().parse_known_args(words, namespace=shared)
+    _print_text(words)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     alias = words[0] if words and words[0] in ALIASES else None
@@ -76,6 +78,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options.words = words
     options.shell_command = shell_command
     return options
+
+
+def _print_text(words: Sequence[str]) -> None:
+    """Print what needs no playbook, and exit; return for every other command line."""
+    if words[:1] == ["completion"]:
+        if len(words) != 2 or words[1] not in SCRIPTS:
+            raise UsageError(f"Name the shell: mnrun completion {'|'.join(SCRIPTS)}")
+        print(SCRIPTS[words[1]], end="")
+    elif list(words) == ["help", OLD_NAMES]:
+        print(old_names(), end="")
+    else:
+        return
+    raise SystemExit(0)
 
 
 def _split_shell_command(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -103,22 +118,32 @@ def help_text() -> str:
     return _parser().format_help()
 
 
+def words_for(words: Sequence[str]) -> list[str]:
+    """Return what may stand in place of the last of these words."""
+    parser = _parser()
+    if words[:1] == ["help"]:
+        return candidates(parser, words[1:])
+    own = ["help", "completion"] if len(words) == 1 else []
+    own = [*SCRIPTS] if words[:-1] == ["completion"] else own
+    return sorted({*candidates(parser, words), *(one for one in own if one.startswith(words[-1]))})
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="mnrun",
         description=DESCRIPTION,
-        epilog=epilog(),
+        epilog=front_page(),
         usage="mnrun COMMAND [options]",
     )
     parser.add_argument("--version", action=_Version, help="print the version")
     commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, prog="mnrun"
+        metavar="COMMAND", required=True, prog="mnrun", help=argparse.SUPPRESS
     )
     groups: dict[str, Any] = {}
     for command in COMMANDS.values():
         group, _, word = command.name.rpartition(" ")
         if group and group not in groups:
-            member = commands.add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            member = commands.add_parser(group, description=GROUPS[group])
             groups[group] = member.add_subparsers(title="commands", metavar="COMMAND")
             groups[group].required = True
         _add_command(groups.get(group, commands), word, command)
@@ -126,9 +151,12 @@ def _parser() -> Parser:
 
 
 def _add_command(commands: Any, word: str, command: Command) -> None:
+    # The front page lists the commands itself, in sections.
+    shown = {"help": command.help} if " " in command.name else {}
     parser = commands.add_parser(
         word,
-        help=command.help,
+        **shown,
+        epilog=epilog(command.name),
         description=f"{command.help[0].upper()}{command.help[1:]}.",
         parents=[_shared(command.one_run)],
     )

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mnrun import consent
-from mnrun.arguments import help_text, parse
+from mnrun.arguments import help_text, parse, words_for
 from mnrun.commands import ALIASES, COMMANDS, Command
+from mnrun.completion import VARIABLE
 from mnrun.errors import CliError, UsageError
 from mnrun.variables import absolute, refuse_unreadable
 
@@ -27,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:  # closed by the caller: discard the output
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    if VARIABLE in os.environ:
+        print("\n".join(words_for(words or [""])))
+        return 0
     if not words:
         print(help_text(), file=sys.stderr, end="")
         return UsageError.exit_code
@@ -101,7 +105,10 @@ def play(
     log = Terminal(sys.stdout) if command.raw_lines else None
     if options.alias:
         terminal.line(f"{options.alias} is now: mnrun {' '.join(ALIASES[options.alias])}")
-    screen = display.Display(terminal, _style(options, command), log=log)
+    where = sites.title(inventory, options.run)
+    if command.reads and terminal.live and not command.raw_lines:
+        terminal.line(terminal.style(where, "dim"))
+    screen = display.Display(terminal, _style(options, command, where), log=log)
     start = time.monotonic()
 
     def handle(event: Mapping[str, Any]) -> bool:
@@ -125,10 +132,10 @@ def play(
     return exit_code
 
 
-def _style(options: argparse.Namespace, command: Command) -> Any:
+def _style(options: argparse.Namespace, command: Command, where: str) -> Any:
     from mnrun.display import Style  # noqa: PLC0415
 
-    return Style(options.verbose, options.diff, headings=not command.reads)
+    return Style(options.verbose, options.diff, headings=not command.reads, where=where)
 
 
 def _ansible_arguments(options: argparse.Namespace) -> Iterator[str]:

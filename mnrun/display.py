@@ -36,6 +36,8 @@ class Style:
     verbosity: int = 0
     diff: bool = False
     headings: bool = True
+    where: str = ""
+    """The site and the run, behind the first heading."""
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Display:
         self._style = style
         self._log = log
         self._clock = clock
+        self._headed = False
         self._stage = ""
         self._task = ""
         self._task_start = 0.0
@@ -120,7 +123,10 @@ class Display:
     def _play(self, event: Event) -> None:
         self._end_line()
         if self._style.headings:
-            self._terminal.line(self._terminal.style(f"▸ {event['event_data']['name']}", "bold"))
+            where = f" · {self._style.where}" if self._style.where and not self._headed else ""
+            self._headed = True
+            heading = self._terminal.style(f"▸ {event['event_data']['name']}", "bold")
+            self._terminal.line(f"{heading}{self._terminal.style(where, 'dim')}")
 
     def _task_start_event(self, event: Event) -> None:
         self._end_line()

@@ -10,6 +10,15 @@ from mnrun.errors import CliError, UsageError
 
 DEFAULT_SITE = "osk"
 INVENTORY_VARIABLE = "MNRUN_INVENTORY"
+_HOW_TO = """\
+No site is named. A site is a folder that describes your cluster. Make one, then name it:
+
+  cp -r {example} ~/my-site
+  $EDITOR ~/my-site/group_vars/all/*.yml      # each setting has a comment
+  export MNRUN_INVENTORY=~/my-site            # or: mnrun -i ~/my-site …
+  mnrun preflight                             # names what is missing or wrong
+
+Without a cluster, try it on this machine:  mnrun sandbox up; mnrun all -i sandbox"""
 
 
 def collection_root(package: Path | None = None) -> Path:
@@ -46,16 +55,25 @@ def known_sites(root: Path) -> dict[str, Path]:
 def inventory(chosen: str | None, root: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Return the inventory to use, as ansible-playbook's -i takes it.
 
-    The first of: `chosen` (the option -i), $MNRUN_INVENTORY, ./inventory/osk, the site osk that
-    comes with mnrun. A name that is no path here is looked up among the sites that come with it.
+    The first of: `chosen` (the option -i), $MNRUN_INVENTORY, ./inventory/osk. A name that is no
+    path here is looked up among the sites that come with mnrun.
 
     Raises:
-        UsageError: what was named is neither a path nor a known site.
+        UsageError: what was named is neither a path nor a known site, or nothing was named.
     """
     named = chosen or environ.get(INVENTORY_VARIABLE)
     if named:
         return _resolve(named, root, "-i" if chosen else f"${INVENTORY_VARIABLE}")
-    return _resolve(f"inventory/{DEFAULT_SITE}", root, "the default inventory")
+    default = Path("inventory", DEFAULT_SITE)
+    if default.is_dir():
+        return str(default.absolute())
+    raise UsageError(_HOW_TO.format(example=known_sites(root)[DEFAULT_SITE]))
+
+
+def title(inventory: str, run: str | None) -> str:
+    """Return how headers name a site, and the run if it is not the site's own."""
+    site = inventory if "," in inventory else Path(inventory).name
+    return f"site {site}" + (f" · run {run}" if run else "")
 
 
 def _refuse_several(path: Path, source: str) -> None:

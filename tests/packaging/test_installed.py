@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -167,9 +168,17 @@ def test_mnrun_answers(from_wheel: Installed) -> None:
 
 def test_mnrun_runs_a_playbook_of_the_wheel(from_wheel: Installed) -> None:
     """The site osk as it comes has a placeholder, which is refused before anything is touched."""
-    output = from_wheel.run("mnrun", "data", code=1)
+    output = from_wheel.run("mnrun", "data", "-i", "osk", code=1)
     assert "YOU_TEAM" in output
     assert "changed=0" in output
+
+
+def test_without_a_site_it_says_how_to_make_one(from_wheel: Installed) -> None:
+    output = from_wheel.run("mnrun", "preflight", code=2)
+    assert "No site is named" in output
+    example = re.search(r"cp -r (\S+) ~/my-site", output)
+    assert example
+    assert (Path(example[1]) / "hosts.yml").is_file()
 
 
 def test_every_playbook_is_found_by_its_name(installed: Installed, inventory: str) -> None:

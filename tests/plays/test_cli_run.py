@@ -140,6 +140,7 @@ class Checkout:
             "TMPDIR": str(self.temporary),
             "TERM": "xterm",
             "WANDB_API_KEY": SECRET,
+            "MNRUN_INVENTORY": "osk",
         }
 
     def run(self, *words: str, **environ: str) -> tuple[int, str]:
@@ -216,7 +217,7 @@ def test_progress_and_end_without_a_terminal(checkout: Checkout) -> None:
     lines = output.splitlines()
     assert lines[:5] == [
         "submit_sft is now: mnrun sft",
-        "▸ SFT",
+        "▸ SFT · site osk",
         "  [sft] step 1/2",
         "  [sft] step 2/2",
         "  ✓ Train",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mnrun.arguments import help_text, parse
+from mnrun.arguments import help_text, parse, words_for
 from mnrun.cli import extra_vars, main
 from mnrun.commands import ALIASES, COMMANDS, GROUPS
 from mnrun.errors import UsageError
@@ -69,11 +70,61 @@ def test_old_names_are_those_of_the_script() -> None:
     assert list(ALIASES) == [*setup, *ray, "step_3_3", "step_3_4", "data"]
 
 
-def test_the_help_names_every_command_and_every_old_name() -> None:
+def test_the_help_names_every_command_in_eighty_columns() -> None:
     text = help_text()
-    first_words = {name.split()[0] for name in COMMANDS}
-    for word in (*first_words, *GROUPS, *ALIASES):
-        assert f"\n    {word}" in text or f"\n  {word}" in text
+    for word in {name.split()[0] for name in COMMANDS} | {*GROUPS}:
+        assert len(re.findall(rf"^  {word}  ", text, re.MULTILINE)) == 1
+    assert max(map(len, text.splitlines())) <= 80
+    assert not [old for old in ALIASES if f"  {old} " in text]
+
+
+def test_old_names_have_a_topic_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(["help", "old-names"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert [old for old in ALIASES if f"\n  {old} " not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["pr"], ["preflight", "prune"]),
+        (["sandbox", ""], ["down", "shell", "status", "up"]),
+        (["logs", "convert"], ["convert-ppo", "convert-sft"]),
+        (["publish", "s"], ["sft"]),
+        (["sft", "--ye"], ["--yes"]),
+        (["ray", "start", "--d"], ["--diff"]),
+        (["completion", "z"], ["zsh"]),
+        (["comp"], ["completion"]),
+        (["help", "st"], ["status"]),
+        (["sft", "optim"], []),
+    ],
+)
+def test_the_last_word_is_completed(words: list[str], found: list[str]) -> None:
+    assert words_for(words) == found
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_its_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["completion", shell])
+    assert "_MNRUN_COMPLETE=1 mnrun" in capsys.readouterr().out
+
+
+def test_bash_completes(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("mnrun")
+    line = (
+        f'PATH={program.parent}:$PATH; eval "$(mnrun completion bash)"; '
+        "COMP_WORDS=(mnrun ray st); COMP_CWORD=2; _mnrun; echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == "start status stop\n"
+
+
+def test_completion_of_no_known_shell_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"mnrun completion bash\|zsh\|fish"):
+        parse(["completion", "tcsh"])
 
 
 @pytest.mark.parametrize("name", COMMANDS)

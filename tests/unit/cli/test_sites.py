@@ -44,11 +44,14 @@ def test_a_checkout_without_its_link_says_how_to_mend_it(tmp_path: Path) -> None
         sites.collection_root(tmp_path / "mnrun")
 
 
-def test_the_default_is_the_site_that_comes_with_it(root: Path, here: Path) -> None:
-    assert sites.inventory(None, root, {}) == str(root / "inventory/osk")
+def test_no_site_of_somebody_else_is_the_default(root: Path, here: Path) -> None:
+    with pytest.raises(UsageError, match="No site is named") as refusal:
+        sites.inventory(None, root, {})
+    assert f"cp -r {root}/inventory/osk ~/my-site" in str(refusal.value)
+    assert "export MNRUN_INVENTORY=~/my-site" in str(refusal.value)
 
 
-def test_a_folder_inventory_osk_here_comes_before_it(root: Path, here: Path) -> None:
+def test_in_a_checkout_its_own_site_is_the_default(root: Path, here: Path) -> None:
     (here / "inventory/osk").mkdir(parents=True)
     assert sites.inventory(None, root, {}) == str(here / "inventory/osk")
 

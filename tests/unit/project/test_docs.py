@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from mnrun.arguments import parse
-from mnrun.help import epilog
+from mnrun.commands import COMMANDS as COMMAND_TABLE
+from mnrun.help import epilog, front_page
 from mnrun.variables import read
 
 ROOT = Path(__file__).parents[3]
@@ -49,10 +50,12 @@ def test_every_page_with_commands_is_read() -> None:
 
 
 def test_the_examples_of_the_help_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
-    examples = re.findall(r"^  mnrun (.*?)  ", epilog().partition("examples:")[2], re.MULTILINE)
-    assert len(examples) == 5
+    texts = [front_page(), *(epilog(name) for name in COMMAND_TABLE)]
+    behind = "".join(text.partition("examples:")[2].partition("\n\n")[0] for text in texts)
+    examples = re.findall(r"^  mnrun (.*?)(?:  |$)", behind, re.MULTILINE)
+    assert len(examples) > 20
     for example in examples:
-        words = shlex.split(example)
+        words = shlex.split(example.partition(" | ")[0])
         if words[0] == "help":
             with pytest.raises(SystemExit):
                 parse(words)
