@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Played], 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     for name in [name for name in os.environ if name.startswith(relay._OF_JOBS)]:
         monkeypatch.setenv(name, os.environ[name])
-    monkeypatch.setattr(relay.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
 
     def run(played: Played) -> int:
         monkeypatch.setattr(cli, "play", played)
