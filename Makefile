@@ -79,10 +79,11 @@ slurms: .venv/installed-dev
 	  echo "== Slurm $$version"; export MNRUN_SANDBOX_SLURM=$$version; \
 	  $(ON_SANDBOX) -m "$(SLURM_TESTS) and not torture" tests/sandbox ); done
 
+WITH_VLLM := -e '{"sandbox_trainers": ["verl-0.5", "verl-0.9-vllm"]}'
 .PHONY: gpu gpu-pack
 gpu: .venv/installed
 	@$(SUDO) $(BIN)/mnrun sandbox up $(if $(OFFLINE),--offline $(OFFLINE)) \
-	    $(if $(filter vllm,$(STEPS)),-e '{"sandbox_trainers": ["verl-0.5", "verl-0.9-vllm"]}')
+	    $(if $(filter vllm,$(STEPS)),$(WITH_VLLM))
 	@$(SUDO) $(BIN)/python -m bench.gpu $(if $(STEPS),--steps $(STEPS))
 
 gpu-pack: .venv/installed

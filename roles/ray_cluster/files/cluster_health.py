@@ -12,6 +12,7 @@ import os
 import pwd
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Mapping, NamedTuple
 
@@ -77,13 +78,15 @@ class Look:
             self._asked[name] = subprocess.Popen(command, stdin=null, stdout=pipe, stderr=null)
 
     def answers(self) -> dict[str, str]:
-        """What each question was answered with; empty if it was not."""
-        return {name: _answer(asked) for name, asked in self._asked.items()}
+        """What each question was answered with; empty if it was not. All have the same deadline."""
+        deadline = time.monotonic() + _SECONDS
+        return {name: _answer(asked, deadline) for name, asked in self._asked.items()}
 
 
-def _answer(asked: subprocess.Popen[bytes]) -> str:
+def _answer(asked: subprocess.Popen[bytes], deadline: float) -> str:
     try:
-        said = asked.communicate(timeout=_SECONDS)[0].decode("utf-8", "replace")
+        left = max(0.0, deadline - time.monotonic())
+        said = asked.communicate(timeout=left)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
         end(asked)
         if asked.stdout:

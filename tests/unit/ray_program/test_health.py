@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import cluster_health
@@ -68,6 +69,41 @@ def test_an_nvidia_smi_that_hangs_is_not_waited_for(
     finally:
         for pid in (tmp_path / "left").read_text().split():
             os.kill(int(pid), signal.SIGKILL)
+
+
+class Hung:
+    """A question that is never answered; waiting for it moves the clock."""
+
+    stdout = None
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock = clock
+
+    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
+        self.clock[0] += timeout
+        raise subprocess.TimeoutExpired("nvidia-smi", timeout)
+
+    def terminate(self) -> None:
+        """It ends."""
+
+    kill = terminate
+
+    def wait(self, _timeout: float) -> int:
+        return 0
+
+
+def test_several_questions_that_hang_have_one_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(cluster_health.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(cluster_health.Look, "_ask", lambda self, name, _command: asked(self, name))
+
+    def asked(look: cluster_health.Look, name: str) -> None:
+        look._asked[name] = Hung(clock)  # type: ignore[assignment]
+
+    assert set(cluster_health.Look().answers().values()) == {""}
+    assert clock[0] == 100.0 + cluster_health._SECONDS
 
 
 def test_little_memory_is_only_a_warning() -> None:
