@@ -172,6 +172,24 @@ def test_check_shows_what_another_option_would_bring(trained: Cluster) -> None:
     assert jobs(trained) == before
 
 
+def test_a_plan_says_why_and_a_script_needs_a_yes(
+    trained: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = jobs(trained)
+    plan = mnrun("plan", "sft.optim.lr=1e-3", mnrun_run_dir=RUN)
+    assert plan.code == 0, plan.text
+    assert re.search(r"^sft +train again: optim\.lr \S+ → 0\.001$", plan.text, re.MULTILINE)
+    assert re.search(r"^convert +then sft and ppo$", plan.text, re.MULTILINE), plan.text
+    monkeypatch.setenv("MNRUN_YES", "0")
+    refused = mnrun("all", "sft.optim.lr=1e-3", mnrun_run_dir=RUN)
+    assert refused.code == 1
+    assert "would be moved aside, not deleted" in refused.text
+    assert "That of ppo, which begins with its result, would be out of date." in refused.text
+    assert "--yes" in refused.text
+    assert jobs(trained) == before
+    trained.run(f"test ! -e {RUN}/options.yml")
+
+
 def test_status_and_logs_show_the_run(trained: Cluster) -> None:
     status = mnrun("status", mnrun_run_dir=RUN)
     assert status.code == 0
