@@ -176,3 +176,47 @@ def test_the_rank_that_differs_is_named(
     found = observer_ranks.suspect(reports)
     assert found.startswith(named)
     assert bool(found) == bool(named)
+
+
+# As setproctitle leaves it: a worker whose environment is gone, below a raylet that has one.
+RAY = """
+env -i bash -c 'exec -a ray::Worker.play sleep 600' & echo worker $!
+RAY_ADDRESS=x MNRUN_TOKEN=t python3 -c 'import time; time.sleep(600)' & echo driver $!
+RANK=3 python3 -c 'import os, time; os.fork(); time.sleep(600)' & echo rank $!
+echo ready
+wait
+"""
+
+
+def test_processes_of_ray_and_ranks_are_known_by_what_they_are() -> None:
+    job = f"no-job-{os.getpid()}-{time.monotonic_ns()}"
+    env = {**os.environ, "SLURM_JOB_ID": job}
+    command = ["bash", "-c", RAY]
+    raylet = subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert raylet.stdout is not None
+        lines = [line.split() for line in iter(raylet.stdout.readline, "ready\n")]
+        pids = {name: int(pid) for name, pid in lines}
+        found: dict[int, dict[str, Any]] = {}
+        until = time.monotonic() + 30  # until each has become what it is, and the rank has forked
+        while len([1 for one in found.values() if one.get("what")]) < 4:
+            assert time.monotonic() < until, found
+            found = {one["pid"]: one for one in observer_ranks.processes(job, "t")}
+        assert found[pids["worker"]]["what"] == f"ray::Worker.play (process {pids['worker']})"
+        assert found[pids["driver"]]["what"] == "the driver"
+        own = {one["pid"]: one["what"] for one in observer_ranks.ranks(list(found.values()))}
+        assert own[pids["rank"]] == "rank 3"
+        assert len(own) == 3  # the rank's child is not one
+        os.kill(pids["worker"], signal.SIGSTOP)
+        named = ""
+        while not named and time.monotonic() < until:
+            processes = observer_ranks.processes(job, "t")
+            named = observer_ranks.suspect({"n1": {"processes": processes}})
+        assert named == f"ray::Worker.play (process {pids['worker']}) on n1 is stopped (SIGSTOP)"
+    finally:
+        os.killpg(raylet.pid, signal.SIGKILL)
+        raylet.wait(10)
+        if raylet.stdout:
+            raylet.stdout.close()
