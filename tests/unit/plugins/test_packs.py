@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import traceback
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +81,22 @@ def test_a_module_is_compiled_once_for_each_python(home: Path, sent: bytes) -> N
         run(sent)
     assert run(sent, "-O") == []
     assert len(kept(home)) == 2
+
+
+def test_a_module_can_read_its_own_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as pack:
+        pack.writestr("kept_for_a_test/__init__.py", "")
+        pack.writestr("kept_for_a_test/one.py", "def fail():\n    raise KeyError(1)\n")
+    content = packed.getvalue()
+    finder = compiled.Finder(compiled._compiled(content), content)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    one = importlib.import_module("kept_for_a_test.one")
+    assert inspect.getsource(one) == "def fail():\n    raise KeyError(1)\n"
+    with pytest.raises(KeyError, match="1") as raised:
+        one.fail()
+    assert "    raise KeyError(1)\n" in traceback.format_exception(raised.value)[-2]
 
 
 def damage(file: Path) -> None:
