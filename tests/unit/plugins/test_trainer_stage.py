@@ -226,6 +226,28 @@ def test_a_list_may_be_one_text_with_commas_and_each_rank_has_a_number() -> None
     assert found["refused"] == {}
 
 
+@pytest.mark.parametrize(
+    ("rollout", "strategy", "name", "faults"),
+    [
+        ("hf", "fsdp2", "verl-0.5", 1),
+        ("hf", "fsdp", "verl-0.5", 0),
+        ("vllm", "fsdp2", "verl-0.5", 0),
+        ("hf", "fsdp2", "verl-0.9", 0),
+    ],
+)
+def test_an_adapter_that_a_rollout_cannot_use_is_refused(
+    rollout: str, strategy: str, name: str, faults: int
+) -> None:
+    given = {
+        "actor_rollout_ref.rollout.name": rollout,
+        "actor_rollout_ref.actor.strategy": strategy,
+    }
+    own = profile(name, [SHIPPED])
+    found = trainer_stage(own, "ppo", VALUES, given=given, lora={"rank": 8})
+    assert len(found["faults"]) == faults
+    assert trainer_stage(own, "ppo", VALUES, given=given)["faults"] == []
+
+
 def openrlhf(**given: Any) -> dict[str, Any]:
     values = {**VALUES, "model": "/m", "nodes": 2, "gpus": 4}
     return trainer_stage(profile("openrlhf", [SHIPPED]), "ppo", values, given=given)
