@@ -47,7 +47,11 @@ _EXAMPLES = {
     "convert": (("convert sft", "only the model that SFT trained"),),
     "publish": (("publish ppo -e publish_repo=TEAM/NAME", "upload it"),),
     "preflight": (("preflight", "only the checks, in seconds"),),
-    "logs": (("logs ppo -f", "keep printing"), ("logs sft | grep loss", "only the log is printed")),
+    "logs": (
+        ("logs ppo -f", "keep printing"),
+        ("logs sft -n 200 --err --attempt 1", "the errors of the first attempt"),
+        ("logs sft | grep loss", "only the log is printed"),
+    ),
     "runs": (("runs", "all of them"), ("runs default lr2e5", "how two differ")),
     "cancel": (("cancel ppo", "only this stage"),),
     "sweep": (("sweep lr.yml", "run them"), ("sweep lr.yml --table", "compare them")),

@@ -57,6 +57,17 @@ def _named_options(parser: argparse.ArgumentParser) -> None:
 def _logs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mnrun_logs_stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
     _switch(parser, "-f", "--follow", dest="mnrun_logs_follow", help="keep printing new lines")
+    parser.add_argument(
+        "-n", dest="mnrun_logs_lines", type=_count, metavar="N", help="lines of each log (40)"
+    )
+    _switch(parser, "--err", dest="mnrun_logs_errors", help="only the log of errors")
+    parser.add_argument(
+        "--attempt",
+        dest="mnrun_logs_attempt",
+        type=_count,
+        metavar="N",
+        help="of an earlier attempt",
+    )
 
 
 def _convert_options(parser: argparse.ArgumentParser) -> None:

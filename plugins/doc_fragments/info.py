@@ -38,6 +38,14 @@ options:
     description: The number of last lines to return of each log. V(0) for none.
     type: int
     default: 0
+  log_errors:
+    description: Return lines of the log of errors alone, where a job has one of its own.
+    type: bool
+    default: false
+  log_attempt:
+    description: The number of the attempt whose logs to return. V(0) for the newest one.
+    type: int
+    default: 0
   log_offset:
     description: C(log.offset) of the last answer, to get only the new lines of each log.
     type: dict

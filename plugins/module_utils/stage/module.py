@@ -76,6 +76,8 @@ INFO_OPTIONS: dict[str, Any] = {
     "min_interval": {"type": "float", "default": 0.0},
     "since": {"type": "str", "default": ""},
     "log_lines": {"type": "int", "default": 0},
+    "log_errors": {"type": "bool", "default": False},
+    "log_attempt": {"type": "int", "default": 0},
     "log_offset": {"type": "dict", "default": {}},
 }
 
@@ -199,6 +201,8 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         wait=params["wait_timeout"],
         min_interval=params["min_interval"],
         log_lines=params["log_lines"],
+        log_errors=params["log_errors"],
+        log_attempt=params["log_attempt"],
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
     )
     status = answer(question, backend_of(run_dir, clock), clock)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from ..base.clock import Clock, Deadline
+from ..base.errors import Invalid
 from ..base.files import changed_at
 from ..base.logfile import last_lines, news, size_of
 from ..record.contract import Attempt, Backend, Observation, Phase, Record
@@ -35,6 +36,8 @@ class Question:
     wait: float = 0.0  # seconds to wait for a change since `seen`
     min_interval: float = 0.0  # seconds during which a new step alone does not lead to an answer
     log_lines: int = 0
+    log_errors: bool = False  # only the log of errors
+    log_attempt: int = 0  # whose logs; 0: those of the newest attempt
     log_offset: dict[str, int] = field(default_factory=dict)
 
 
@@ -111,6 +114,14 @@ class _Source:
     def _state(self, seen: Observation) -> str:
         return state_digest(self._last_known(seen), seen.known)
 
+    def _of(self, number: int) -> Attempt | None:
+        """The attempt with a number; None for 0. Raises Invalid if there is no such attempt."""
+        found = [one for one in self.record.attempts if one.number == number]
+        if number and not found:
+            known = ", ".join(str(one.number) for one in self.record.attempts)
+            raise Invalid(f"{self.record.stage} has no attempt {number}. It has: {known}.")
+        return found[0] if number else None
+
     def _entry(self, question: Question, seen: Observation | None) -> dict[str, Any]:
         attempt = self._last_known(seen) if seen else self.attempt
         entry: dict[str, Any] = {
@@ -121,7 +132,7 @@ class _Source:
             "known": seen.known if seen else True,
             "detail": seen.detail if seen else "",
             "seconds": self._seconds(attempt),
-            "log": _log(question, attempt),
+            "log": _log(question, self._of(question.log_attempt) or attempt),
             **described(self.record, attempt, self.ledger.folder(self.record.fingerprint)),
         }
         if attempt.phase is Phase.RUNNING and entry["progress"]["step"] is None:
@@ -165,6 +176,8 @@ def _log(question: Question, attempt: Attempt) -> dict[str, Any]:
     ended = attempt.phase.ended
     # What matters most comes last: of a failure the log of errors, else that of the training.
     paths = attempt.log_paths if attempt.phase is not Phase.FAILED else attempt.log_paths[::-1]
+    if question.log_errors:  # Ray's jobs have one log for all
+        paths = attempt.log_paths[:1]
     for path in paths if question.log_lines else ():
         name = str(path)
         if name in question.log_offset:

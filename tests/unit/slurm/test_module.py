@@ -274,6 +274,23 @@ def test_info_returns_what_is_new_in_the_logs(
     assert [item["line"] for item in entry["log"]["lines"]] == ["d"]
 
 
+def test_info_returns_the_log_of_errors_of_an_earlier_attempt(
+    call: Call, folder: Path, slurm: FakeSlurm
+) -> None:
+    for number in (1, 2):
+        job = call(**options(folder))["job"]
+        for name in ("stdout", "stderr"):
+            Path(job[name]).write_text(f"{name} of {number}\n")
+        slurm.end(slurm.jobs[-1], "FAILED", "1:0")
+    asked: dict[str, Any] = {"stage": "sft", "log_lines": 9, "log_errors": True}
+    (entry,) = call(slurm_job_info, **asked)["stages"]
+    assert [item["line"] for item in entry["log"]["lines"]] == ["stderr of 2"]
+    (entry,) = call(slurm_job_info, **asked, log_attempt=1)["stages"]
+    assert [item["line"] for item in entry["log"]["lines"]] == ["stderr of 1"]
+    refused = call(slurm_job_info, **asked, log_attempt=3)
+    assert refused["msg"] == "sft has no attempt 3. It has: 1, 2."
+
+
 def test_info_names_the_wanted_spec(call: Call, folder: Path, slurm: FakeSlurm) -> None:
     first = call(**options(folder))["fingerprint"]
     slurm.end(slurm.jobs[0], "FAILED", "1:0")
