@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .need import need, wait
 from .site import Site
 from .variables import variables
 
-STEPS = {"sft": 30, "ppo": 20}
+STEPS = {"sft": 16, "ppo": 20}
 WARM = 3  # first steps that do not count
 LOGS = {"sft": "sft/logs/*training_sft-*.out", "ppo": "ppo/logs/ppo-*.log"}
 SFT = """\
@@ -64,14 +65,18 @@ class Watch:
                     self.seen.setdefault(step, time.time())
 
     def figures(self, submitted: float) -> dict[str, float]:
-        """From the submission to the first step, and a step's median after the first few."""
-        times = [self.seen[step] for step in sorted(self.seen) if step]
-        need(len(times) > WARM + 2, f"steps seen: {sorted(self.seen)}")
-        apart = [
-            after - before for before, after in zip(times[WARM:], times[WARM + 1 :], strict=False)
-        ]
-        first, step = times[0] - submitted, statistics.median(apart)
-        return {"first_step_after": round(first, 1), "seconds_a_step": round(step, 3)}
+        """From the submission to the first step, and a step's median after the first few.
+
+        PPO's log times each step itself; what `ray job submit` shows of it comes in batches.
+        """
+        seen = [self.seen[step] for step in sorted(self.seen) if step]
+        need(len(seen) > WARM + 2, f"steps seen: {sorted(self.seen)}")
+        rows = figures.steps(list(self.pattern.parent.glob(self.pattern.name)))
+        own = figures.column(rows, r"^timing_s/step$")
+        apart = own[WARM:] or [after - before for before, after in pairwise(seen[WARM:])]
+        step = statistics.median(apart)
+        need(step > 0, f"steps at {seen}")
+        return {"first_step_after": round(seen[0] - submitted, 1), "seconds_a_step": round(step, 3)}
 
 
 @contextmanager

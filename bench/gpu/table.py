@@ -47,7 +47,9 @@ def cells(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+    return (
+        f"{value:,}" if isinstance(value, int) else " ".join(str(value).split()).replace("|", "\\|")
+    )
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:

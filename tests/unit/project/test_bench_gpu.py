@@ -125,7 +125,7 @@ def test_a_wheel_travels_without_what_no_training_needs(
     assert zipfile.ZipFile(wheel).namelist() == kept
 
 
-@pytest.mark.parametrize("value", [0.0387, 122.0, 20_824_276_866, "a | b"])
+@pytest.mark.parametrize("value", [0.0387, 122.0, 20_824_276_866, "a | b", "a\n| b"])
 def test_a_figure_is_one_cell(value: object) -> None:
     (cell,) = table.cells({"ok": True, "it": value, "other": None})
     assert cell in {"it: 0.0387", "it: 122", "it: 20,824,276,866", "it: a \\| b"}

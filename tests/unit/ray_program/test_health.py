@@ -96,7 +96,7 @@ def test_several_questions_that_hang_have_one_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr(cluster_health.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("cluster_health.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(cluster_health.Look, "_ask", lambda self, name, _command: asked(self, name))
 
     def asked(look: cluster_health.Look, name: str) -> None:
