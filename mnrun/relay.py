@@ -25,6 +25,7 @@ from mnrun.commands import COMMANDS, Command
 from mnrun.handover import command_line
 
 DONE, FAILED, RENEWED, IDLE = 0, 1, 10, 11
+_STAGES = ("relay", "relay-2", "relay-3")
 
 _PAUSE = 30.0
 _MOST_TRIES = 40
@@ -68,11 +69,12 @@ class Relay:
         self._inventory = str(self._options.inventory)
         self._since = given.since
         shown = " ".join(self._options.words)
-        other = "relay" if given.stage == "relay-next" else "relay-next"
+        at = _STAGES.index(given.stage)
         self._me: dict[str, Any] = {
             "stage": given.stage, "job": job, "after": given.after, "deaths": given.deaths,
-            "heir": {"stage": other, "after": job, "since": str(given.since), "command": shown,
-                     "python": sys.executable, "handover": str(given.handover)},
+            "heirs": [_STAGES[at - 2], _STAGES[at - 1]],
+            "heir": {"since": str(given.since), "command": shown, "python": sys.executable,
+                     "handover": str(given.handover)},
         }  # fmt: skip
         self.renewing = False
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..module_utils.record.contract import Phase
 from ..plugin_utils.relay_turns import STAGES as RELAYS
+from ..plugin_utils.relay_turns import number
 
 DOCUMENTATION = r"""
 name: cancel_plan
@@ -65,9 +66,10 @@ def cancel_plan(found: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
 
 
 def _relays(found: Mapping[str, Any], known: Iterable[str]) -> list[str]:
-    """The relays, that in the queue first: it would begin when the other one ends."""
-    queued = {entry["stage"] for entry in found["stages"] if entry["job"]["phase"] == "queued"}
-    return sorted((name for name in known if name in RELAYS), key=lambda name: name not in queued)
+    """The relays, the last one first: each would begin when the one before it ends."""
+    jobs = {entry["stage"]: number(entry) for entry in found["stages"] if entry["stage"] in RELAYS}
+    mine = (name for name in known if name in RELAYS)
+    return sorted(mine, key=lambda name: jobs.get(name, 0), reverse=True)
 
 
 def _job(stage: str, labels: Mapping[str, str] | None = None, signal: str = "") -> dict[str, Any]:

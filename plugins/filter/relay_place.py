@@ -11,7 +11,7 @@ DOCUMENTATION = r"""
 name: relay_place
 short_description: Choose the stage of the relay to which a run is handed over
 description:
-  - A run has two stages for relays, which take turns. If a relay is alive, its stage is the place.
+  - A run has three stages for relays, which take turns. If one is alive, its stage is the place.
 author: The mnrun authors
 version_added: 0.1.0
 options:

@@ -1,7 +1,9 @@
 """Whose turn it is among the relays of a run: who continues it, and who ends.
 
-Two stages take turns, so that the job that continues the run and the one that waits for its end
-are each a stage's one live job. A relay's exit code says how it left the run. Pure.
+Three stages take turns in a ring, so that the job that continues the run, the one that waits for
+its end, and the one that waits for the end of that one, are each a stage's one live job: where one
+dies before it could submit another, there is one more. A relay's exit code says how it left the
+run. Pure.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-STAGES = ("relay", "relay-next")
+STAGES = ("relay", "relay-2", "relay-3")
 
 DONE, FAILED = 0, 1
 """The run is done; it is not, and the relay's log says why."""
@@ -37,7 +39,7 @@ class Turn(NamedTuple):
 
 
 def relays(stages: Sequence[Entry]) -> list[Entry]:
-    """The newest relay of each of the two stages."""
+    """The newest relay of each of the stages."""
     return [entry for entry in stages if entry["stage"] in STAGES]
 
 
@@ -67,10 +69,11 @@ def turn(stages: Sequence[Entry], stage: str, after: str, deaths: int) -> Turn:
         after: the job for whose end it waited; empty for the first one.
         deaths: quick deaths in a row before that job.
     """
-    other = next((one for one in relays(stages) if one["stage"] != stage), None)
+    others = {one["stage"]: one for one in relays(stages) if one["stage"] != stage}
     if not after:
-        taken = other if other and live(other) and other["job"]["phase"] != "queued" else None
+        taken = next(iter(_working(list(others.values()))), None)
         return Turn(not taken, f"Job {taken['job']['id']} continues the run." if taken else "")
+    other = others.get(STAGES[STAGES.index(stage) - 1])
     if other is None:
         return Turn(False, f"There is no record of job {after}, after which this one came.")
     if other["job"]["id"] != after:
@@ -108,29 +111,40 @@ class Place(NamedTuple):
 def place(stages: Sequence[Entry]) -> Place:
     """Choose the stage of a relay that a person wants: that of one that is alive, if any."""
     found = {entry["stage"]: entry for entry in relays(stages)}
-    alive = [name for name in STAGES if name in found and live(found[name])]
-    working = [name for name in alive if found[name]["job"]["phase"] != "queued"]
-    if working:
-        return Place(working[0], [])
-    for name in alive:
-        before = found.get(STAGES[1 - STAGES.index(name)])
-        waits_for = (found[name].get("labels") or {}).get("after")
-        if before and waits_for == before["job"]["id"] and not live(before):
-            if finished(before) or cancelled(before):
-                return Place(before["stage"], [name])
-            continue  # it takes over at any moment
-        if before and waits_for == before["job"]["id"]:
-            return Place(before["stage"], [])
-    return Place(alive[0] if alive else STAGES[0], [])
+    working, waiting = _working(list(found.values())), _waiting(list(found.values()))
+    if working or not waiting:
+        return Place(working[0]["stage"] if working else STAGES[0], [])
+    first = waiting[0]
+    before = found.get(STAGES[STAGES.index(first["stage"]) - 1])
+    waits_for = (first.get("labels") or {}).get("after")
+    left = before and waits_for == before["job"]["id"] and (finished(before) or cancelled(before))
+    if before and left:
+        return Place(before["stage"], [one["stage"] for one in waiting[::-1]])
+    return Place(first["stage"], [])
+
+
+def _working(found: Sequence[Entry]) -> list[Entry]:
+    return [one for one in found if live(one) and one["job"]["phase"] != "queued"]
+
+
+def _waiting(found: Sequence[Entry]) -> list[Entry]:
+    """Those in the queue, the next one first."""
+    queued = [one for one in found if live(one) and one["job"]["phase"] == "queued"]
+    return sorted(queued, key=number)
+
+
+def number(entry: Entry) -> int:
+    """The number of its job, by which relays can be put in order."""
+    text = str(entry["job"]["id"])
+    return int(text) if text.isdigit() else 0
 
 
 def current(stages: Sequence[Entry]) -> Entry | None:
     """The relay to look at: that which works, else that which waits, else the last that worked."""
     found = sorted(relays(stages), key=_begin)
-    alive = [one for one in found if live(one)]
-    working = [one for one in alive if one["job"]["phase"] != "queued"]
     worked = [one for one in found if one["job"]["nodes"] and not _idle(one)]
-    return next((group[-1] for group in (working, alive, worked, found) if group), None)
+    groups = (_working(found)[::-1], _waiting(found), worked[::-1], found[::-1])
+    return next((group[0] for group in groups if group), None)
 
 
 def ended_well(stages: Sequence[Entry]) -> bool:
@@ -148,7 +162,7 @@ def lines(stages: Sequence[Entry]) -> Iterator[str]:
     last = current(stages)
     if last is None:
         return
-    waiting = [one for one in relays(stages) if live(one) and one["job"]["phase"] == "queued"]
+    waiting = _waiting(relays(stages))
     if not live(last):
         yield f"Relay: {_ending(last)}"
     elif last["job"]["phase"] == "queued" and last["known"]:
@@ -170,7 +184,7 @@ def _living(entry: Entry) -> str:
 
 
 def _heir(waiting: Sequence[Entry]) -> str:
-    return f" Job {waiting[-1]['job']['id']} takes over when it ends." if waiting else ""
+    return f" Job {waiting[0]['job']['id']} takes over when it ends." if waiting else ""
 
 
 def _ending(entry: Entry) -> str:

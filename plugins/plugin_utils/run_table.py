@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SERVICES = ("environment", "ray", "relay", "relay-next")
+SERVICES = ("environment", "ray", "relay", "relay-2", "relay-3")
 """Stages without a result of their own."""
 
 DONE = ("COMPLETED", "SUCCEEDED")

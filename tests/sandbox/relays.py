@@ -114,7 +114,7 @@ class HandedOver:
             f"sacct -n -X -P -o JobID,WorkDir,Start | grep '/{self.folder}|' | grep -v None || true"
         )
         jobs = {row.split("|")[0] for row in self.cluster.run(line).splitlines()}
-        everything = [*stages, "ray", "relay", "relay-next"]
+        everything = [*stages, "ray", "relay", "relay-2", "relay-3"]
         known = {one["job_id"] for stage in everything for one in self.attempts(stage)}
         last = [f"{stage}/checkpoints/checkpoint-{self.steps}" for stage in stages]
         there = [

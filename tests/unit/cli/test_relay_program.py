@@ -15,7 +15,7 @@ import pytest
 from mnrun import cli, relay
 
 TURN = {"goes": True, "why": "", "waits": False, "deaths": 0}
-JOB = {"job": {"id": "8"}, "stage": "relay-next"}
+JOB = {"job": {"id": "8"}, "stage": "relay-2"}
 
 
 def event(name: str, **result: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_it_begins_works_and_ends_its_heir(left: Callable[[Played], int]) -> Non
     assert left(played) == relay.DONE
     assert played.names == ["relay_begin", "sft", "relay_end"]
     me = played.variables["relay_begin"]["relay_me"]
-    assert (me["job"], me["heir"]["stage"], me["heir"]["after"]) == ("7", "relay-next", "7")
+    assert (me["job"], me["heirs"]) == ("7", ["relay-2", "relay-3"])
     assert played.variables["sft"]["mnrun_handed_over_at"] == 5.0
 
 

@@ -40,7 +40,7 @@ def entry(
 
 
 def heir(job: str, after: str, state: str = "PENDING", **more: Any) -> dict[str, Any]:
-    return entry("relay-next", job, state, labels={"after": after}, **more)
+    return entry("relay-2", job, state, labels={"after": after}, **more)
 
 
 def test_the_first_relay_continues_the_run() -> None:
@@ -70,29 +70,29 @@ def test_another_relay_is_left_alone(state: str) -> None:
 )
 def test_an_heir_takes_over_only_what_is_left(state: str, code: int, goes: bool) -> None:
     stages = [entry("relay", "1", state, code), heir("2", "1", "RUNNING")]
-    assert turn(stages, "relay-next", "1", 0).goes is goes
+    assert turn(stages, "relay-2", "1", 0).goes is goes
 
 
 def test_an_heir_asks_again_while_it_is_not_known_how_the_one_before_ended() -> None:
     lost = entry("relay", "1", "RUNNING") | {"known": False, "detail": "no answer"}
-    found = turn([lost, heir("2", "1", "RUNNING")], "relay-next", "1", 0)
+    found = turn([lost, heir("2", "1", "RUNNING")], "relay-2", "1", 0)
     assert (found.goes, found.waits) == (False, True)
 
 
 def test_an_heir_ends_where_the_run_was_handed_over_again() -> None:
     stages = [entry("relay", "3", "RUNNING"), heir("2", "1", "RUNNING")]
-    assert not turn(stages, "relay-next", "1", 0).goes
-    assert not turn([heir("2", "1", "RUNNING")], "relay-next", "1", 0).goes
+    assert not turn(stages, "relay-2", "1", 0).goes
+    assert not turn([heir("2", "1", "RUNNING")], "relay-2", "1", 0).goes
 
 
 def test_quick_deaths_are_bounded() -> None:
     stages = [entry("relay", "1", "FAILED", 137, ran=5), heir("2", "1", "RUNNING")]
-    assert turn(stages, "relay-next", "1", MOST_DEATHS - 1).deaths == MOST_DEATHS
-    assert not turn(stages, "relay-next", "1", MOST_DEATHS).goes
+    assert turn(stages, "relay-2", "1", MOST_DEATHS - 1).deaths == MOST_DEATHS
+    assert not turn(stages, "relay-2", "1", MOST_DEATHS).goes
     long = [entry("relay", "1", "FAILED", 137, ran=5000), heir("2", "1", "RUNNING")]
-    assert turn(long, "relay-next", "1", MOST_DEATHS).deaths == 1
+    assert turn(long, "relay-2", "1", MOST_DEATHS).deaths == 1
     renewed = [entry("relay", "1", "FAILED", program.RENEWED, ran=5), stages[1]]
-    assert turn(renewed, "relay-next", "1", MOST_DEATHS).deaths == 0
+    assert turn(renewed, "relay-2", "1", MOST_DEATHS).deaths == 0
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_quick_deaths_are_bounded() -> None:
     [
         ([], "relay", []),
         ([entry("relay", "1", "RUNNING"), heir("2", "1")], "relay", []),
-        ([entry("relay", "1", "FAILED", 137), heir("2", "1", "RUNNING")], "relay-next", []),
-        ([entry("relay", "1", "FAILED", 137), heir("2", "1")], "relay-next", []),
-        ([entry("relay", "1", "COMPLETED", 0), heir("2", "1")], "relay", ["relay-next"]),
-        ([entry("relay", "1", "CANCELLED", 0), heir("2", "1")], "relay", ["relay-next"]),
+        ([entry("relay", "1", "FAILED", 137), heir("2", "1", "RUNNING")], "relay-2", []),
+        ([entry("relay", "1", "FAILED", 137), heir("2", "1")], "relay-2", []),
+        ([entry("relay", "1", "COMPLETED", 0), heir("2", "1")], "relay", ["relay-2"]),
+        ([entry("relay", "1", "CANCELLED", 0), heir("2", "1")], "relay", ["relay-2"]),
         ([entry("relay", "1", "PENDING")], "relay", []),
         ([entry("relay", "1", "COMPLETED", 0), heir("2", "1", "CANCELLED")], "relay", []),
     ],
@@ -134,6 +134,26 @@ def test_it_is_told_how_it_is(stages: list[dict[str, Any]], words: str) -> None:
     assert re.search(words, line), line
 
 
+def test_the_ring_goes_round() -> None:
+    stages = [entry("relay-3", "3", "FAILED", 137), entry("relay", "4", "RUNNING")]
+    assert turn([*stages, heir("5", "4")], "relay", "3", 0).goes
+    third = entry("relay-3", "3", "PENDING", labels={"after": "2"})
+    waits = [entry("relay", "1", "RUNNING"), heir("2", "1"), third]
+    (line,) = lines(waits)
+    assert "Job 2 takes over" in line
+    assert cancel_plan({"stages": waits, "damaged": []})["relays"] == [
+        "relay-3",
+        "relay-2",
+        "relay",
+    ]
+    over = [entry("relay", "1", "COMPLETED", 0), *waits[1:]]
+    assert place(over) == ("relay", ["relay-3", "relay-2"])
+    assert place([entry("relay", "1", "FAILED", 137), *waits[1:]]) == ("relay-2", [])
+    # The second died before it could do anything.
+    dead = [entry("relay", "1", "FAILED", 137), heir("2", "1", "FAILED", code=137), third]
+    assert turn(dead, "relay-3", "2", 0).goes
+
+
 def test_a_run_without_a_relay_says_nothing() -> None:
     assert list(lines([entry("sft", "1", "RUNNING")])) == []
     assert not ended_well([])
@@ -141,11 +161,12 @@ def test_a_run_without_a_relay_says_nothing() -> None:
 
 def test_mnrun_cancel_ends_what_waits_before_the_relay() -> None:
     found = {"stages": [entry("relay", "1", "RUNNING"), heir("2", "1")], "damaged": []}
-    assert cancel_plan(found)["relays"] == ["relay-next", "relay"]
-    assert cancel_plan(found, "relay")["relays"] == ["relay-next", "relay"]
+    assert cancel_plan(found)["relays"] == ["relay-2", "relay"]
+    assert cancel_plan(found, "relay")["relays"] == ["relay-2", "relay"]
     assert cancel_plan(found, "sft") == {"ppo": False, "jobs": [], "relays": []}
 
 
 def test_the_program_ends_with_the_codes_that_are_read() -> None:
     for name in ("DONE", "FAILED", "RENEWED", "IDLE"):
         assert getattr(program, name) == getattr(turns, name)
+    assert program._STAGES == turns.STAGES
