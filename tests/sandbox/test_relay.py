@@ -119,7 +119,7 @@ def test_mnrun_cancel_ends_the_relay_first(slow: HandedOver) -> None:
 
 
 @pytest.mark.torture
-def test_a_time_limit_of_two_minutes(sandbox: Cluster) -> None:
+def test_a_time_limit_of_three_minutes(sandbox: Cluster) -> None:
     run = HandedOver(sandbox, f"relay-{time.time_ns()}", pace=15.0, steps=12)
     run.variables["mnrun_relay_sbatch"] = {"exclude": "", "time": "3", "signal": "B:USR1@45"}
     run.hand_over("all")
