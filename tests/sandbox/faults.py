@@ -71,6 +71,18 @@ def running(log: Path, *arguments: str, **variables: Any) -> Iterator[Running]:
 
 def kill_node(cluster: Cluster, node: str) -> None:
     """As if its power were cut: the node's first process is killed, and all others with it."""
+    os.kill(_first_of(cluster, node), signal.SIGKILL)
+
+
+def signal_slurmctld(cluster: Cluster, word: str) -> None:
+    """Send a signal (STOP, CONT) to Slurm's controller."""
+    enter = ["nsenter", "--target", str(_first_of(cluster, "osk-ctl")), "--mount", "--pid"]
+    line = f"kill -{word} $(cat /run/slurmctld.pid)"
+    subprocess.run([*enter, "sh", "-c", line], check=True, timeout=10)
+
+
+def _first_of(cluster: Cluster, node: str) -> int:
+    """The first process of a node, as this machine numbers it."""
     start = f"/usr/bin/python3 -IS {cluster.directory}/bin/init.py node {cluster.directory} {node} "
     for entry in Path("/proc").iterdir():
         try:
@@ -78,8 +90,7 @@ def kill_node(cluster: Cluster, node: str) -> None:
         except (OSError, UnicodeDecodeError):
             continue
         if words.startswith(start):
-            os.kill(int(entry.name), signal.SIGKILL)
-            return
+            return int(entry.name)
     pytest.fail(f"{node} does not run")
 
 

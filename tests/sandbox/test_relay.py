@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Cluster
-from .faults import kill_node, mend, running
+from .faults import kill_node, mend, running, signal_slurmctld
 from .relays import HandedOver
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(1800)]
@@ -163,9 +163,8 @@ def test_slurmctld_is_away_for_a_while(slow: HandedOver) -> None:
     slow.hand_over("all")
     slow.until("sft", '"job_id": "[0-9]+"')
     away = float(os.environ.get("MNRUN_RELAY_AWAY", "100"))
-    pid = slow.cluster.run("pidof slurmctld", "root@osk-ctl")
-    slow.cluster.run(f"kill -STOP {pid}", "root@osk-ctl")
+    signal_slurmctld(slow.cluster, "STOP")
     time.sleep(away)
-    slow.cluster.run(f"kill -CONT {pid}", "root@osk-ctl")
+    signal_slurmctld(slow.cluster, "CONT")
     log = slow.end()
     assert slow.counts("sft", "ppo") == (0, 0, 0), log
