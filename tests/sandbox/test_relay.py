@@ -35,7 +35,9 @@ def slow(sandbox: Cluster) -> Iterator[HandedOver]:
     run.remove()
 
 
-def test_a_stage_is_trained_with_no_one_there(handed: HandedOver) -> None:
+def test_a_stage_is_trained_with_no_one_there(
+    handed: HandedOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = handed.hand_over("sft")
     again = handed.mnrun("sft", "--detach")
     assert f"Attached to job {job}" in again.text or f"job {job}" in again.text, again.text
@@ -45,6 +47,11 @@ def test_a_stage_is_trained_with_no_one_there(handed: HandedOver) -> None:
     status = handed.mnrun("status")
     assert f"Relay: job {job} finished the run." in status.text, status.text
     assert handed.mnrun("attach").code == 0
+    monkeypatch.setenv("MNRUN_YES", "0")
+    refused = handed.mnrun("sft", "--detach", sft_options={"max_steps": 4})
+    assert refused.code == 1
+    assert "would be moved aside" in refused.text
+    assert "--yes" in refused.text
 
 
 @pytest.mark.torture
