@@ -75,11 +75,13 @@ def _differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         }
         for run in runs
     ]
-    stages = [{stage for stage, _name in options} for options in given]
+    named = {key for options in given for key in options}
     seen: dict[tuple[str, str], set[str]] = {}
-    for options, has in zip(given, stages, strict=True):
-        for key in {key for each in given for key in each if key[0] in has}:
-            seen.setdefault(key, set()).add(options.get(key, MISSING))
+    for options in given:
+        stages = {stage for stage, _name in options}
+        for key in named:
+            if key[0] in stages:
+                seen.setdefault(key, set()).add(options.get(key, MISSING))
     differ = sorted(key for key, values in seen.items() if len(values) > 1)
     last = [name.rpartition(".")[2] for _stage, name in differ]
     titles = {
