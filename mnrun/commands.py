@@ -135,6 +135,13 @@ COMMANDS = {
             raw_lines=True,
         ),
         Command(
+            "wait",
+            "wait until a stage has ended, for scripts; the exit code is 0 if it is done",
+            "wait",
+            variables=("mnrun_wait_stage", "mnrun_wait_minutes"),
+            reads=True,
+        ),
+        Command(
             "runs",
             "list all runs, or compare two: mnrun runs A B",
             "runs",

@@ -16,7 +16,7 @@ only what is still missing.  Ctrl-C leaves training running."""
 _SECTIONS = {
     "begin": ("preflight", "environment", "fetch", "plan"),
     "train": ("all", "sft", "ppo", "convert", "publish", "sweep"),
-    "look": ("status", "logs", "runs"),
+    "look": ("status", "logs", "wait", "runs"),
     "stop and clean up": ("cancel", "gc", "prune"),
     "more": ("ray", "sandbox"),
 }
@@ -52,6 +52,7 @@ _EXAMPLES = {
         ("logs sft -n 200 --err --attempt 1", "the errors of the first attempt"),
         ("logs sft | grep loss", "only the log is printed"),
     ),
+    "wait": (("wait sft --timeout 600", "ten hours at most"),),
     "runs": (("runs", "all of them"), ("runs default lr2e5", "how two differ")),
     "cancel": (("cancel ppo", "only this stage"),),
     "sweep": (("sweep lr.yml", "run them"), ("sweep lr.yml --table", "compare them")),

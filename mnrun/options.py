@@ -70,6 +70,18 @@ def _logs_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _wait_options(parser: argparse.ArgumentParser) -> None:
+    stages = [stage for stage in STAGES if stage != "relay"]  # mnrun attach waits for that
+    parser.add_argument("mnrun_wait_stage", choices=stages, metavar="STAGE", help=", ".join(stages))
+    parser.add_argument(
+        "--timeout",
+        dest="mnrun_wait_minutes",
+        type=_count,
+        metavar="MIN",
+        help="fail after this many minutes (default: no limit)",
+    )
+
+
 def _convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "convert_stages",
@@ -230,6 +242,7 @@ _OWN = {
     "prune": _prune_options,
     "runs": _runs_options,
     "publish": _publish_options,
+    "wait": _wait_options,
     "sweep": _sweep_options,
     "sandbox up": _sandbox_up_options,
     "sandbox down": _sandbox_down_options,

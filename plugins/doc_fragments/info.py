@@ -50,4 +50,8 @@ options:
     description: C(log.offset) of the last answer, to get only the new lines of each log.
     type: dict
     default: {}
+  causes:
+    description: Of an attempt that has ended, say whether its result is verified, else the cause.
+    type: bool
+    default: false
 """

@@ -69,6 +69,20 @@ stages:
     seconds:
       description: How long it has been waiting, or running, or how long it ran.
       type: float
+    settled:
+      description: With O(causes), whether the end of the attempt is in the record.
+      type: bool
+    verified:
+      description: With O(causes), whether the attempt left the complete result of the stage.
+      type: bool
+    problem:
+      description: With O(causes), of an attempt without a result, what happened and what to do.
+      type: str
+    cause:
+      description: >-
+        With O(causes), why it ended, C(code) and C(title), and whether the same may succeed on the
+        next attempt (C(passing)).
+      type: dict
     log:
       description: >-
         Lines of the logs (C(lines), each with C(path) and C(line)), C(offset), and how many bytes

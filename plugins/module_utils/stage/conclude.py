@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 from ..base.clock import Deadline
 from ..base.errors import Invalid
 from ..base.fingerprint import fingerprint
 from ..base.host import host_name
 from ..base.text import duration, sentence
-from ..record.contract import Attempt, Observation, Phase, Record
+from ..record.contract import Attempt, Backend, Observation, Phase, Record
 from ..record.job_report import claimed_by_another
 from ..record.stopped import read_stopped
 from ..result.verify import as_result, finished, settle
@@ -107,32 +109,48 @@ def _outcome(stage: Stage, number: int) -> Outcome:
     if output:
         outcome.why += f" Its result is not complete: {'; '.join(output.faults[:3])}."
         outcome.cause = cause.Cause.SHORT if output.short else cause.Cause.RESULT
-    outcome.telling = find_telling(attempt.log_paths, record.trainer)
-    outcome.stopped = read_stopped(stage.ledger.folder(record.fingerprint), attempt)
-    if outcome.cause is None or attempt.cancelled_by:
-        evidence = _evidence(stage, outcome, attempt)
-        outcome.cause = cause.find(evidence)
-        # A node may be reported as down only now, after the attempt was settled.
-        attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
-    if outcome.cause in _FROM_OUTSIDE:
-        outcome.telling = None
-    again = bool(
-        outcome.stopped and outcome.stopped.again and outcome.cause is cause.Cause.DIVERGED
-    )
-    judged = verdict(stage.request, record, attempt, outcome.cause, again)
+    found = _explain(outcome, record, attempt, stage.backend)
+    again = bool(outcome.stopped and outcome.stopped.again and found is cause.Cause.DIVERGED)
+    judged = verdict(stage.request, record, attempt, found, again)
     outcome.retryable = judged.retryable
     outcome.problem = _problem(outcome, judged)
     return outcome
 
 
-def _evidence(stage: Stage, outcome: Outcome, attempt: Attempt) -> cause.Evidence:
-    enclosing: Observation | None = stage.backend.enclosing_end(attempt)
+def explained(backend: Backend, folder: Path, record: Record, attempt: Attempt) -> Outcome:
+    """Why an attempt ended without a result, by its record, its log and its scheduler, without
+    judging whether it is retried. Changes nothing."""
+    why = f"{sentence(ending(attempt))}."
+    seen = replace(attempt)  # what is found out about it is not recorded here
+    outcome = Outcome(Action.NOTHING, why, record=record, folder=folder, attempt=seen)
+    _explain(outcome, record, seen, backend)
+    outcome.problem = _problem(outcome, Verdict(False))
+    return outcome
+
+
+def _explain(outcome: Outcome, record: Record, attempt: Attempt, backend: Backend) -> cause.Cause:
+    """Find the cause, unless it is known, and the lines of the log that show it."""
+    outcome.telling = find_telling(attempt.log_paths, record.trainer)
+    outcome.stopped = read_stopped(outcome.folder, attempt) if outcome.folder else None
+    found = outcome.cause
+    if found is None or attempt.cancelled_by:
+        evidence = _evidence(backend, outcome, attempt)
+        found = outcome.cause = cause.find(evidence)
+        # A node may be reported as down only now, after the attempt was settled.
+        attempt.lost_nodes = attempt.lost_nodes or ",".join(evidence.lost_nodes)
+    if found in _FROM_OUTSIDE:
+        outcome.telling = None
+    return found
+
+
+def _evidence(backend: Backend, outcome: Outcome, attempt: Attempt) -> cause.Evidence:
+    enclosing: Observation | None = backend.enclosing_end(attempt)
     lost = [name for name in attempt.lost_nodes.split(",") if name]
     trainer = outcome.record.trainer if outcome.record else {}
     return cause.Evidence(
         attempt,
         enclosing,
-        tuple(lost or (stage.backend.lost_nodes(attempt) if enclosing else ())),
+        tuple(lost or (backend.lost_nodes(attempt) if enclosing else ())),
         outcome.telling.line if outcome.telling else "",
         tuple(behind_last_step(attempt.log_paths, trainer)),
         tuple((one["pattern"], one["cause"]) for one in trainer.get("causes") or ()),

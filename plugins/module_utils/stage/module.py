@@ -79,6 +79,7 @@ INFO_OPTIONS: dict[str, Any] = {
     "log_errors": {"type": "bool", "default": False},
     "log_attempt": {"type": "int", "default": 0},
     "log_offset": {"type": "dict", "default": {}},
+    "causes": {"type": "bool", "default": False},
 }
 
 
@@ -204,6 +205,7 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         log_errors=params["log_errors"],
         log_attempt=params["log_attempt"],
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
+        causes=params["causes"],
     )
     status = answer(question, backend_of(run_dir, clock), clock)
     warnings = [one["msg"] for one in status.damaged]

@@ -15,6 +15,7 @@ from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
 from ..trainer.log_reader import body, own_lines
 from .budget import spent
+from .conclude import explained
 from .describe import described, state_digest
 from .lineage import origins
 from .snapshot import look_at
@@ -39,6 +40,7 @@ class Question:
     log_errors: bool = False  # only the log of errors
     log_attempt: int = 0  # whose logs; 0: those of the newest attempt
     log_offset: dict[str, int] = field(default_factory=dict)
+    causes: bool = False  # say why an attempt ended without a result
 
 
 class RunStatus(NamedTuple):
@@ -135,10 +137,30 @@ class _Source:
             "log": _log(question, self._of(question.log_attempt) or attempt),
             **described(self.record, attempt, self.ledger.folder(self.record.fingerprint)),
         }
+        if question.causes and attempt.phase.ended:
+            entry.update(self._ending(attempt, settled=seen is None))
         if attempt.phase is Phase.RUNNING and entry["progress"]["step"] is None:
             entry["last_line"] = _last_line(attempt)
         state = state_digest(attempt, seen.known if seen else True)
         return {**entry, "digest": f"{state}-{entry['progress']['step']}"}
+
+    def _ending(self, attempt: Attempt, settled: bool) -> dict[str, Any]:
+        """How an attempt ended: with a verified result, for a cause, or neither is known yet.
+        `settled`: its end is in the record."""
+        output = self.record.output
+        # An earlier attempt may have left the output, and a later one not reached it again.
+        verified = settled and output is not None and (attempt.last_step or 0) >= output["step"]
+        if verified or attempt.phase is Phase.SUCCEEDED:
+            return {"settled": settled, "verified": verified}
+        folder = self.ledger.folder(self.record.fingerprint)
+        outcome = explained(self.backend, folder, self.record, attempt)
+        found = outcome.cause
+        return {
+            "settled": settled,
+            "verified": verified,
+            "problem": outcome.problem,
+            "cause": found and {"code": found.code, "title": found.title, "passing": found.passing},
+        }
 
     def _last_known(self, seen: Observation) -> Attempt:
         """What was observed; without an answer, the job's own word that it has started."""

@@ -18,7 +18,7 @@ from mnrun.errors import UsageError
 from mnrun.variables import refuse_unreadable
 
 ROOT = Path(__file__).parents[3]
-NEEDS_MORE = {"logs": ["sft"], "prune": ["first"], "sweep": ["lr.yml"]}
+NEEDS_MORE = {"logs": ["sft"], "wait": ["sft"], "prune": ["first"], "sweep": ["lr.yml"]}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -189,6 +189,8 @@ def test_options_of_the_sandbox_are_variables_of_its_role() -> None:
         ("runs default b", {"mnrun_runs_names": ["default", "b"]}),
         ("prune a", {"mnrun_prune_names": ["a"]}),
         ("prune a b --yes", {"mnrun_prune_names": ["a", "b"], "mnrun_prune_confirmed": True}),
+        ("wait ppo", {"mnrun_wait_stage": "ppo"}),
+        ("wait sft --timeout 5", {"mnrun_wait_stage": "sft", "mnrun_wait_minutes": 5}),
         ("logs -f sft", {"mnrun_logs_stage": "sft", "mnrun_logs_follow": True}),
     ],
 )
@@ -210,6 +212,8 @@ def test_own_options_become_extra_vars(line: str, variables: dict[str, object]) 
         (["ray"], "required: COMMAND\nSee: mnrun ray --help"),
         (["logs"], "required: STAGE\nSee: mnrun logs --help"),
         (["logs", "sfft"], "invalid choice: 'sfft'"),
+        (["wait", "relay"], "invalid choice: 'relay'"),
+        (["wait", "sft", "--timeout", "0"], "'0' is not a positive number"),
         (["convert", "ray"], "'ray' is not one of sft, ppo"),
         (["ppo", "--chekc"], "unrecognized arguments: --chekc"),
         (["ppo", "sft"], "sft: an option is written NAME=VALUE"),
