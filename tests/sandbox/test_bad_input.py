@@ -197,11 +197,14 @@ def test_each_fault_of_the_trainers_options_is_named(sandbox: Cluster, folder: P
         ),
         (case(good, "sft", [], "sft_trainr"), ["no configuration sft_trainr", "sft_trainer"]),
     ]
-    for report, (_, words) in zip(
-        checked(sandbox, folder, *(given for given, _ in expected)), expected, strict=True
-    ):
+    several = case(good, "sft", [*SFT, "trainer.nnode=2", "data.train_batch_size=many"])
+    *reports, last = checked(sandbox, folder, *(given for given, _ in expected), several)
+    for report, (_, words) in zip(reports, expected, strict=True):
         assert len(report["faults"]) == 1, report["faults"]
         assert all(word in report["faults"][0] for word in words), report["faults"]
+    told = " ".join(last["faults"])
+    assert "no option trainer.nnode" in told
+    assert "is 'many', but the trainer expects a number" in told
 
 
 REWARD = (

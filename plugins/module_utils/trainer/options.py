@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
@@ -91,13 +92,17 @@ def _compose(
     except ImportError as error:
         raise Invalid(f"{sys.executable} cannot check trainer options: {error}") from error
     with initialize_config_dir(str(folder), version_base=None):
-        default = compose(name)
+        default = config = compose(name)
+        faults: list[str] = []
         try:
             config = compose(name, overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            config, faults = default, _unknown(default, overrides) or [" ".join(str(error).split())]
-        else:
-            faults = _other_kinds(default, config, overrides, each_epoch)
+            unknown = _unknown(default, overrides)
+            faults = list(unknown.values()) or [" ".join(str(error).split())]
+            overrides = [override for override in overrides if override not in unknown]
+            with suppress(HydraException, OmegaConfBaseException):  # for the faults of the others
+                config = compose(name, overrides) if unknown else default
+        faults += _other_kinds(default, config, overrides, each_epoch)
     if faults:
         raise Invalid("\n".join(f"{stage}: {fault}" for fault in faults))
     return default, config
@@ -137,19 +142,19 @@ def _kind(value: Any) -> str:
     return "a number" if isinstance(value, (int, float)) else ""
 
 
-def _unknown(config: Any, overrides: list[str]) -> list[str]:
-    """The options that the configuration does not have, each with similar ones."""
+def _unknown(config: Any, overrides: list[str]) -> dict[str, str]:
+    """The overrides of options that the configuration does not have, each with similar ones."""
     from omegaconf import OmegaConf  # noqa: PLC0415 - only in the environment
 
     known = list(_names(OmegaConf.to_container(config, resolve=False)))
-    faults = []
+    faults = {}
     for override in overrides:
         name = override.partition("=")[0]
         if name[:1] in ("+", "~") or "/" in name or "@" in name or name in known:
             continue
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(close)}?" if close else f"to add it, write +{name}."
-        faults.append(f"the trainer has no option {name}; {hint}")
+        faults[override] = f"the trainer has no option {name}; {hint}"
     return faults
 
 
