@@ -100,13 +100,14 @@ def play(
         extra_vars=variables,
         tracebacks=options.verbose > 0,
     )
-    # A log is all that is on standard output, so that it can be piped.
-    terminal = Terminal(sys.stderr if command.raw_lines else sys.stdout)
+    # A log, or JSON, is all that is on standard output, so that it can be piped.
+    piped = command.raw_lines or getattr(options, "mnrun_output", None) is not None
+    terminal = Terminal(sys.stderr if piped else sys.stdout)
     log = Terminal(sys.stdout) if command.raw_lines else None
     if options.alias:
         terminal.line(f"{options.alias} is now: mnrun {' '.join(ALIASES[options.alias])}")
     where = sites.title(inventory, options.run)
-    if command.reads and terminal.live and not command.raw_lines:
+    if command.reads and terminal.live and not piped:
         terminal.line(terminal.style(where, "dim"))
     screen = display.Display(terminal, _style(options, command, where), log=log)
     start = time.monotonic()
@@ -127,9 +128,23 @@ def play(
     seconds = time.monotonic() - start
     ending = closing.Ending(command, options, playbook.inventory, code, signal_number, seconds)
     exit_code = closing.close(ending, screen.outcome, terminal)
-    if terminal.gone or (log and log.gone):
+    gone = terminal.gone or (log and log.gone)
+    if exit_code == 0 and screen.outcome.document is not None:
+        gone = not _print_document(command.name, playbook.inventory, screen.outcome.document)
+    if gone:
         _silence_stdout()
     return exit_code
+
+
+def _print_document(command: str, inventory: str, found: Mapping[str, Any]) -> bool:
+    """Print what `-o json` prints; False if there is no reader any more."""
+    from mnrun.document import document  # noqa: PLC0415
+
+    try:
+        print(document(command, inventory, time.time(), found), flush=True)
+    except OSError:
+        return False
+    return True
 
 
 def _style(options: argparse.Namespace, command: Command, where: str) -> Any:

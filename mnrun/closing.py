@@ -50,6 +50,8 @@ def close(ending: Ending, outcome: PlayOutcome, terminal: Terminal) -> int:
 
 
 def _done(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
+    if outcome.document is not None:  # it says all of that
+        return
     if outcome.stages is not None:
         yield from stage_table(outcome.stages)
     if outcome.summary:

@@ -106,7 +106,13 @@ COMMANDS = {
             variables=("mnrun_gc_end",),
             reads=True,
         ),
-        Command("status", "show what is running, what is done, and the logs", "status", reads=True),
+        Command(
+            "status",
+            "show what is running, what is done, and the logs",
+            "status",
+            variables=("mnrun_output",),
+            reads=True,
+        ),
         Command(
             "attach",
             "follow a run that was handed over with --detach, until it ends",
@@ -145,7 +151,7 @@ COMMANDS = {
             "runs",
             "list all runs, or compare two: mnrun runs A B",
             "runs",
-            variables=("mnrun_runs_names",),
+            variables=("mnrun_runs_names", "mnrun_output"),
             reads=True,
             one_run=False,
         ),

@@ -4,6 +4,7 @@ Results of tasks, and lines that Ansible displays (docs/architecture.md shows ex
 
 - `summary`: a list of lines, printed last. The newest one counts.
 - `mnrun_status`: a list of stages, printed as a table.
+- `mnrun_document`: the runs that `-o json` prints (document.py).
 - `needs_yes`: a task was refused for want of a user's yes; `msg` says to what.
 - `cause`, and the `phase` of `job`: a stage's attempt failed, or still runs, after its task.
 - `[STAGE] TEXT`: a line about a stage, which stays on the screen.
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, TypedDict
 
 SUMMARY = "summary"
 STATUS = "mnrun_status"
+DOCUMENT = "mnrun_document"
 NEEDS_YES = "needs_yes"
 
 _STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\](?: (?P<passing>… ?)?(?P<text>.*))?")
@@ -121,3 +123,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 def status(result: Mapping[str, Any]) -> list[StageStatus] | None:
     """Return the stages in a task's result; None if it has none."""
     return list(result[STATUS]) if STATUS in result else None
+
+
+def document(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what `-o json` prints, from a task's result; None if it has nothing of that."""
+    found: Mapping[str, Any] | None = result.get(DOCUMENT)
+    return found

@@ -55,6 +55,8 @@ class PlayOutcome:
     stray: deque[str] = field(default_factory=lambda: deque(maxlen=_STRAY_LINES))
     summary: list[str] = field(default_factory=list)
     stages: list[contract.StageStatus] | None = None
+    document: Event | None = None
+    """What `-o json` prints."""
 
 
 class Display:
@@ -175,6 +177,7 @@ class Display:
         self.outcome.summary = contract.summary(result) or self.outcome.summary
         stages = contract.status(result)
         self.outcome.stages = self.outcome.stages if stages is None else stages
+        self.outcome.document = contract.document(result) or self.outcome.document
 
     def _task_line(self, mark: str, data: Mapping[str, Any], note: str = "") -> None:
         host = f"  ({data['host']})" if self._style.verbosity else ""

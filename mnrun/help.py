@@ -53,7 +53,12 @@ _EXAMPLES = {
         ("logs sft | grep loss", "only the log is printed"),
     ),
     "wait": (("wait sft --timeout 600", "ten hours at most"),),
-    "runs": (("runs", "all of them"), ("runs default lr2e5", "how two differ")),
+    "status": (("status -o json | jq '.runs[].stages[].phase'", "for scripts"),),
+    "runs": (
+        ("runs", "all of them"),
+        ("runs default lr2e5", "how two differ"),
+        ("runs -o json", "for scripts"),
+    ),
     "cancel": (("cancel ppo", "only this stage"),),
     "sweep": (("sweep lr.yml", "run them"), ("sweep lr.yml --table", "compare them")),
     "sandbox up": (("sandbox up --nodes 3", "a cluster of three compute nodes"),),

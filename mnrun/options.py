@@ -103,7 +103,19 @@ def _cancel_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _output_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        dest="mnrun_output",
+        choices=["json"],
+        metavar="json",
+        help="print JSON alone on standard output (docs/json.md)",
+    )
+
+
 def _runs_options(parser: argparse.ArgumentParser) -> None:
+    _output_option(parser)
     parser.add_argument(
         "mnrun_runs_names",
         nargs="*",
@@ -243,6 +255,7 @@ _OWN = {
     "runs": _runs_options,
     "publish": _publish_options,
     "wait": _wait_options,
+    "status": _output_option,
     "sweep": _sweep_options,
     "sandbox up": _sandbox_up_options,
     "sandbox down": _sandbox_down_options,
