@@ -15,10 +15,29 @@ INFO = "mnrun.train.slurm_job_info"
 PAUSE = 30.0
 """Seconds between two queries, each of which is one squeue."""
 
+_MINUTE = 60.0
+
 _WITH_RESULT = ("sft", "ppo", "convert-sft", "convert-ppo")
 """Stages whose result is verified; of the others the job's exit code is the result."""
 
 Entry = Mapping[str, Any]
+_NOTHING: Entry = {}
+
+
+class _News:
+    """What is shown while it waits: each state at once, steps each minute and then ever less."""
+
+    def __init__(self, begun: float) -> None:
+        self._begun = self._shown = begun
+        self._state = ""
+
+    def due(self, entry: Entry, now: float) -> bool:
+        """Whether to show this; `now` as `begun`, in seconds of the monotonic clock."""
+        state = str(entry["digest"]).partition("-")[0]
+        if state == self._state and now - self._shown < max(_MINUTE, (now - self._begun) / 20):
+            return False
+        self._state, self._shown = state, now
+        return True
 
 
 class ActionModule(PatientAction):
@@ -31,7 +50,7 @@ class ActionModule(PatientAction):
         super().run(tmp, task_vars)
         minutes = int(self._task.args.get("timeout") or 0)
         begun = answered = time.monotonic()
-        before: Entry = {}
+        before, news = _NOTHING, _News(begun)
         while True:
             answer = self._ask(task_vars)
             if answer.get("failed"):
@@ -44,7 +63,7 @@ class ActionModule(PatientAction):
                                f"{entry['detail']}. Nothing was changed.")  # fmt: skip
             if _over(entry, before) or self._task.check_mode:
                 return _answer(entry)
-            if entry["digest"] != before.get("digest"):
+            if news.due(entry, now):
                 self.show_progress(entry["stage"], line(dict(entry)))
             left = minutes * 60 - (now - begun) if minutes else PAUSE
             if left < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,13 +41,14 @@ def wait(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
             slurm_job_info.main()
         return json.loads(capsys.readouterr().out)
 
-    def call(check: bool = False, **arguments: Any) -> dict[str, Any]:
+    def call(check: bool = False, screen: Any = None, **arguments: Any) -> dict[str, Any]:
         task = Task()
         task.args = {"run_dir": str(run.folder), "stage": "sft", **arguments}
         task.check_mode = check
         connected = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp"))
         plugin = stage_end.ActionModule(task, connected, None, None, None, None)
-        plugin._display = SimpleNamespace(display=lambda _text: None)
+        shown = [] if screen is None else screen
+        plugin._display = SimpleNamespace(display=shown.append)
         plugin._execute_module = execute
         return plugin.run(task_vars={})
 
@@ -99,6 +101,19 @@ def test_it_returns_when_the_stage_is_done_and_asks_slurm_twice_a_minute(
     gaps = [later - earlier for earlier, later in itertools.pairwise(ours)]
     assert len(gaps) > 100
     assert min(gaps) >= 30
+
+
+def test_each_state_is_shown_at_once_and_steps_now_and_then(run: Run, wait: Wait) -> None:
+    run.present(checkpoints=run.rule)
+    run.clock.after(100, lambda: run.slurm.run(run.job))
+    for step in range(1, 110):
+        run.clock.after(100 + 30 * step, partial(run.log, LOG.format(step)))
+    run.clock.after(3600, lambda: end_and_settle(run))
+    screen: list[str] = []
+    wait(screen=screen)
+    assert "PENDING" in screen[0]
+    assert "RUNNING" in next(text for text in screen if "PENDING" not in text)
+    assert 20 < len(screen) < 60, "there are 120 queries"
 
 
 def test_a_failure_has_its_cause(run: Run, wait: Wait) -> None:
