@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..plugin_utils.relay_turns import turn
+from ..plugin_utils.relay_turns import heirs, turn
 
 DOCUMENTATION = r"""
 name: relay_turn
@@ -22,7 +22,8 @@ options:
     type: dict
     required: true
   me:
-    description: The relay's C(stage), the job C(after) which it comes, and C(deaths) before.
+    description:
+      - The relay's C(stage) and C(job), the job C(after) which it comes, and C(deaths) before.
     type: dict
     required: true
 """
@@ -35,14 +36,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(goes), C(why), C(waits) (ask again) and C(deaths).
+  description:
+    - C(goes), C(why), C(waits) (ask again), C(deaths), and C(heirs), the stages whose jobs wait for
+      its end.
   type: dict
 """
 
 
 def relay_turn(found: Mapping[str, Any], me: Mapping[str, Any]) -> dict[str, Any]:
     """Give the turn of a relay."""
-    return turn(found["stages"], me["stage"], str(me["after"]), int(me["deaths"]))._asdict()
+    own = turn(found["stages"], me["stage"], str(me["after"]), int(me["deaths"]))
+    return {**own._asdict(), "heirs": heirs(found["stages"], str(me.get("job") or ""))}
 
 
 class FilterModule:

@@ -133,6 +133,23 @@ def _waiting(found: Sequence[Entry]) -> list[Entry]:
     return sorted(queued, key=number)
 
 
+def heirs(stages: Sequence[Entry], job: str) -> list[str]:
+    """The stages whose jobs wait for the end of `job`, one behind the other, the last one first.
+
+    None if the next one has begun: it took `job` for dead, as Slurm did, and they are its own.
+    """
+    line = [job]
+    found: list[str] = []
+    for one in _waiting(relays(stages)):
+        if (one.get("labels") or {}).get("after") in line:
+            line.append(one["job"]["id"])
+            found.insert(0, one["stage"])
+    begun = [
+        one for one in _working(relays(stages)) if (one.get("labels") or {}).get("after") == job
+    ]
+    return [] if begun else found
+
+
 def number(entry: Entry) -> int:
     """The number of its job, by which relays can be put in order."""
     text = str(entry["job"]["id"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.filter.cancel_plan import cancel_plan
+from ansible_collections.mnrun.train.plugins.filter.relay_turn import relay_turn
 from ansible_collections.mnrun.train.plugins.plugin_utils import relay_turns as turns
 from ansible_collections.mnrun.train.plugins.plugin_utils.relay_turns import (
     MOST_DEATHS,
@@ -83,6 +84,29 @@ def test_an_heir_ends_where_the_run_was_handed_over_again() -> None:
     stages = [entry("relay", "3", "RUNNING"), heir("2", "1", "RUNNING")]
     assert not turn(stages, "relay-2", "1", 0).goes
     assert not turn([heir("2", "1", "RUNNING")], "relay-2", "1", 0).goes
+
+
+def third(job: str, after: str) -> dict[str, Any]:
+    return entry("relay-3", job, "PENDING", labels={"after": after})
+
+
+@pytest.mark.parametrize(
+    ("stages", "ended"),
+    [
+        ([entry("relay", "1", "RUNNING"), heir("2", "1"), third("3", "2")], ["relay-3", "relay-2"]),
+        ([entry("relay", "1", "RUNNING"), heir("2", "1")], ["relay-2"]),
+        ([entry("relay", "1", "RUNNING"), heir("2", "0")], []),
+        # Slurm took its node for dead: the next one works, and what waits is that one's.
+        ([entry("relay", "1", "NODE_FAIL"), heir("2", "1", "RUNNING"), third("3", "2")], []),
+        ([entry("relay", "4", "PENDING", labels={"after": "3"}), heir("2", "1", "RUNNING"),
+          third("3", "2")], []),
+    ],
+)  # fmt: skip
+def test_a_relay_that_has_finished_ends_only_what_waits_for_its_end(
+    stages: list[dict[str, Any]], ended: list[str]
+) -> None:
+    me = {"stage": "relay", "job": "1", "after": "", "deaths": 0}
+    assert relay_turn({"stages": stages}, me)["heirs"] == ended
 
 
 def test_quick_deaths_are_bounded() -> None:
