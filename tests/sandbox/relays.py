@@ -86,6 +86,11 @@ class HandedOver:
         said = self.cluster.run(f"kill -9 $({pids}) && echo killed", f"root@{node}", check=False)
         return said.endswith("killed")
 
+    def processes(self) -> int:
+        """How many relays run, whatever Slurm knows."""
+        line = f"pgrep -fc 'm[n]run.relay .*/{self.folder}/' || true"
+        return sum(int(self.cluster.run(line, f"root@osk-gpu{one}")) for one in (94, 95))
+
     def until(self, stage: str, pattern: str, timeout: float = 300) -> str:
         """Wait until a record has a pattern."""
         line = f"cat {self.folder}/.mnrun/{stage}/*/record.json 2>/dev/null || true"

@@ -175,3 +175,30 @@ def test_slurmctld_is_away_for_a_while(slow: HandedOver) -> None:
     signal_slurmctld(slow.cluster, "CONT")
     log = slow.end()
     assert slow.counts("sft", "ppo") == (0, 0, 0), log
+
+
+@pytest.mark.torture
+def test_two_relays_where_slurm_takes_a_node_for_dead(sandbox: Cluster) -> None:
+    run = HandedOver(sandbox, f"relay-{time.time_ns()}", pace=8.0, steps=10)
+    run.variables |= {"mnrun_nodes": 1, "mnrun_nodelist": "osk-gpu95"}
+    run.variables["mnrun_relay_sbatch"] = {"exclude": ""}
+    run.hand_over("all")
+    run.until("sft", '"job_id": "[0-9]+"')
+    found = run.relay()
+    assert found
+    job, node = found
+    assert node == "osk-gpu94"  # the training has the other one
+    # Slurm hears nothing of the node, and calls its jobs failed; they live.
+    sandbox.run("kill -STOP $(pgrep -x slurmd)", f"root@{node}")
+    try:
+        sandbox.wait(f"cat {run.folder}/relay/relay.log", "on osk-gpu95", 300)
+        assert sandbox.ended(job) == "NODE_FAIL"
+        both = run.processes()
+        log = run.end(1200)
+    finally:
+        sandbox.run("kill -CONT $(pgrep -x slurmd)", f"root@{node}")
+    assert both == 2, log
+    counts = run.counts("sft", "ppo")
+    print(f"\ntwo relays; duplicate, lost, leaked: {tuple(counts)}")
+    assert counts == (0, 0, 0), log
+    run.remove()

@@ -43,8 +43,8 @@ def sft(name: str, guard: Any = None, **given: Any) -> Run:
     return mnrun("sft", **own, sft_options=given, mnrun_guard=guard or {}, **SOON)
 
 
-def evidence(cluster: Cluster, name: str) -> list[dict[str, Any]]:
-    folder = cluster.home / f"{RUN}-{name}/.mnrun/sft".removeprefix("~/")
+def evidence(cluster: Cluster, name: str, stage: str = "sft") -> list[dict[str, Any]]:
+    folder = cluster.home / f"{RUN}-{name}/.mnrun/{stage}".removeprefix("~/")
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*/stall-1-osk-*.json"))]
 
 
@@ -107,3 +107,4 @@ def test_a_worker_of_ppo_that_is_stopped_is_named_and_the_next_cluster_finishes(
     assert done.code == 0, done.text
     assert "Cause: the training stood still (ray::Worker" in done.text
     assert "on osk-gpu95 is stopped (SIGSTOP))" in done.text
+    assert [one["node"] for one in evidence(scripts, "ppo", "ppo")] == ["osk-gpu94", "osk-gpu95"]
