@@ -9,6 +9,7 @@ plugins/plugin_utils/relay_turns.py.
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 import signal
 import sys
@@ -46,6 +47,8 @@ class Spy:
     passing: bool = True
     """No task failed, as if Ansible was killed; or one for something that passes: no connection, no
     answer from Slurm."""
+    problem: str = ""
+    """What failed, if it is not the end of a job, of which people have been notified."""
 
     def look(self, event: Mapping[str, Any]) -> None:
         """Look at one event of ansible-runner."""
@@ -58,6 +61,8 @@ class Spy:
             self.passing = bool(
                 result.get("unknown") or result.get("lost") or result.get("unreachable")
             )
+            ended = result.get("cause") and not result.get("retryable")
+            self.problem = "" if ended else str(result.get("msg") or "")
 
 
 class Relay:
@@ -77,6 +82,7 @@ class Relay:
                      "handover": str(given.handover)},
         }  # fmt: skip
         self.renewing = False
+        self._problem = ""
 
     def run(self) -> int:
         """Return how it left the run."""
@@ -95,7 +101,9 @@ class Relay:
             _say("Its time limit is near: it ends, and the job that waits continues.")
             return RENEWED
         if code in (DONE, FAILED):
-            self._play(_END, {"relay_me": self._me}, Spy())
+            # Encoded, as Ansible would take what an error quotes for a template.
+            problem = base64.b64encode(self._problem.encode()).decode() if code else ""
+            self._play(_END, {"relay_me": self._me, "relay_problem": problem}, Spy())
         return code
 
     def _begin(self) -> Spy:
@@ -114,6 +122,7 @@ class Relay:
         for _ in range(_MOST_TRIES):
             spy = Spy()
             code = self._play(command, {**own, "mnrun_handed_over_at": self._since}, spy)
+            self._problem = spy.problem
             if code != FAILED or not spy.passing or self.renewing:
                 break
             _say(f"It tries again in {_PAUSE:.0f} s.")

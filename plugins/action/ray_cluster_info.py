@@ -7,14 +7,14 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ..plugin_utils.connection import PatientAction
 from ..plugin_utils.follow import DEFAULT_TIMEOUT
+from ..plugin_utils.notify import TellingAction
 
 MODULE = "mnrun.train.ray_cluster_info"
 _QUESTION = 30  # maximum seconds of one query
 
 
-class ActionModule(PatientAction):
+class ActionModule(TellingAction):
     """Transparent, but with `wait`: then a line for each change, until the head is up."""
 
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
@@ -40,5 +40,6 @@ class ActionModule(PatientAction):
             if answer["digest"] != since:
                 since = answer["digest"]
                 self.show_progress(arguments["stage"], answer["msg"])
+            self.tell_waiting(answer, task_vars)
             if answer["head"]:
                 return answer

@@ -20,6 +20,10 @@ class ActionModule(Follow):
     continues = False  # a retry needs a Ray cluster first
     silence = 60.0  # the head may be permanently gone; the login node knows the job's state
 
+    def _tells(self, arguments: dict[str, Any]) -> bool:
+        """Why it ended is known once its cluster has ended, and the login node reaches more."""
+        return not self._waits(arguments) and arguments.get("attempt") is not None
+
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """A head that cannot be reached is a failure of the task, not of the host it is for."""
         result = super().run(tmp, task_vars)

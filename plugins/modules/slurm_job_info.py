@@ -95,6 +95,10 @@ gpu_hours:
   type: dict
   returned: success
   sample: {used: 12.5, reserved: 0.0}
+notify_fault:
+  description: What went wrong with the last notification (M(mnrun.train.notify)), or empty.
+  type: str
+  returned: success
 damaged:
   description: >-
     Records that cannot be trusted, each with its C(stage) and a C(msg) for the user. A warning is

@@ -15,7 +15,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ..module_utils.base.fingerprint import fingerprint
 from ..module_utils.record.contract import Phase
 from ..module_utils.stage.describe import line
-from .connection import PatientAction
+from .notify import TellingAction
 
 DEFAULT_TIMEOUT = 604800
 """Seconds; the modules' own default of `wait_timeout`."""
@@ -33,7 +33,7 @@ ENDED = tuple(phase.value for phase in Phase if phase.ended)
 """Phases of a job that is over."""
 
 
-class Follow(PatientAction):
+class Follow(TellingAction):
     """The action plugin of a module with the options of `mnrun.train.stage`."""
 
     module: ClassVar[str]
@@ -47,6 +47,16 @@ class Follow(PatientAction):
         """Run the task: as it is, unless there is something to wait for and to show."""
         super().run(tmp, task_vars)
         arguments = self._with_handover(dict(self._task.args), task_vars)
+        answer = self._answer(arguments, task_vars)
+        if self._tells(arguments):
+            self.tell(answer, task_vars)
+        return answer
+
+    def _tells(self, arguments: dict[str, Any]) -> bool:
+        """Whether what the task returns is known well enough to tell people."""
+        return bool(arguments.get("state", "present") == "present")
+
+    def _answer(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         if not self._waits(arguments):
             answer = self.call(self.module, arguments, task_vars)
             if answer.get("retryable"):
@@ -81,6 +91,7 @@ class Follow(PatientAction):
             if not (self.continues and final.get("retryable")):
                 return {"attempt": attempt.get("attempt"), **final, **kept}
             self._show_all(stage, final)
+            self.tell(final, task_vars)
             attempt = self.call_patiently(self.module, {**arguments, "wait": False}, task_vars)
             kept["changed"] = kept.get("changed") or attempt.get("changed")
             if attempt.get("failed") or attempt.get("action") == "nothing":
@@ -119,6 +130,7 @@ class Follow(PatientAction):
             if entry["digest"] != since or time.monotonic() - shown >= max(_MINUTE, elapsed / 20):
                 since, shown = entry["digest"], time.monotonic()
                 self.show_progress(stage, line(entry))
+            self.tell_waiting(entry, task_vars)
             if entry["job"]["phase"] in ENDED:
                 break
         left = max(1, int(limit - (time.monotonic() - begun)))

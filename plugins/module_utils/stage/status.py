@@ -13,6 +13,7 @@ from ..base.logfile import last_lines, news, size_of
 from ..record.contract import Attempt, Backend, Observation, Phase, Record
 from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
+from ..record.notified import last_fault
 from ..trainer.log_reader import body, own_lines
 from .budget import spent
 from .conclude import explained
@@ -49,6 +50,7 @@ class RunStatus(NamedTuple):
     stages: list[dict[str, Any]]  # one entry for each stage with an attempt
     damaged: list[dict[str, str]]  # records that cannot be trusted: `stage` and `msg`
     gpu_hours: dict[str, float]  # of these stages' jobs: `used`, and `reserved` for live ones
+    notify_fault: str  # what went wrong with the last notification
 
 
 def answer(question: Question, backend_of: BackendOf, clock: Clock) -> RunStatus:
@@ -57,7 +59,8 @@ def answer(question: Question, backend_of: BackendOf, clock: Clock) -> RunStatus
     ledgers = [Ledger(question.run_dir, stage, clock) for stage in wanted]
     read = [(ledger, *ledger.readable()) for ledger in ledgers]
     known = [record for _ledger, records, _damaged in read for record in records]
-    status = RunStatus([], [], spent(known, clock.now())._asdict())
+    hours = spent(known, clock.now())._asdict()
+    status = RunStatus([], [], hours, last_fault(question.run_dir))
     for ledger, records, damaged in read:
         stage = ledger.stage
         status.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)

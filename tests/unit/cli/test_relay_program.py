@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -148,3 +149,20 @@ def test_near_its_time_limit_it_ends_for_its_heir(
     played = Played(TURN, [(130, _near_the_limit)], heir)
     assert left(played) == relay.RENEWED
     assert played.names == ["relay_begin", "sft"] + ([] if heir else ["relay_begin"])
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"msg": "sbatch refused {{ it }}."}, "sbatch refused {{ it }}."),
+        ({"msg": "Job 12 failed.", "cause": {"code": "cuda"}}, ""),
+    ],
+)
+def test_why_a_run_has_stopped_is_told_unless_a_job_was_the_reason(
+    left: Callable[[Played], int], result: Mapping[str, Any], told: str
+) -> None:
+    played = Played(TURN, [(1, event("runner_on_failed", **result))])
+    assert left(played) == relay.FAILED
+    problem = played.variables["relay_end"]["relay_problem"]
+    assert base64.b64decode(problem).decode() == told
+    assert "{{" not in problem

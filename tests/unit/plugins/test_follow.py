@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible.playbook.task import Task
-from ansible_collections.mnrun.train.plugins.action import ray_job, slurm_job, slurm_job_info
+from ansible_collections.mnrun.train.plugins.action import (
+    ray_cluster_info,
+    ray_job,
+    slurm_job,
+    slurm_job_info,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import line
 from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
@@ -47,6 +52,7 @@ class Stage:
 
     def __init__(self, plugin: type[PatientAction], clock: Clock, **arguments: Any) -> None:
         self.takes = 0
+        self.variables: dict[str, Any] = {}
         task = Task()
         task.args = {"run_dir": "~/run", "stage": "sft", **arguments}
         self.screen = Screen()
@@ -68,7 +74,7 @@ class Stage:
 
     def run(self, *answers: Answer) -> dict[str, Any]:
         self.answers = list(answers)
-        result: dict[str, Any] = self.action.run(task_vars={})
+        result: dict[str, Any] = self.action.run(task_vars=self.variables)
         assert self.answers == [], "every answer was asked for"
         return result
 
@@ -397,3 +403,81 @@ def test_an_ssh_that_ended_before_it_got_the_module_is_asked_why(
     stage.action._connection.exec_command = alone
     answer = stage.run(cut_off)
     assert (says or "Data could not be sent") in answer["msg"], answer
+
+
+TARGETS = [{"command": "~/bin/told"}]
+NOT_QUITE = {"stage": "sft", "record": "/run/.mnrun/sft/0a1b", "attempt": 1}
+
+
+def told(stage: Stage) -> list[tuple[str, Any]]:
+    """What was given to the module `notify`: events, with the cause in their results."""
+    calls = [given for name, given in stage.calls if name == "notify"]
+    return [(given["event"], given["result"].get("cause")) for given in calls]
+
+
+def with_targets(stage: Stage, **more: Any) -> Stage:
+    stage.action._templar = SimpleNamespace(template=lambda value: value)
+    stage.variables = {"mnrun_notify": TARGETS, **more}
+    return stage
+
+
+def test_each_end_is_told_that_of_a_retried_attempt_too(make: Make) -> None:
+    stage = with_targets(make(wait=True))
+    retried = {**NOT_QUITE, "failed": True, "msg": "Why.", "retryable": True, "cause": "c"}
+    answer = stage.run(
+        FIRST, info(ENDED), retried, {"faults": ["it hangs"]},
+        {**FIRST, "attempt": 2}, info({**ENDED, "attempt": 2}),
+        {**LAST, **NOT_QUITE, "attempt": 2}, {"failed": True, "msg": "no space"},
+    )  # fmt: skip
+    assert told(stage) == [("stage", "c"), ("stage", None)]
+    assert not answer.get("failed"), "what goes wrong with it harms nothing"
+    shown = [text for text in stage.screen.lines if "notification" in text]
+    assert shown == [
+        "[sft] A notification failed: it hangs", "[sft] A notification failed: no space",
+    ]  # fmt: skip
+
+
+def test_what_was_done_before_is_told_as_well_if_nobody_was(make: Make) -> None:
+    stage = with_targets(make(wait=True))
+    stage.run({**NOT_QUITE, "action": "nothing", "msg": "Already done."}, {"faults": []})
+    assert told(stage) == [("stage", None)]
+
+
+def test_a_job_that_waits_for_long_is_told_once_for_each_attempt(make: Make) -> None:
+    stage = with_targets(make(wait=True), mnrun_notify_waiting_hours=2)
+    waits = {**entry("queued", "PENDING"), **NOT_QUITE}
+    stage.run(
+        FIRST, info({**waits, "seconds": 7199.0}), info({**waits, "seconds": 7200.0}),
+        {"faults": []}, info({**waits, "seconds": 9000.0}), info(ENDED), LAST,
+    )  # fmt: skip
+    assert told(stage) == [("waiting", None)]
+
+
+def test_nothing_is_told_of_relays_of_dry_runs_and_where_nobody_wants_it(make: Make) -> None:
+    done = {**NOT_QUITE, "action": "nothing", "msg": "Already done."}
+    for stage in (make(), with_targets(make(stage="relay")), with_targets(make(state="absent"))):
+        stage.run({**done, "stage": stage.action._task.args["stage"]})
+        assert told(stage) == []
+    dry = with_targets(make())
+    dry.action._task.check_mode = True
+    dry.run(done)
+    assert told(dry) == []
+
+
+def test_how_ppo_ended_is_told_where_that_is_determined(make: Make) -> None:
+    failed = {**NOT_QUITE, "stage": "ppo", "failed": True, "msg": "Why.", "cause": "c"}
+    on_its_head = with_targets(make(ray_job, stage="ppo", wait=True))
+    on_its_head.run({**FIRST, "failed": True, **failed})
+    assert told(on_its_head) == []
+    afterwards = with_targets(make(ray_job, stage="ppo", attempt=1))
+    afterwards.run(failed, {"faults": []})
+    assert told(afterwards) == [("stage", "c")]
+
+
+def test_a_ray_cluster_that_waits_for_long_is_told(make: Make) -> None:
+    stage = with_targets(
+        make(ray_cluster_info, stage="ray", wait=True), mnrun_notify_waiting_hours="0.5"
+    )
+    waits = {**entry("queued", "PENDING"), **NOT_QUITE, "seconds": 1800.0, "head": None}
+    stage.run({**waits, "msg": "w"}, {"faults": []}, {**waits, "head": {"host": "a"}, "msg": "w"})
+    assert told(stage) == [("waiting", None)]

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "sandbox": "base",
     "trainer": "base model record environment",
     "result": "base model record trainer",
+    "notify": "base record trainer",
     # The engine knows neither Slurm nor Ray.
     "stage": "base record trainer result",
     "slurm": "base record result",

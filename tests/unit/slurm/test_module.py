@@ -201,7 +201,8 @@ def test_info_tells_of_every_stage_and_changes_nothing(
     call: Call, folder: Path, slurm: FakeSlurm
 ) -> None:
     empty = {"changed": False, "stages": [], "damaged": []}
-    assert call(slurm_job_info) == {**empty, "gpu_hours": {"used": 0.0, "reserved": 0.0}}
+    hours = {"used": 0.0, "reserved": 0.0}
+    assert call(slurm_job_info) == {**empty, "gpu_hours": hours, "notify_fault": ""}
     call(**options(folder))
     call(**options(folder, stage="environment", spec={}, checkpoints=None))
     slurm.run(slurm.jobs[0])
