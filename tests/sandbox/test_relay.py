@@ -38,6 +38,11 @@ def slow(sandbox: Cluster) -> Iterator[HandedOver]:
 def test_a_stage_is_trained_with_no_one_there(
     handed: HandedOver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told, teller = f"~/{handed.folder}.told", f"~/{handed.folder}.sh"
+    handed.cluster.run(
+        f"mkdir -p ~/training; printf '#!/bin/sh\ncat >> {told}' > {teller}; chmod 755 {teller}"
+    )
+    handed.variables["mnrun_notify"] = [{"command": teller}]
     job = handed.hand_over("sft")
     again = handed.mnrun("sft", "--detach")
     assert f"Attached to job {job}" in again.text or f"job {job}" in again.text, again.text
@@ -47,11 +52,14 @@ def test_a_stage_is_trained_with_no_one_there(
     status = handed.mnrun("status")
     assert f"Relay: job {job} finished the run." in status.text, status.text
     assert handed.mnrun("attach").code == 0
+    events = handed.cluster.run(f"cat {told}")
+    assert events.count('"event": ') == events.count('"event": "stage_done"') == 1, events
     monkeypatch.setenv("MNRUN_YES", "0")
     refused = handed.mnrun("sft", "--detach", sft_options={"max_steps": 4})
     assert refused.code == 1
     assert "would be moved aside" in refused.text
     assert "--yes" in refused.text
+    handed.cluster.run(f"rm {told} {teller}")
 
 
 @pytest.mark.torture
