@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -205,13 +206,19 @@ def test_what_is_wrong_is_said_before_anything_is_done(site: Site, tmp_path: Pat
     assert site.jobs() == before
 
 
+@pytest.fixture
+def short_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home without anything; ssh's sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="home-") as folder:
+        monkeypatch.setenv("HOME", folder)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("place", ["login", "controller"])
 def test_all_looks_for_the_token_before_it_trains(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    site: Site, short_home: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
-    if place == "controller":  # where its token would lie; ssh's sockets need a shorter path
-        monkeypatch.setenv("HOME", str(tmp_path))
     folder = f"{site.run_dir}/none"
     told: dict[str, Any] = {"mnrun_run_dir": folder, "publish_enabled": True}
     told |= {"publish_repo": "team/late", "mnrun_hub_place": place}
@@ -219,7 +226,7 @@ def test_all_looks_for_the_token_before_it_trains(
     assert (run.code, run.changed) == (1, 0), run.text
     assert "but there is no token, so nothing was started" in run.text, run.text
     assert ".cache/huggingface/token" in run.text
-    token = site.folder / "loose" if place == "login" else tmp_path / "loose"
+    token = site.folder / "loose" if place == "login" else short_home / "loose"
     token.touch(0o644)
     token.write_text(TOKEN)
     file = f"{site.run_dir}/loose" if place == "login" else str(token)

@@ -18,6 +18,12 @@ from tests.helpers.fake_slurm import FakeClock, FakeJob, FakeSlurm
 from tests.helpers.stage_run import COMMENT, HOSTILE, SBATCH, SCRIPT, SPEC, Run
 
 
+@pytest.fixture(autouse=True)
+def _no_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox's tests agree to everything beforehand, in the same process."""
+    monkeypatch.delenv("MNRUN_YES", raising=False)
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
