@@ -51,7 +51,7 @@ sys.argv[0] = {program!r}
 if not {is_ours}:
     os.execv({program!r}, sys.argv)
 # Ansible makes many objects and few circles, and forks a process for each task. Looking for
-# circles takes a seventh of its time, and copies all memory in each of those processes.
+# circles takes time, and copies all memory in each of those processes.
 import gc
 gc.set_threshold(100_000, 20, 20)
 os.register_at_fork(before=gc.freeze)
