@@ -1,4 +1,4 @@
-"""The relay: continues a run that was handed over, with no one there.
+"""The relay: continues a run that was handed over, unattended.
 
 It runs in a job of one CPU (roles/relay), from an installation on the shared file system, and does
 what the command would do. Its heir, a job that waits for its end, takes over if it dies, and before
@@ -90,7 +90,7 @@ class Relay:
         _say(f"This is the relay in job {self._me['job']} on {os.uname().nodename}.")
         spy = self._begin()
         if not spy.turn.get("goes"):
-            _say(str(spy.turn.get("why") or "How it is with the run is not known. It ends."))
+            _say(str(spy.turn.get("why") or "The state of the run is unknown, so this relay ends."))
             return IDLE
         if not spy.heir:
             _say("No other job waits to take over from this one.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: notify
-short_description: Tell people how it is with a run, once
+short_description: Notify people of the state of a run, once
 description:
   - Sends an event to commands and webhooks, all at once and within ten seconds.
   - An event is sent once for each run, stage and attempt, whoever sees it and how often. Its mark

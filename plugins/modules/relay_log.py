@@ -33,7 +33,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: How it is with the relay.
+  description: The relay's state.
   type: str
   returned: always
 """

@@ -53,7 +53,7 @@ class Follow(TellingAction):
         return answer
 
     def _tells(self, arguments: dict[str, Any]) -> bool:
-        """Whether what the task returns is known well enough to tell people."""
+        """Whether what the task returns is known well enough to notify people."""
         return bool(arguments.get("state", "present") == "present")
 
     def _answer(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Follow(TellingAction):
         return self._to_the_end(arguments, first, task_vars)
 
     def _with_handover(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
-        """With no one there, nothing is done over that a person has not seen end."""
+        """In an unattended run, nothing is done over that a person has not seen end."""
         since = float((task_vars or {}).get("mnrun_handed_over_at") or 0)
         present = arguments.get("state", "present") == "present"
         return {**arguments, "handed_over_at": since} if since and present else arguments

@@ -1,4 +1,4 @@
-"""A run that is handed over goes to its end with no one there, each job once."""
+"""A run that is handed over goes to its end unattended, each job once."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def slow(sandbox: Cluster) -> Iterator[HandedOver]:
     run.remove()
 
 
-def test_a_stage_is_trained_with_no_one_there(
-    handed: HandedOver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_is_trained_unattended(handed: HandedOver, monkeypatch: pytest.MonkeyPatch) -> None:
     told, teller = f"~/{handed.folder}.told", f"~/{handed.folder}.sh"
     handed.cluster.run(
         f"mkdir -p ~/training; printf '#!/bin/sh\ncat >> {told}' > {teller}; chmod 755 {teller}"

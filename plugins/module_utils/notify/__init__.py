@@ -1,1 +1,1 @@
-"""Telling people how it is with a run: by a command of theirs, or a webhook."""
+"""Notifies people of the state of a run: by a command of their own, or a webhook."""

@@ -1,4 +1,4 @@
-"""With no one there, nothing is done over that ended for a reason of its own."""
+"""In an unattended run, nothing is done over that ended for a reason of its own."""
 
 from __future__ import annotations
 
