@@ -9,7 +9,7 @@ from ..plugin_utils.relay_turns import lines
 
 DOCUMENTATION = r"""
 name: relay_lines
-short_description: Say how it is with a run's relay
+short_description: Show the state of a run's relay
 description:
   - One line, about the newest relay of a run that was handed over; none for others.
 author: The mnrun authors

@@ -32,11 +32,11 @@ from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Sequence
 
 if __package__:
     from ..base.presence import is_dir, names, read_text
-    from .log_reader import Reader
+    from .log_reader import Reader, Tail
     from .whole import step_faults
     from .words import Words, tracked_step, words
 else:  # in a job, which carries these files
-    from log_reader import Reader  # type: ignore[import-not-found, no-redef]
+    from log_reader import Reader, Tail  # type: ignore[import-not-found, no-redef]
     from presence import is_dir, names, read_text  # type: ignore[import-not-found, no-redef]
     from whole import step_faults  # type: ignore[import-not-found, no-redef]
     from words import (  # type: ignore[import-not-found, no-redef]
@@ -51,7 +51,6 @@ JUDGED = ".mnrun-validated.json"  # what the validations came to, for the attemp
 GOING = ".mnrun-deleting."
 _NUMBERED = re.compile(r"(.+?)(?:-[0-9]{1,3})?")  # what is put away, perhaps not the first
 _FEWEST = 2  # complete checkpoints that stay in any case
-_BLOCK = 1 << 20  # bytes
 
 Judged = Dict[int, Optional[float]]  # None: it was not validated
 
@@ -99,24 +98,12 @@ class Log:
     """The training's log, read on from where the last look ended."""
 
     def __init__(self, path: str, metric: str, form: Words) -> None:
-        self._path, self._offset, self._metric = path, 0, metric
-        self._reader = Reader(form)
+        self._metric, self._reader = metric, Reader(form)
+        self._tail = Tail(path, self._reader)
 
     def read(self) -> None:
         """Take in the whole lines that are new."""
-        with open(self._path, "rb") as stream:  # noqa: PTH123 - a link of /proc
-            stream.seek(self._offset)
-            while True:
-                block = stream.read(_BLOCK)
-                whole = block.rfind(b"\n") + 1
-                if not whole and len(block) == _BLOCK:
-                    whole = _BLOCK  # a line without an end is not one of the trainer
-                if not whole:
-                    return
-                for line in block[:whole].decode("utf-8", "replace").split("\n"):
-                    self._reader.take(line)
-                self._offset += whole
-                stream.seek(self._offset)
+        self._tail.read()
 
     def judge(self, steps: Iterable[int], over: bool) -> Judged:
         """What is definitely known of `steps`: a validation comes before the next step's line."""

@@ -23,6 +23,7 @@ else:  # in a job, which carries both files
 LONGEST = 1 << 16  # characters of a line that are looked at; more than the trainer writes
 _LARGEST_SAMPLE = 5000  # lines
 _MOST_TOTALS = 100
+_BLOCK = 1 << 20  # bytes
 
 # `(TaskRunner pid=2, ip=10.0.0.2) ` of Ray, perhaps in colour.
 _COLOUR = r"(?:\x1b\[[0-9;]{0,12}m)?"
@@ -154,6 +155,29 @@ class Reader:
         self._lasts[length : length + 1] = [step.place]
         self._ends[length : length + 1] = [len(self._found) - 1]
         return length == len(self._ends) - 1
+
+
+class Tail:
+    """A log that grows, read on from where the last look ended."""
+
+    def __init__(self, path: str, reader: Reader) -> None:
+        self._path, self._reader, self._offset = path, reader, 0
+
+    def read(self) -> None:
+        """Give the reader the whole lines that are new. Raises OSError."""
+        with open(self._path, "rb") as stream:  # noqa: PTH123 - a link of /proc
+            stream.seek(self._offset)
+            while True:
+                block = stream.read(_BLOCK)
+                whole = block.rfind(b"\n") + 1
+                if not whole and len(block) == _BLOCK:
+                    whole = _BLOCK  # a line without an end is not one of the trainer
+                if not whole:
+                    return
+                for line in block[:whole].decode("utf-8", "replace").split("\n"):
+                    self._reader.take(line)
+                self._offset += whole
+                stream.seek(self._offset)
 
 
 def own_lines(lines: Sequence[str]) -> list[str]:

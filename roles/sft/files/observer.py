@@ -25,14 +25,13 @@ from typing import Any, NamedTuple
 
 import observer_ranks
 from cluster_srun import srun_command, srun_environment
-from log_reader import Reader, Step  # type: ignore[import-not-found]
+from log_reader import Reader, Step, Tail  # type: ignore[import-not-found]
 from observer_guard import Diverged, Guard, bounds
 from observer_pace import Pace, Rhythm
 from observer_report import diverged_summary, last_lines, sentence, summary
 from words import Words, words  # type: ignore[import-not-found]
 
 _TICK = 5.0  # seconds between two looks, at most
-_BLOCK = 1 << 20  # bytes
 _FILES = 500  # of a checkpoint that are looked at
 _FOLDERS = 3  # the newest ones
 _LOOK = 90.0  # seconds for the evidence of all nodes
@@ -56,7 +55,7 @@ class Follower:
     def __init__(self, logs: list[str], checkpoints: Path, form: Words) -> None:
         self._logs, self._checkpoints = logs, checkpoints
         self._reader, self._counted = Reader(form), 0
-        self._offset = 0
+        self._tail = Tail(logs[0], self._reader)
         self._sizes: list[int] | None = None
         self._files: tuple[Any, ...] | None = None
 
@@ -73,19 +72,7 @@ class Follower:
         return Found(steps, self._reader.total, grown, written)
 
     def _read(self) -> list[Step]:
-        with open(self._logs[0], "rb") as stream:  # noqa: PTH123 - a link of /proc
-            stream.seek(self._offset)
-            while True:
-                block = stream.read(_BLOCK)
-                whole = block.rfind(b"\n") + 1
-                if not whole and len(block) == _BLOCK:
-                    whole = _BLOCK  # a line without an end is not one of the trainer
-                if not whole:
-                    break
-                for line in block[:whole].decode("utf-8", "replace").split("\n"):
-                    self._reader.take(line)
-                self._offset += whole
-                stream.seek(self._offset)
+        self._tail.read()
         series = self._reader.steps()
         new: list[Step] = series[self._counted :]
         self._counted = len(series)
