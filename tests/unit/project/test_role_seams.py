@@ -172,3 +172,18 @@ def test_a_playbook_that_reads_a_stage_settles_it_first() -> None:
             tasks = re.findall(rf"train\.{stage}, (?:tasks_from: )?(\w+)", path.read_text())
             if f"{stage}_stage" in path.read_text():
                 assert tasks[0] == "settle", path
+
+
+def test_no_order_is_left_to_chance() -> None:
+    """Ansible's filters of sets give another order in each process, as they go through `set`."""
+    of_sets = re.compile(
+        r"\|\s*(?:union|difference|intersect|symmetric_difference)\b(?!.*\|\s*sort)"
+    )
+    files = [
+        path
+        for room in ("roles", "playbooks", "profiles", "inventory")
+        for path in (ROOT / room).rglob("*")
+        if path.suffix in {".yml", ".yaml", ".j2"}
+    ]
+    assert files
+    assert [str(path) for path in files if of_sets.search(code(path.read_text()))] == []
