@@ -13,7 +13,7 @@ import yaml
 
 from mnrun.commands import Command
 from mnrun.display import PlayOutcome
-from mnrun.report import duration, stage_table
+from mnrun.lines import duration, stage_table
 from mnrun.shell import sandbox_dir
 from mnrun.sites import INVENTORY_VARIABLE
 from mnrun.terminal import Terminal

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnrun import contract, report
+from mnrun import contract, lines
 from mnrun.terminal import Terminal
 
 Event = Mapping[str, Any]
@@ -47,7 +47,7 @@ class PlayOutcome:
     changed: int = 0
     hosts: int = 0
     """Hosts on which at least one task ran."""
-    failures: list[report.Failure] = field(default_factory=list)
+    failures: list[lines.Failure] = field(default_factory=list)
     needs_yes: bool = False
     """Nothing failed, but a user has to agree to what would be done."""
     unreachable: bool = False
@@ -155,12 +155,12 @@ class Display:
         if (changed and self._style.headings) or self._style.verbosity:
             self._done_line(data, result, changed)
         if data.get("resolved_action") == "ansible.builtin.debug" and "msg" in result:
-            self._lines(report.text(result["msg"]))
+            self._lines(lines.text(result["msg"]))
         if self._style.diff:
-            for line in report.differences(result):
+            for line in lines.differences(result):
                 self._terminal.line(f"    {self._coloured(line)}")
 
-    def _done_line(self, data: Mapping[str, Any], result: report.Result, changed: bool) -> None:
+    def _done_line(self, data: Mapping[str, Any], result: lines.Result, changed: bool) -> None:
         """A task is over; what it began need not be."""
         left = contract.unfinished(result)
         if left:
@@ -173,7 +173,7 @@ class Display:
         colour = {"+": "green", "-": "red"}.get(line[:1])
         return self._terminal.style(line, colour) if colour else line
 
-    def _gather(self, result: report.Result) -> None:
+    def _gather(self, result: lines.Result) -> None:
         self.outcome.summary = contract.summary(result) or self.outcome.summary
         stages = contract.status(result)
         self.outcome.stages = self.outcome.stages if stages is None else stages
@@ -203,7 +203,7 @@ class Display:
         if not contract.needs_yes(result):
             self._task_line(self._terminal.style("✗", "red"), data)
         known = {failure.message for failure in self.outcome.failures}
-        for failure in report.failures(data["task"], data["host"], result):
+        for failure in lines.failures(data["task"], data["host"], result):
             if failure.message not in known:  # a rescue may have repeated it
                 self.outcome.failures.append(failure)
 

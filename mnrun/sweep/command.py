@@ -14,7 +14,7 @@ from typing import Any
 
 from mnrun.closing import as_typed
 from mnrun.errors import UsageError
-from mnrun.report import duration
+from mnrun.lines import duration
 from mnrun.sweep.drive import Child, Drive, Ended
 from mnrun.sweep.file import Sweep, SweepRun, read
 from mnrun.sweep.names import short

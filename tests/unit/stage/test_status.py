@@ -12,7 +12,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import 
 from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import line
 from ansible_collections.mnrun.train.plugins.module_utils.stage.status import Question, answer
 
-from mnrun.report import stage_table
+from mnrun.lines import stage_table
 from tests.helpers.checkpoints import write_step
 from tests.helpers.stage_run import Run
 

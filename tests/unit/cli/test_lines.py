@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base import text as text_of_the_modules
 
-from mnrun.report import differences, duration, failures, stage_table
+from mnrun.lines import differences, duration, failures, stage_table
 from tests.helpers.statuses import stage_status
 
 

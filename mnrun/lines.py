@@ -1,4 +1,4 @@
-"""Reports about a run: failures, differences, the table of stages. Text in, text out."""
+"""Texts about a run, as lines: failures, differences, the table of stages."""
 
 from __future__ import annotations
 
