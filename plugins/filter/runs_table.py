@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.base.fingerprint import MISSING, canonical
-from ..module_utils.trainer.metrics import most_telling, number, steps_of, words
-from ..plugin_utils.run_table import DONE, SERVICES, columns
+from ..module_utils.record.names import SERVICES
+from ..module_utils.trainer.metrics import number, words
+from ..plugin_utils.run_table import columns
 
 DOCUMENTATION = r"""
 name: runs_table
@@ -39,100 +38,33 @@ _value:
 """
 
 
-_TRAINED = ("sft", "ppo")
-_MOST_OPTIONS = 4  # in a row; two runs compared show all of them
-
-
 def runs_table(result: Mapping[str, Any]) -> list[str]:
     """Give the lines: a comparison if the result holds one, else a table."""
-    runs = result["runs"]
+    stages, rows = result["table"]["stages"], result["table"]["rows"]
     if result["comparison"]:
-        stages = [stage for stage in result["comparison"] if stage["stage"] not in SERVICES]
-        return [line for stage in stages for line in _compared(stage, runs)]
-    return _table(runs) if runs else ["Nothing has run yet."]
+        names = [row["name"] for row in rows]
+        compared = [stage for stage in result["comparison"] if stage["stage"] not in SERVICES]
+        return [line for stage in compared for line in _compared(stage, names)]
+    return _table(stages, rows) if rows else ["Nothing has run yet."]
 
 
-def _table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    seen = {entry["stage"]: None for run in runs for entry in run["stages"]}
-    stages = [stage for stage in seen if stage not in SERVICES]
-    stages.sort(key=lambda stage: _first_start(runs, stage))
-    rows = [["RUN", "LAST JOB", *(stage.upper() for stage in stages)]]
-    rows += [[run["name"], _last(run), *(_cell(run, stage) for stage in stages)] for run in runs]
-    differing = _differing(runs)
-    for row, cell in zip(rows, ["OPTIONS", *differing] if any(differing) else [], strict=False):
-        row.append(cell)
-    return columns(rows)
+def _table(stages: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [["RUN", "LAST JOB", *(stage.upper() for stage in stages)]]
+    lines += [[row["name"], _last(row), *row["cells"]] for row in rows]
+    options = [row["options"] for row in rows]
+    for line, cell in zip(lines, ["OPTIONS", *options] if any(options) else [], strict=False):
+        line.append(cell)
+    return columns(lines)
 
 
-def _differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of each run, the options that are not the same in all runs."""
-    given = [
-        {
-            (entry["stage"], name): json.dumps(value).strip('"')
-            for entry in run["stages"]
-            for name, value in canonical((entry.get("spec") or {}).get("options") or {}).items()
-            if entry["stage"] in _TRAINED
-        }
-        for run in runs
-    ]
-    named = {key for options in given for key in options}
-    seen: dict[tuple[str, str], set[str]] = {}
-    for options in given:
-        stages = {stage for stage, _name in options}
-        for key in named:
-            if key[0] in stages:
-                seen.setdefault(key, set()).add(options.get(key, MISSING))
-    differ = sorted(key for key, values in seen.items() if len(values) > 1)
-    last = [name.rpartition(".")[2] for _stage, name in differ]
-    titles = {
-        key: short if last.count(short) == 1 else ".".join(key)
-        for key, short in zip(differ, last, strict=True)
-    }
-    return [_listed([f"{titles[key]}={one[key]}" for key in differ if key in one]) for one in given]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    more = [f"+{len(parts) - _MOST_OPTIONS}"] if len(parts) > _MOST_OPTIONS else []
-    return " ".join([*parts[:_MOST_OPTIONS], *more])
-
-
-def _first_start(runs: Sequence[Mapping[str, Any]], stage: str) -> float:
-    entries = [entry for run in runs for entry in run["stages"] if entry["stage"] == stage]
-    return min(_begin(entry) for entry in entries)
-
-
-def _begin(entry: Mapping[str, Any]) -> float:
-    return float((entry.get("job") or {}).get("start") or float("inf"))
-
-
-def _last(run: Mapping[str, Any]) -> str:
-    """When a job of the run ended last, or that one has not."""
-    jobs = [entry.get("job") or {} for entry in run["stages"]]
-    if any(job.get("phase") in ("queued", "running", "ending") for job in jobs):
+def _last(row: Mapping[str, Any]) -> str:
+    """When a job of the run ended last, or that one has not; the clock is the reader's."""
+    if row["live"]:
         return "now"
-    ends = [job["end"] for job in jobs if job.get("end")]
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(max(ends))) if ends else "-"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(row["ended"])) if row["ended"] else "-"
 
 
-def _cell(run: Mapping[str, Any], stage: str) -> str:
-    entry = next((entry for entry in run["stages"] if entry["stage"] == stage), None)
-    if entry is None:
-        return "-"
-    state, progress = str((entry.get("job") or {}).get("state")), entry["progress"]
-    parts = [] if state in DONE else [state]
-    parts += steps_of(progress)
-    parts += most_telling(progress["metrics"])
-    parts += [f"from {one['stage']} (job {one['job']})" for one in _origins(entry)]
-    return ", ".join(parts) or state
-
-
-def _origins(entry: Mapping[str, Any]) -> list[Mapping[str, str]]:
-    """Of a training, the one whose result it started from."""
-    follows = entry["stage"].startswith(("convert", "publish"))
-    return [] if follows else entry.get("from") or []
-
-
-def _compared(stage: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _compared(stage: Mapping[str, Any], runs: Sequence[str]) -> Iterator[str]:
     yield stage["stage"]
     if stage["missing"]:
         yield f"  not run in {', '.join(stage['missing'])}"
@@ -144,7 +76,7 @@ def _compared(stage: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> It
     for name in dict.fromkeys([*first, *second]):
         if not name.startswith("first_"):
             pairs = zip(runs, (first, second), strict=True)
-            values = ", ".join(f"{_value(had, name)} in {run['name']}" for run, had in pairs)
+            values = ", ".join(f"{_value(had, name)} in {run}" for run, had in pairs)
             yield f"  {words(name)}: {values}"
 
 

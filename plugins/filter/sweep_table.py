@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.record.names import DONE, SERVICES
 from ..module_utils.trainer.metrics import number, steps_of, telling, words
-from ..plugin_utils.run_table import DONE, SERVICES, columns
+from ..plugin_utils.run_table import columns
 
 DOCUMENTATION = r"""
 name: sweep_table

@@ -25,6 +25,12 @@ options:
     type: str
     choices: [fail, skip]
     default: fail
+  details:
+    description:
+      - Return all that is known about each run. With hundreds of runs this is megabytes, and
+        V(false) leaves it out.
+    type: bool
+    default: true
 seealso:
   - module: mnrun.train.training_run
   - module: mnrun.train.slurm_job_info
@@ -45,6 +51,13 @@ runs:
     records.
   type: list
   elements: dict
+  returned: success, if O(details=true)
+table:
+  description:
+    - What a person compares of these runs, for the filter P(mnrun.train.runs_table#filter).
+    - It has C(stages), the headings of columns, and C(rows), each with C(name), C(live), C(ended),
+      C(cells) and C(options).
+  type: dict
   returned: success
 comparison:
   description:
@@ -63,18 +76,20 @@ from ..module_utils.base.clock import Clock
 from ..module_utils.base.files import expand
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.process import run
+from ..module_utils.runs.table import table
 from ..module_utils.runs.training_runs import chosen, comparison, described
 from ..module_utils.slurm.client import SlurmClient
 
 
-def look(base_dir: str, names: list[str], missing: str) -> dict[str, Any]:
+def look(base_dir: str, names: list[str], missing: str, details: bool) -> dict[str, Any]:
     clock = Clock()
     client = SlurmClient(run, clock)
     runs = chosen(expand(base_dir), names, missing == "skip")
     found = [described(each, client, clock) for each in runs]
     compared = comparison(*found) if names and len(found) == 2 else []
     warnings = [one["msg"] for each in found for one in each["damaged"]]
-    return {"changed": False, "runs": found, "comparison": compared, "warnings": warnings}
+    shown = {"table": table(found), "comparison": compared, "warnings": warnings}
+    return {"changed": False, **shown, **({"runs": found} if details else {})}
 
 
 def main() -> None:
@@ -82,6 +97,7 @@ def main() -> None:
         "base_dir": {"type": "str", "required": True},
         "names": {"type": "list", "elements": "str", "default": []},
         "missing": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
+        "details": {"type": "bool", "default": True},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     with_edge(module, lambda: look(**module.params))

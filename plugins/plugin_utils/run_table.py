@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SERVICES = ("environment", "ray", "relay", "relay-2", "relay-3")
-"""Stages without a result of their own."""
-
-DONE = ("COMPLETED", "SUCCEEDED")
-"""States of jobs that need no mention beside their result."""
-
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Give the rows as lines, with each column as wide as its widest cell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.contract import
     Record,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
+from ansible_collections.mnrun.train.plugins.module_utils.runs.table import table
 from ansible_collections.mnrun.train.plugins.module_utils.runs.training_runs import (
     TrainingRun,
     chosen,
@@ -99,30 +101,34 @@ def test_a_name_that_no_run_has_is_told_with_those_that_there_are(base: Path) ->
     assert [run.name for run in chosen(base, ["fast"])] == ["fast"]
 
 
+def shown(runs: list[dict[str, Any]], compared: Sequence[dict[str, Any]] = ()) -> list[str]:
+    return runs_table({"table": table(runs), "comparison": compared})
+
+
 def test_two_runs_are_compared_by_spec_and_metrics(base: Path) -> None:
     runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT_RUN, "fast"])]
     (stage,) = comparison(*runs)
     assert stage["spec"] == ["lr: 1 -> 2"]
     assert stage["metrics"] == [{"loss": 0.5}, {"loss": 0.25}]
-    lines = runs_table({"runs": runs, "comparison": [stage]})
+    lines = shown(runs, [stage])
     assert lines == ["sft", "  lr: 1 -> 2", "  loss: 0.5 in default, 0.25 in fast"]
 
 
 def test_a_stage_of_one_run_only_is_said_to_be_missing_in_the_other(base: Path) -> None:
     Ledger(base, "sft", Clock()).folder(fingerprint({"lr": 1})).joinpath("record.json").unlink()
     runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT_RUN, "fast"])]
-    assert "  not run in default" in runs_table({"runs": runs, "comparison": comparison(*runs)})
+    assert "  not run in default" in shown(runs, comparison(*runs))
 
 
 def test_the_table_has_a_row_for_each_run(base: Path) -> None:
     runs = [described(run, SILENT, Clock()) for run in training_runs(base)]
     runs[0]["stages"][0]["progress"] = {"step": 8, "total": 8, "metrics": {"loss": 0.5}}
-    head, first, second = runs_table({"runs": runs, "comparison": []})
+    head, first, second = shown(runs)
     assert head.split() == ["RUN", "LAST", "JOB", "SFT"]
     assert first.startswith("default  1970-01-01")
     assert first.endswith("8/8, loss 0.5")
     assert second.endswith("8/8, loss 0.25"), "by its result, without its log"
-    assert runs_table({"runs": [], "comparison": []}) == ["Nothing has run yet."]
+    assert shown([]) == ["Nothing has run yet."]
 
 
 def test_a_run_that_is_over_can_go(base: Path) -> None:
@@ -212,7 +218,7 @@ def test_the_table_shows_the_options_in_which_runs_differ(tmp_path: Path) -> Non
     many = {f"o{number}": number for number in range(9)}
     trained(tmp_path / "runs" / "many", {"options": {**same, "optim.lr": 1e-05, **many}})
     runs = [described(run, SILENT, Clock()) for run in training_runs(tmp_path)]
-    head, *rows = runs_table({"runs": runs, "comparison": []})
+    head, *rows = shown(runs)
     at = head.index("OPTIONS")
     assert [row[at:] for row in rows] == [
         "lr=1e-05",
@@ -220,4 +226,4 @@ def test_the_table_shows_the_options_in_which_runs_differ(tmp_path: Path) -> Non
         'sft.b.x=["1"] lr=2e-05',
         "o0=0 o1=1 o2=2 o3=3 +6",
     ]
-    assert "OPTIONS" not in runs_table({"runs": runs[:1], "comparison": []})[0]
+    assert "OPTIONS" not in shown(runs[:1])[0]

@@ -1,0 +1,9 @@
+"""Names of stages and of states that are not shown like the others."""
+
+from __future__ import annotations
+
+SERVICES = ("environment", "ray", "relay", "relay-2", "relay-3")
+"""Stages without a result of their own."""
+
+DONE = ("COMPLETED", "SUCCEEDED")
+"""States of jobs that need no mention beside their result."""
