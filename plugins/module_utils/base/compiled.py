@@ -13,6 +13,7 @@ import hashlib
 import io
 import marshal
 import os
+import stat
 import sys
 import tempfile
 import zipfile
@@ -34,6 +35,9 @@ Modules = Dict[str, Tuple[bool, str, CodeType]]
 """By name: whether it is a package, its file in the pack, its code."""
 
 _SEAL = hashlib.sha256().digest_size
+_KEY = 2 * _SEAL
+"""Hexadecimal digits with which the name of each file begins."""
+_NEW = ".new-"
 _FAULTS = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile)
 
 
@@ -104,34 +108,50 @@ def _compiled(packed: bytes) -> Modules:
 
 
 def load(path: Path) -> bytes | None:
-    """What `store` put there; None if it is not whole, or not this user's alone."""
+    """What `store` put there; None if it is not whole, another file's, or not this user's alone."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
-            seen = os.fstat(stream.fileno())
-            content = stream.read()
+        # Of another kind of file, a pipe would keep its reader waiting.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as stream:
+            seen = os.fstat(handle)
+            content = stream.read() if stat.S_ISREG(seen.st_mode) else b""
     except OSError:
         return None
     private = seen.st_uid == os.geteuid() and not seen.st_mode & 0o077
     seal, content = content[:_SEAL], content[_SEAL:]
-    return content if private and hashlib.sha256(content).digest() == seal else None
+    return content if private and _seal(path, content) == seal else None
+
+
+def _seal(path: Path, content: bytes) -> bytes:
+    """It holds for one name: a file in the place of another is not that."""
+    return hashlib.sha256(os.fsencode(path.name) + b"\0" + content).digest()
 
 
 def store(path: Path, content: bytes, most: int) -> None:
-    """Keep something for `load`, if that is possible. Of its folder, the newest `most` stay."""
+    """Keep something for `load`, if that is possible. Of what is kept in its folder, the newest
+    `most` stay; the name begins with a digest."""
     part = None
     with suppress(OSError):
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".new-", dir=str(path.parent))
+        handle, name = tempfile.mkstemp(prefix=_NEW, dir=str(path.parent))
         part = Path(name)
         with os.fdopen(handle, "wb") as stream:
-            stream.write(hashlib.sha256(content).digest() + content)
+            stream.write(_seal(path, content) + content)
         part.replace(path)
-        for old in sorted(path.parent.iterdir(), key=_age)[:-most]:
-            old.unlink()
+        for old in sorted(filter(_is_kept, path.parent.iterdir()), key=_age)[:-most]:
+            with suppress(OSError):  # one that stays does not keep the others
+                old.unlink()
     with suppress(OSError):  # it is in its place
         if part is not None:
             part.unlink()
 
 
+def _is_kept(path: Path) -> bool:
+    """Whether `store` made a file, by its name: whatever else is there is not ours to delete."""
+    key = path.name[:_KEY]
+    digits = len(key) == _KEY and not key.strip("0123456789abcdef")
+    return digits or key.startswith(_NEW)
+
+
 def _age(path: Path) -> float:
-    return path.stat().st_mtime
+    return path.lstat().st_mtime

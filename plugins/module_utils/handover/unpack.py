@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Callable
 
@@ -95,5 +96,5 @@ def _sha256(path: Path) -> str:
                 if not piece:
                     return found.hexdigest()
                 found.update(piece)
-    except EOFError:  # cut off
+    except (EOFError, gzip.BadGzipFile, zlib.error):  # cut off, or changed on its way
         return ""

@@ -66,6 +66,18 @@ def test_an_archive_that_was_cut_off_is_refused(
         unpack(path, digest, tmp_path / "place" / "x", nothing)
 
 
+def test_an_archive_that_was_changed_on_its_way_is_refused(
+    tmp_path: Path, archive: tuple[Path, str]
+) -> None:
+    path, digest = archive
+    whole = path.read_bytes()
+    for place in (0, 12, 20, len(whole) // 2, len(whole) - 6):
+        for mask in (1, 6, 128):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+            with pytest.raises(Invalid, match="arrived damaged"):
+                unpack(path, digest, tmp_path / "place" / "x", nothing)
+
+
 def test_two_at_once_make_one(tmp_path: Path, archive: tuple[Path, str]) -> None:
     folder = tmp_path / "x"
 

@@ -58,6 +58,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+KEPT = "a" * 64
+
+
 def run(sent: bytes, *options: str) -> Any:
     """The answer of what is sent, which a host reads from its standard input."""
     done = subprocess.run(
@@ -125,11 +128,26 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("change", [damage, open_to_all, another_seal, a_link, a_folder, empty])
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file, 0o600)
+
+
+def another_one(file: Path) -> None:
+    """Whole and ours, but what was kept under another name."""
+    compiled.store(file.with_name("b" * 64), b"y", 9)
+    file.with_name("b" * 64).replace(file)
+
+
+CHANGES = [damage, open_to_all, another_seal, a_link, a_folder, empty, a_pipe, another_one]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_is_not_whole_or_not_ours_alone_is_not_run(
     change: Callable[[Path], None], home: Path
 ) -> None:
-    file = home / "cache" / "kept"
+    file = home / "cache" / KEPT
     compiled.store(file, b"x" * 1000, 1)
     assert compiled.load(file) == b"x" * 1000
     change(file)
@@ -138,7 +156,7 @@ def test_what_is_not_whole_or_not_ours_alone_is_not_run(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
 def test_what_another_user_put_there_is_not_run(home: Path) -> None:
-    file = home / "cache" / "kept"
+    file = home / "cache" / KEPT
     compiled.store(file, b"x", 1)
     os.chown(file, 65534, 65534)
     assert compiled.load(file) is None
@@ -151,10 +169,24 @@ def test_where_nothing_can_be_kept_a_module_runs_all_the_same(home: Path, sent: 
 
 def test_the_oldest_go(home: Path) -> None:
     for number in range(5):
-        file = home / "cache" / str(number)
+        file = home / "cache" / (str(number) * 64)
         compiled.store(file, b"x", 3)
         os.utime(file, (number, number))
-    assert {path.name for path in (home / "cache").iterdir()} == {"2", "3", "4"}
+    assert {path.name[:1] for path in (home / "cache").iterdir()} == {"2", "3", "4"}
+
+
+def test_what_was_not_kept_there_stays_and_stops_nothing(home: Path) -> None:
+    cache = home / "cache"
+    (cache / ("0" * 64)).mkdir(parents=True)
+    (cache / ("1" * 64)).symlink_to("nowhere")
+    theirs = ["notes", ".bashrc", "deadbeef", "x" * 64, "a" * 63]
+    for name in theirs:
+        (cache / name).write_text("theirs")
+        os.utime(cache / name, (1, 1))
+    for number in range(4):
+        compiled.store(cache / (f"{number + 4}" * 64), b"x", 1)
+    left = {path.name for path in cache.iterdir()}
+    assert left == {*theirs, "0" * 64, "7" * 64}
 
 
 def test_what_does_not_start_as_known_is_sent_as_it_is() -> None:

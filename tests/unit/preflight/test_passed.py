@@ -137,6 +137,6 @@ def test_without_a_cache_it_is_checked_each_time(home: Home) -> None:
 def test_few_are_kept(home: Home) -> None:
     home.cache.mkdir(parents=True, mode=0o700)
     for number in range(60):
-        (home.cache / f"{number}").write_text("")
+        (home.cache / f"{number:064}").write_text("")
     home.check()
     assert len(list(home.cache.iterdir())) <= 32
