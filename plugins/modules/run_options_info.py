@@ -44,13 +44,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.base.files import expand
 from ..module_utils.base.module_exit import with_edge
-from ..module_utils.base.presence import read_text
-from ..module_utils.record.run_options import path_of
+from ..module_utils.record.run_options import path_of, read
 
 
 def look(run_dir: str) -> dict[str, Any]:
-    path = path_of(expand(run_dir))
-    return {"changed": False, "path": str(path), "text": read_text(path) or ""}
+    folder = expand(run_dir)
+    return {"changed": False, "path": str(path_of(folder)), "text": read(folder)}
 
 
 def main() -> None:
