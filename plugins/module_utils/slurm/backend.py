@@ -163,9 +163,9 @@ class SlurmBackend:
             where = f"where it never answers and squeue has no such job, {forget(folder)}"
             return Observation(Phase.UNKNOWN, detail=f"{shown.error or past.error} ({where})")
         if odd:
-            return Observation(
-                Phase.UNKNOWN, detail=f"Slurm calls the job {odd.state or 'nothing'}"
-            )
+            called = f"Slurm calls the job {odd.state or 'nothing'}"
+            advice = f"if it is over, {forget(folder)}"
+            return Observation(Phase.UNKNOWN, detail=f"{called} ({advice})")
         if any(row.job_id == attempt.job_id for row in shown.rows):
             return _GONE  # its id is another job's now
         doubt = unseen(folder, attempt, self._client.name) or still_writing(

@@ -21,13 +21,14 @@ _SUBMITTED = re.compile(r"([1-9][0-9]*)(?:;([A-Za-z0-9_][A-Za-z0-9_.-]*))?")
 _START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 _ANY_ID = r"[0-9][0-9_+%,\[\]-]*"  # also of an array, or of a part of a heterogeneous job
 
+# Not REVOKED: another cluster of a federation runs the job, which has not ended.
 _PHASES = {
     Phase.QUEUED: "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT "
     "RESV_DEL_HOLD POWER_UP_NODE",
     Phase.RUNNING: "RUNNING SUSPENDED STOPPED SIGNALING RESIZING",
     Phase.ENDING: "COMPLETING STAGE_OUT",
     Phase.SUCCEEDED: "COMPLETED",
-    Phase.FAILED: "FAILED TIMEOUT NODE_FAIL OUT_OF_MEMORY PREEMPTED BOOT_FAIL DEADLINE REVOKED "
+    Phase.FAILED: "FAILED TIMEOUT NODE_FAIL OUT_OF_MEMORY PREEMPTED BOOT_FAIL DEADLINE "
     "LAUNCH_FAILED RECONFIG_FAIL",
     Phase.CANCELLED: "CANCELLED",
 }

@@ -122,12 +122,13 @@ def test_a_shown_job_that_is_cut_off_is_none(out: str) -> None:
 
 def test_every_state_of_slurm_has_a_meaning() -> None:
     terminal = "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY TIMEOUT "
-    terminal += "REVOKED PREEMPTED"
+    terminal += "PREEMPTED"
     live = "COMPLETING CONFIGURING PENDING RUNNING REQUEUED RESIZING SIGNALING SPECIAL_EXIT "
     live += "STAGE_OUT STOPPED SUSPENDED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD"
     assert all(PHASE_OF[state].ended for state in terminal.split())
     assert all(PHASE_OF[state].live for state in live.split())
     assert [state for state, phase in PHASE_OF.items() if phase is Phase.SUCCEEDED] == ["COMPLETED"]
+    assert "REVOKED" not in PHASE_OF  # its sibling in another cluster of the federation lives
 
 
 @given(TEXT)
