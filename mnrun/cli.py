@@ -98,7 +98,7 @@ def play(
         collection=sites.collection_root(),
         arguments=tuple(_ansible_arguments(options)),
         extra_vars=variables,
-        tracebacks=options.verbose > 0,
+        verbose=options.verbose > 0,
     )
     # A log, or JSON, is all that is on standard output, so that it can be piped.
     piped = command.raw_lines or getattr(options, "mnrun_output", None) is not None

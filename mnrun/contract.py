@@ -8,13 +8,15 @@ Results of tasks, and lines that Ansible displays (docs/architecture.md shows ex
 - `needs_yes`: a task was refused for want of a user's yes; `msg` says to what.
 - `cause`, and the `phase` of `job`: a stage's attempt failed, or still runs, after its task.
 - `[STAGE] TEXT`: a line about a stage, which stays on the screen.
-- `[STAGE] … TEXT`: progress of a stage, which the stage's next line replaces on a terminal.
+- `[STAGE] … TEXT`: progress of a stage, which the stage's next line replaces on a terminal. Behind
+  it, and a unit separator, stands the state of the stage as JSON.
 
 The lines are written by plugins/plugin_utils/stage_line.py.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
@@ -25,6 +27,8 @@ DOCUMENT = "mnrun_document"
 NEEDS_YES = "needs_yes"
 
 _STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\](?: (?P<passing>… ?)?(?P<text>.*))?")
+
+_BEHIND = "\x1f"
 
 
 class Job(TypedDict):
@@ -76,6 +80,8 @@ class StageLine(NamedTuple):
     text: str
     passing: bool
     """The stage's next line takes its place."""
+    state: Mapping[str, Any] | None = None
+    """Of a passing one, what a module answered about the stage, where it is known."""
 
 
 class Unfinished(NamedTuple):
@@ -111,8 +117,12 @@ def needs_yes(result: Mapping[str, Any]) -> bool:
 
 def stage_line(line: str) -> StageLine | None:
     """Read a displayed line; None if it is not about a stage."""
-    found = _STAGE_LINE.fullmatch(line.rstrip())
-    return StageLine(found["stage"], found["text"] or "", bool(found["passing"])) if found else None
+    text, _mark, behind = line.rstrip().partition(_BEHIND)
+    found = _STAGE_LINE.fullmatch(text)
+    if not found:
+        return None
+    state = json.loads(behind) if found["passing"] and behind else None
+    return StageLine(found["stage"], found["text"] or "", bool(found["passing"]), state)
 
 
 def summary(result: Mapping[str, Any]) -> list[str]:

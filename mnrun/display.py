@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mnrun import contract, lines
+from mnrun.live import LiveLine
 from mnrun.terminal import Terminal
 
 Event = Mapping[str, Any]
@@ -76,7 +77,7 @@ class Display:
         self._log = log
         self._clock = clock
         self._headed = False
-        self._stage = ""
+        self._live = LiveLine(terminal, clock, verbose=style.verbosity > 0)
         self._task = ""
         self._task_start = 0.0
         self._announced = False
@@ -111,7 +112,8 @@ class Display:
     def tick(self) -> bool:
         """Show how long the task has been running; False if there is no reader any more."""
         elapsed = self._clock() - self._task_start
-        if self._task and not self._stage and elapsed >= 1:
+        self._live.tick()
+        if self._task and not self._live.active and elapsed >= 1:
             self._terminal.note(f"  … {self._task}  {elapsed:.0f} s")
             if elapsed >= _LONG and not self._terminal.live and not self._announced:
                 self._announced = True
@@ -139,11 +141,11 @@ class Display:
 
     def _end_line(self) -> None:
         """Leave the last progress of a stage on the screen, and nothing of a task."""
-        if self._stage:
-            self._terminal.keep()
+        if self._live.active:
+            self._live.end()
         else:
             self._terminal.drop()
-        self._stage = self._task = ""
+        self._task = ""
 
     def _ok(self, event: Event) -> None:
         data = event["event_data"]
@@ -229,16 +231,10 @@ class Display:
         if self._log:
             self._log_line(self._log, about, line.partition("] ")[2])
             return
-        text = f"  [{about.stage}] {about.text}"
-        if self._stage and about.stage != self._stage:
-            self._terminal.keep()
-        if not about.passing:
-            self._terminal.line(text)
-            return
-        self._stage = about.stage
-        self._terminal.bottom(text)
-        if self._style.verbosity:
-            self._terminal.keep()
+        if about.passing:
+            self._live.take(about)
+        else:
+            self._terminal.line(f"  [{about.stage}] {about.text}")
 
     def _log_line(self, log: Terminal, about: contract.StageLine, line: str) -> None:
         self._terminal.drop()

@@ -23,6 +23,10 @@ _PASSED = (
 """How the variables begin with which a user says how hosts are reached. Others of Ansible's would
 change what our playbooks do (strategies, callbacks, caches, filters of hosts)."""
 
+LINES = "MNRUN_LINES"
+"""What plugins/plugin_utils/stage_line.py says behind its lines: the state of the stage, for the
+display, and with -v the job's log."""
+
 _LONGEST_CONTROL_FOLDER = 75
 """Characters. A socket's path holds 103 everywhere, and ssh appends up to 28 to its folder."""
 
@@ -30,13 +34,13 @@ _LOCALES = ("", "C.UTF-8", "C.utf8", "en_US.UTF-8")
 """Where UTF-8 is looked for; the first is the caller's own choice."""
 
 
-def settings(collection: Path, private: Path, tracebacks: bool) -> dict[str, str]:
+def settings(collection: Path, private: Path, verbose: bool) -> dict[str, str]:
     """Return what is set for ansible-playbook on top of the caller's environment.
 
     Args:
         collection: the folder of the collection mnrun.train.
         private: a folder of this run alone.
-        tracebacks: results of failed tasks carry a traceback.
+        verbose: results of failed tasks carry a traceback, and followed jobs their logs.
     """
     scripts = Path(sys.executable).parent
     places = [str(collection.parents[2]), *_own_collections()]
@@ -50,8 +54,9 @@ def settings(collection: Path, private: Path, tracebacks: bool) -> dict[str, str
         "ANSIBLE_STDOUT_CALLBACK": "default",
         "ANSIBLE_FORCE_COLOR": "False",
         "ANSIBLE_NOCOLOR": "True",
-        "ANSIBLE_DISPLAY_TRACEBACK": "error" if tracebacks else "never",
+        "ANSIBLE_DISPLAY_TRACEBACK": "error" if verbose else "never",
         "PYTHONIOENCODING": "utf-8",
+        LINES: "log" if verbose else "state",
     }
     usable = _utf8_locale()
     if usable:

@@ -17,6 +17,9 @@ Result = Mapping[str, Any]
 """What a module returned, as the event carries it."""
 
 
+_TELLING = ("sampled_score", "reward", "loss")
+"""The metrics that say most, the first one that is there."""
+
 _LOG_LINES, _LOG_WIDTH = 10, 200
 """How much of a log a failure shows: what it comes to is below."""
 
@@ -154,6 +157,13 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
         if not name.startswith("first_"):
             came_from = "" if first == last else f"{_number(first)} → "
             yield f"{name.replace('_', ' ')} {came_from}{_number(last)}"
+
+
+def metric(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the one metric that says most about a training, with its last value; none without."""
+    names = (*_TELLING, *(name for name in metrics if not name.startswith("first_")))
+    name = next((name for name in names if name in metrics), None)
+    return [f"{name.replace('_', ' ')} {_number(metrics[name])}"] if name else []
 
 
 def _gpus(stage: StageStatus) -> list[str]:

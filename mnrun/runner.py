@@ -71,8 +71,8 @@ class Playbook:
     """The collection's folder, see sites.collection_root."""
     arguments: tuple[str, ...] = ()
     extra_vars: Mapping[str, Any] = field(default_factory=dict)
-    tracebacks: bool = False
-    """Results of failed tasks carry a traceback."""
+    verbose: bool = False
+    """Results of failed tasks carry a traceback, and followed jobs their logs."""
 
 
 @dataclass
@@ -148,7 +148,7 @@ def run_playbook(
         _no_orphans(interruption),
     ):
         _settings_of_runner(folder)
-        environment = settings(playbook.collection, folder, playbook.tracebacks)
+        environment = settings(playbook.collection, folder, playbook.verbose)
         program = _ansible_playbook(environment["PATH"])
         environment["PATH"] = f"{_tied(program, folder)}{os.pathsep}{environment['PATH']}"
         with without_callers_settings():

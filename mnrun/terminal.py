@@ -6,11 +6,24 @@ import os
 import re
 import secrets
 import shutil
+import sys
+from collections.abc import Mapping
 from typing import TextIO
 from unicodedata import east_asian_width
 
 _ASCII = str.maketrans(
-    {"✓": "+", "✗": "x", "•": "-", "·": "|", "…": ".", "▸": ">", "—": "-", "→": "->"}
+    {
+        "✓": "+",
+        "✗": "x",
+        "•": "-",
+        "·": "|",
+        "…": ".",
+        "▸": ">",
+        "—": "-",
+        "→": "->",
+        "━": "=",
+        "─": ".",
+    }
 )
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 _CLEAR = "\r\x1b[K"
@@ -41,8 +54,9 @@ class Terminal:
         """The reader is gone (a closed pipe, a closed window): nothing more can be shown."""
         dumb = os.environ.get("TERM", "") in ("", "dumb")
         self.live = stream.isatty() and not dumb
+        self._plain = self.stream.isatty() and not _is_utf8(os.environ)
         self._colour = self.live and "NO_COLOR" not in os.environ
-        self._bottom = ""
+        self._bottom = self._kept = ""
         self._mark = secrets.token_hex(8)
 
     def style(self, text: str, colour: str) -> str:
@@ -62,26 +76,37 @@ class Terminal:
         else:
             self._write(f"{text}\n")
 
-    def bottom(self, text: str) -> None:
-        """Make `text` the bottom line, in place of the current one."""
+    @property
+    def columns(self) -> int:
+        """The width, at this moment. What the terminal says counts before $COLUMNS, which does not
+        follow when a window is resized."""
+        try:
+            own = os.get_terminal_size(self.stream.fileno()).columns
+        except (OSError, ValueError):
+            own = 0
+        return own or shutil.get_terminal_size().columns
+
+    def bottom(self, text: str, kept: str = "") -> None:
+        """Make `text` the bottom line, in place of the current one; `kept` is what stays of it, if
+        that is not the same."""
         text = self._harmless(text)
         if self.live:
             self._draw(text)
         elif text != self._bottom:
             self._write(f"{text}\n")
-        self._bottom = text
+        self._bottom, self._kept = text, self._harmless(kept) or text
 
     def note(self, text: str) -> None:
         """Show `text` at the bottom of a terminal; elsewhere, print nothing."""
         text = self._harmless(text)
         if self.live:
             self._draw(text)
-            self._bottom = text
+            self._bottom = self._kept = text
 
     def keep(self) -> None:
         """Make the bottom line permanent."""
         if self._bottom and self.live:
-            self._write(f"{_CLEAR}{self._bottom}\n")
+            self._write(f"{_CLEAR}{self._kept}\n")
         self._bottom = ""
 
     def drop(self) -> None:
@@ -97,10 +122,10 @@ class Terminal:
 
     def _draw(self, text: str) -> None:
         # A line that wraps cannot be erased with a carriage return.
-        self._write(f"{_CLEAR}{_fit(text, shutil.get_terminal_size().columns - 1)}")
+        self._write(f"{_CLEAR}{_fit(text, self.columns - 1)}")
 
     def _write(self, text: str) -> None:
-        encoding = self.stream.encoding or "ascii"
+        encoding = "ascii" if self._plain else self.stream.encoding or "ascii"
         try:
             text.encode(encoding)
         except UnicodeEncodeError:
@@ -112,6 +137,15 @@ class Terminal:
             self.gone = True
 
 
+def _is_utf8(environ: Mapping[str, str]) -> bool:
+    """Whether a terminal is one for UTF-8: in the locale C, Python writes UTF-8 all the same."""
+    if not sys.flags.utf8_mode:
+        return True  # then the stream's encoding is that of the locale
+    # Python itself sets LC_CTYPE where that is C.
+    named = environ.get("LC_ALL") or environ.get("LANG") or ""
+    return "utf" in named.lower() or environ.get("PYTHONUTF8") == "1"
+
+
 def printable(text: str) -> str:
     """Return a line without what a terminal obeys instead of showing it; of one that is too long
     to be read, the beginning."""
@@ -119,13 +153,18 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
 
 
+def width_of(text: str) -> int:
+    """Return how many columns a text takes; a Chinese or Japanese character takes two."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
 def _fit(text: str, columns: int) -> str:
-    """Return as much of `text` as fits; Chinese and Japanese characters take two columns."""
+    """Return as much of `text` as fits."""
     used = cut = 0
     for at, character in enumerate(text):
         if used < columns:
             cut = at
-        used += 2 if east_asian_width(character) in "WF" else 1
+        used += width_of(character)
         if used > columns:
             return f"{text[:cut]}…"
     return text

@@ -39,7 +39,7 @@ class ActionModule(TellingAction):
                 return answer
             if answer["digest"] != since:
                 since = answer["digest"]
-                self.show_progress(arguments["stage"], answer["msg"])
+                self.show_progress(arguments["stage"], answer["msg"], answer)
             self.tell_waiting(answer, task_vars)
             if answer["head"]:
                 return answer

@@ -64,7 +64,7 @@ class ActionModule(PatientAction):
             if _over(entry, before) or self._task.check_mode:
                 return _answer(entry)
             if news.due(entry, now):
-                self.show_progress(entry["stage"], line(dict(entry)))
+                self.show_progress(entry["stage"], line(dict(entry)), entry)
             left = minutes * 60 - (now - begun) if minutes else PAUSE
             if left < 1:
                 return _failed(f"Not ended after {minutes} min: {line(dict(entry))}. It continues.")

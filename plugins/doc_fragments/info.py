@@ -54,4 +54,17 @@ options:
     description: Of an attempt that has ended, say whether its result is verified, else the cause.
     type: bool
     default: false
+  checkpoints:
+    description: Where the stage's checkpoints are, to return when the newest one was written.
+    type: dict
+    suboptions:
+      path:
+        description: The folder.
+        type: str
+        required: true
+      parts:
+        description: Sub-folders that hold parts of each checkpoint.
+        type: list
+        elements: str
+        default: []
 """

@@ -50,6 +50,16 @@ stages:
     kind:
       description: Whose job it is, V(slurm) or V(ray).
       type: str
+    why:
+      description: Why the job waits, in words; empty where that is not known, or it does not wait.
+      type: str
+    timing:
+      description: >-
+        Times and cost, null where not known; C(now), C(expected) (when a job that waits starts by
+        Slurm's estimate), C(saved) (when the newest checkpoint was written, with O(checkpoints)) in
+        epoch seconds; C(step_seconds); of the Slurm job that it runs in C(gpus), C(nodes), C(since)
+        (its start) and C(limit) (in seconds); C(gpu_hours) of all attempts until now.
+      type: dict
     from:
       description: >-
         The stages whose results it stands on, each with C(stage), C(fingerprint) and the C(job) of

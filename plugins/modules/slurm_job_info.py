@@ -83,6 +83,16 @@ stages:
         With O(causes), why it ended, C(code) and C(title), and whether the same may succeed on the
         next attempt (C(passing)).
       type: dict
+    why:
+      description: Why the job waits, in words; empty where that is not known, or it does not wait.
+      type: str
+    timing:
+      description: >-
+        Times and cost, null where not known; C(now), C(expected) (when a job that waits starts by
+        Slurm's estimate), C(saved) (when the newest checkpoint was written, with O(checkpoints)) in
+        epoch seconds; C(step_seconds); of the Slurm job that it runs in C(gpus), C(nodes), C(since)
+        (its start) and C(limit) (in seconds); C(gpu_hours) of all attempts until now.
+      type: dict
     log:
       description: >-
         Lines of the logs (C(lines), each with C(path) and C(line)), C(offset), and how many bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleConnectionFailure
@@ -28,9 +29,9 @@ class PatientAction(AnswerAction):
         """Show a line about a stage, at once."""
         self._display.display(stage_line.lasting(stage, printable(text)))
 
-    def show_progress(self, stage: str, text: str) -> None:
-        """Show a line that the stage's next one replaces."""
-        self._display.display(stage_line.passing(stage, printable(text)))
+    def show_progress(self, stage: str, text: str, entry: Mapping[str, Any] | None = None) -> None:
+        """Show a line that the stage's next one replaces; `entry` is what a module answered."""
+        self._display.display(stage_line.passing(stage, printable(text), entry))
 
     def call(self, module: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         """Run a module once. A lost connection is an `unreachable` result, and one that cannot come

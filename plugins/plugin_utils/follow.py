@@ -16,6 +16,7 @@ from ..module_utils.base.fingerprint import fingerprint
 from ..module_utils.record.contract import Phase
 from ..module_utils.stage.describe import line
 from .notify import TellingAction
+from .stage_line import read_by_mnrun, wants_log
 
 DEFAULT_TIMEOUT = 604800
 """Seconds; the modules' own default of `wait_timeout`."""
@@ -25,6 +26,9 @@ _QUESTION = 30
 
 _MINUTE = 60.0
 """Seconds after which a line shows that the job is still there, though nothing has changed."""
+
+_LOG_LINES = 40
+"""Lines of each log that are shown of what was written before."""
 
 _KEPT = ("changed", "action", "diff")
 """What the first call did; the last one only waits."""
@@ -117,19 +121,24 @@ class Follow(TellingAction):
         """
         limit = float(arguments.get("wait_timeout", DEFAULT_TIMEOUT))
         stage, since, shown = arguments["stage"], "", begun
+        offset: dict[str, int] = {}
         while time.monotonic() - begun < limit:
             elapsed = time.monotonic() - begun
             question = self._question(arguments, first, since, min(_QUESTION, limit - elapsed))
             question["min_interval"] = min(30.0, max(2.0, elapsed / 20))
+            if wants_log():
+                question.update(log_lines=_LOG_LINES, log_offset=offset)
             answer = self.call_patiently(f"{self.module}_info", question, task_vars)
             if answer.get("failed"):
                 return answer
             entry: dict[str, Any] = next(iter(answer["stages"]), {})
             if entry.get("attempt") != first["attempt"]:
                 break  # somebody else has started another attempt
-            if entry["digest"] != since or time.monotonic() - shown >= max(_MINUTE, elapsed / 20):
+            offset = self._show_log(stage, entry)
+            quiet = time.monotonic() - shown < max(_MINUTE, elapsed / 20)
+            if read_by_mnrun() or entry["digest"] != since or not quiet:
                 since, shown = entry["digest"], time.monotonic()
-                self.show_progress(stage, line(entry))
+                self.show_progress(stage, line(entry), entry)
             self.tell_waiting(entry, task_vars)
             if entry["job"]["phase"] in ENDED:
                 break
@@ -137,11 +146,20 @@ class Follow(TellingAction):
         last = {**arguments, "wait": True, "wait_timeout": left, "attempt": first["attempt"]}
         return self.call_patiently(self.module, last, task_vars)
 
+    def _show_log(self, stage: str, entry: dict[str, Any]) -> dict[str, int]:
+        """Show new lines of the log, if they were asked for; returns how far it was read."""
+        for item in entry["log"]["lines"]:
+            self.show(stage, item["line"])
+        return dict(entry["log"]["offset"])
+
     def _question(
         self, arguments: dict[str, Any], first: dict[str, Any], since: str, seconds: float
     ) -> dict[str, Any]:
         names = ("run_dir", "stage", *self.passed)
+        rule = arguments.get("checkpoints") or {}
+        saved = {name: rule[name] for name in ("path", "parts") if name in rule}
         return {
+            **({"checkpoints": saved} if saved else {}),
             **{name: arguments[name] for name in names if name in arguments},
             "fingerprint": first["fingerprint"],
             "wait": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Sequence
 
 # What a terminal obeys instead of showing it (ECMA-48, in 7 and in 8 bits): sequences that move,
@@ -59,6 +60,12 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.3g} TB" if count < 999.5 else f"{count:,.0f} TB"
+
+
+def moment(at: float, now: float) -> str:
+    """A moment that may be on another day: `14:05`, or `Nov 28 14:05`."""
+    there, here = time.localtime(at), time.localtime(now)
+    return time.strftime("%H:%M" if there[:3] == here[:3] else "%b %d %H:%M", there)
 
 
 def duration(seconds: float) -> str:

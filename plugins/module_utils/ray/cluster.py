@@ -31,6 +31,8 @@ class Cluster:
     detail: str  # for not known: why
     folder: Path
     published: Published | None  # about itself, if it is up
+    why: str = ""  # it waits in the queue, in words
+    expected: float | None = None  # when it starts, by Slurm's estimate
 
     @property
     def digest(self) -> str:
@@ -68,7 +70,8 @@ def _seen(record: Record, attempt: Attempt, folder: Path, observed: Observation)
     found = read_head(folder) if running else None
     ours = found if found and found.head.job_id == attempt.job_id else None
     now = attempt.seen(observed)
-    return Cluster(record, now, observed.known, observed.detail, folder, ours)
+    known, detail = observed.known, observed.detail
+    return Cluster(record, now, known, detail, folder, ours, observed.why, observed.expected)
 
 
 def as_result(cluster: Cluster, now: float) -> dict[str, Any]:
@@ -82,6 +85,14 @@ def as_result(cluster: Cluster, now: float) -> dict[str, Any]:
         "detail": cluster.detail,
         "seconds": (attempt.end or now) - (begin or attempt.intent_time),
         "digest": cluster.digest,
+        "why": cluster.why,
+        "timing": {
+            "now": now,
+            "expected": cluster.expected if (cluster.expected or 0) > now else None,
+            "gpus": attempt.gpus or None,
+            "since": attempt.start,
+            "limit": attempt.time_limit,
+        },
         **described(cluster.record, attempt, cluster.folder),
     }
 

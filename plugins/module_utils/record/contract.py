@@ -57,6 +57,8 @@ class Observation:
     stderr: str = ""
     detail: str = ""  # for UNKNOWN: why it is not known
     advice: str = ""  # for UNKNOWN that does not pass by waiting: what to do about it
+    expected: float | None = None  # for QUEUED: when it starts by the scheduler's estimate
+    why: str = ""  # `reason` in words, where that is known
 
     @property
     def known(self) -> bool:

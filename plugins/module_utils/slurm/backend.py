@@ -21,6 +21,7 @@ from .live import live_jobs
 from .nodelist import names_in
 from .nodes import lost_nodes, spare_nodes
 from .parse import Row, parse_start, parse_submitted
+from .reasons import in_words
 from .refusal import explain, never_starts
 
 _LATE = 60.0  # seconds in which a network file system may hide a new file from a host
@@ -282,6 +283,8 @@ def _observation(row: Row) -> Observation:
         start=None if row.phase is Phase.QUEUED else row.start,
         end=row.end if row.phase.ended else None,
         nodes=row.nodes,
+        expected=row.start if row.phase is Phase.QUEUED else None,
+        why=in_words(row.reason) if row.phase is Phase.QUEUED else "",
     )
 
 

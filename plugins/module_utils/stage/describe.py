@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.fingerprint import fingerprint
-from ..base.text import duration
+from ..base.text import duration, moment
 from ..record import gpu_use
 from ..record.contract import Attempt, Phase, Record, Request
 from ..result.reached import reached
@@ -115,4 +115,12 @@ def _state(entry: dict[str, Any], job: dict[str, Any]) -> str:
         return f"{text} when last known ({entry.get('detail')})"
     if job.get("reason") and job.get("phase") != Phase.RUNNING.value:
         text += f" ({job['reason']})"
+    if job.get("phase") == Phase.QUEUED.value:
+        text += "".join(f": {why}" for why in [entry.get("why")] if why) + _expected(entry)
     return f"{text} on {job['nodes']}" if job.get("nodes") else text
+
+
+def _expected(entry: dict[str, Any]) -> str:
+    """When Slurm expects to start the job."""
+    start = (entry.get("timing") or {}).get("expected")
+    return f", expected to start {moment(start, entry['timing']['now'])}" if start else ""

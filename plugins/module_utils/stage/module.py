@@ -80,6 +80,13 @@ INFO_OPTIONS: dict[str, Any] = {
     "log_attempt": {"type": "int", "default": 0},
     "log_offset": {"type": "dict", "default": {}},
     "causes": {"type": "bool", "default": False},
+    "checkpoints": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "parts": {"type": "list", "elements": "str", "default": []},
+        },
+    },
 }
 
 
@@ -206,6 +213,7 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         log_attempt=params["log_attempt"],
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
         causes=params["causes"],
+        checkpoints=params["checkpoints"],
     )
     status = answer(question, backend_of(run_dir, clock), clock)
     warnings = [one["msg"] for one in status.damaged]

@@ -8,7 +8,7 @@ from typing import Any, Callable, NamedTuple
 
 from ..base.clock import Clock, Deadline
 from ..base.errors import Invalid
-from ..base.files import changed_at
+from ..base.files import changed_at, expand
 from ..base.logfile import last_lines, news, size_of
 from ..record.contract import Attempt, Backend, Observation, Phase, Record
 from ..record.job_report import claims, read_start
@@ -20,6 +20,7 @@ from .conclude import explained
 from .describe import described, state_digest
 from .lineage import origins
 from .snapshot import look_at
+from .timing import expected_start, saved_at, timing
 from .watch import TICK, Watch
 
 _SOME, _WIDTH = 100, 100  # lines that are looked at for the last one, characters of it
@@ -42,6 +43,7 @@ class Question:
     log_attempt: int = 0  # whose logs; 0: those of the newest attempt
     log_offset: dict[str, int] = field(default_factory=dict)
     causes: bool = False  # say why an attempt ended without a result
+    checkpoints: dict[str, Any] | None = None  # `path` and `parts`: tell when it was saved last
 
 
 class RunStatus(NamedTuple):
@@ -138,14 +140,24 @@ class _Source:
             "detail": seen.detail if seen else "",
             "seconds": self._seconds(attempt),
             "log": _log(question, self._of(question.log_attempt) or attempt),
+            "why": seen.why if seen else "",
             **described(self.record, attempt, self.ledger.folder(self.record.fingerprint)),
         }
+        entry["timing"] = self._timing(question, attempt, entry["progress"]["step"], seen)
         if question.causes and attempt.phase.ended:
             entry.update(self._ending(attempt, settled=seen is None))
         if attempt.phase is Phase.RUNNING and entry["progress"]["step"] is None:
             entry["last_line"] = _last_line(attempt)
         state = state_digest(attempt, seen.known if seen else True)
         return {**entry, "digest": f"{state}-{entry['progress']['step']}"}
+
+    def _timing(
+        self, question: Question, attempt: Attempt, step: int | None, seen: Observation | None
+    ) -> dict[str, Any]:
+        known = timing(self.ledger, self.record, attempt, step, self.clock)
+        rule = question.checkpoints
+        saved = saved_at(expand(rule["path"]), rule["parts"], self.record) if rule else None
+        return {**known, "expected": expected_start(seen, known["now"]), "saved": saved}
 
     def _ending(self, attempt: Attempt, settled: bool) -> dict[str, Any]:
         """How an attempt ended: with a verified result, for a cause, or neither is known yet.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base import logfile, text
@@ -13,7 +17,9 @@ from hypothesis import strategies as st
 
 from mnrun import terminal
 from mnrun.terminal import Terminal
+from tests.helpers.ptys import Pty
 
+ROOT = Path(__file__).parents[3]
 FILTERS = pytest.mark.parametrize("printable", [text.printable, terminal.printable])
 HOSTILE = {
     "title": "a\x1b]0;evil\x07b",
@@ -89,3 +95,30 @@ def test_colours_are_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal(stream)
     screen.line(f"\x1b[32mall done\x1b[0m {screen.style('bad', 'red')} \x00{'0' * 16}32m")
     assert stream.getvalue() == f"all done \x1b[31mbad\x1b[0m {'0' * 16}32m\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "utf8"),
+    [
+        ({"LANG": "C"}, False),
+        ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, False),
+        ({}, False),
+        ({"LANG": "C.UTF-8"}, True),
+        ({"LANG": "xx_YY.UTF-8"}, True),  # as ssh hands it on from a machine that has it
+        ({"LANG": "C", "PYTHONUTF8": "1"}, True),
+    ],
+)
+def test_a_terminal_without_utf_8_gets_ascii_and_a_pipe_stays_as_it_was(
+    environ: dict[str, str], utf8: bool
+) -> None:
+    """As a process of its own: Python looks at the locale when it starts."""
+    program = "import sys; from mnrun.terminal import Terminal; Terminal(sys.stdout).line('✓ ━')"
+    command = [sys.executable, "-c", program]
+    settings = {"PATH": os.environ["PATH"], "TERM": "xterm", **environ}
+    screen = Pty(80)
+    subprocess.run(command, env=settings, stdout=screen.slave, check=True, cwd=ROOT)
+    shown = screen.rows
+    screen.close()
+    assert shown == ["✓ ━" if utf8 else "+ ="]
+    piped = subprocess.run(command, env=settings, capture_output=True, check=True, cwd=ROOT)
+    assert piped.stdout.decode() == "✓ ━\n"

@@ -21,6 +21,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import 
 from ansible_collections.mnrun.train.plugins.plugin_utils import connection, follow
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
 
+from mnrun.contract import stage_line
 from tests.helpers.ray_heads import a_head
 
 Answer = dict[str, Any] | Exception
@@ -481,3 +482,35 @@ def test_a_ray_cluster_that_waits_for_long_is_told(make: Make) -> None:
     waits = {**entry("queued", "PENDING"), **NOT_QUITE, "seconds": 1800.0, "head": None}
     stage.run({**waits, "msg": "w"}, {"faults": []}, {**waits, "head": {"host": "a"}, "msg": "w"})
     assert told(stage) == [("waiting", None)]
+
+
+def test_mnrun_gets_what_is_known_behind_each_line_and_asks_no_more_often(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = (FIRST, info(RUNNING), info(RUNNING), info(ENDED), LAST)
+    plain = make(wait=True, checkpoints={"path": "/c", "parts": ["a"], "hf": True})
+    plain.run(*answers)
+    monkeypatch.setenv("MNRUN_LINES", "state")
+    read = make(wait=True, checkpoints={"path": "/c", "parts": ["a"], "hf": True})
+    read.run(*answers)
+    assert [name for name, _ in read.calls] == [name for name, _ in plain.calls]
+    assert read.calls[1][1]["checkpoints"] == {"path": "/c", "parts": ["a"]}
+    assert "log_lines" not in read.calls[1][1]
+    found = [stage_line(text) for text in read.screen.lines[1:]]
+    states = [one.state for one in found if one and one.state]
+    assert [one["progress"]["step"] for one in states] == [40, 40, 160]
+    assert found[0]
+    assert found[0].text == plain.screen.lines[1].removeprefix("[sft] … ")
+    assert not any("\x1f" in text for text in plain.screen.lines)
+
+
+def test_with_v_the_job_s_lines_come_with_the_same_answers(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNRUN_LINES", "log")
+    stage = make(wait=True)
+    stage.run(FIRST, info({**RUNNING, "log": lines("a", "b\x1f{}")}), info(ENDED), LAST)
+    assert stage.screen.lines[1:3] == ["[sft] a", "[sft] b{}"]
+    assert stage.calls[1][1]["log_offset"] == {}
+    assert stage.calls[2][1]["log_offset"] == {"/out": 9}
+    assert len(stage.calls) == 4
