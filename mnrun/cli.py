@@ -107,7 +107,8 @@ def play(
     if options.alias:
         terminal.line(f"{options.alias} is now: mnrun {' '.join(ALIASES[options.alias])}")
     where = sites.title(inventory, options.run)
-    if command.reads and terminal.live and not piped:
+    titled = terminal.live or command.name == "status"
+    if command.reads and titled and not piped:
         terminal.line(terminal.style(where, "dim"))
     screen = display.Display(terminal, _style(options, command, where), log=log)
     start = time.monotonic()

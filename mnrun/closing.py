@@ -13,9 +13,10 @@ import yaml
 
 from mnrun.commands import Command
 from mnrun.display import PlayOutcome
-from mnrun.lines import duration, stage_table
+from mnrun.lines import duration
 from mnrun.shell import sandbox_dir
 from mnrun.sites import INVENTORY_VARIABLE
+from mnrun.stages import stage_table
 from mnrun.terminal import Terminal
 from mnrun.variables import without_secrets
 
@@ -53,7 +54,7 @@ def _done(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
     if outcome.document is not None:  # it says all of that
         return
     if outcome.stages is not None:
-        yield from stage_table(outcome.stages)
+        yield from stage_table(outcome.stages, ending.options.verbose > 0)
     if outcome.summary:
         yield ""
         yield from outcome.summary

@@ -56,7 +56,20 @@ class Progress(TypedDict, total=False):
     doing: str
 
 
-class StageStatus(TypedDict):
+_Known = TypedDict(
+    "_Known",
+    {
+        "seconds": float,
+        "why": str,
+        "timing": dict[str, Any],
+        "record": str,
+        "from": list[dict[str, str]],
+    },
+    total=False,
+)
+
+
+class StageStatus(_Known):
     """One stage of a run, as slurm_job_info and ray_job_info return it."""
 
     stage: str

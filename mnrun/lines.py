@@ -1,24 +1,17 @@
-"""Texts about a run, as lines: failures, differences, the table of stages."""
+"""Texts about a run, as lines: failures, differences, durations."""
 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 
 import yaml
 
-from mnrun.contract import Progress, StageStatus
-
 Result = Mapping[str, Any]
 """What a module returned, as the event carries it."""
 
-
-_TELLING = ("sampled_score", "reward", "loss")
-"""The metrics that say most, the first one that is there."""
 
 _LOG_LINES, _LOG_WIDTH = 10, 200
 """How much of a log a failure shows: what it comes to is below."""
@@ -118,67 +111,6 @@ def _mapping_difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 def _unified(before: object, after: object, old_name: str, new_name: str) -> Iterator[str]:
     old, new = text(before).splitlines(), text(after).splitlines()
     yield from difflib.unified_diff(old, new, old_name, new_name, lineterm="")
-
-
-def stage_table(stages: Sequence[StageStatus]) -> list[str]:
-    """Return a table of stages, from the answers of slurm_job_info and ray_job_info."""
-    if not stages:
-        return ["Nothing has run yet."]
-    head = ("STAGE", "JOB", "STATE", "STEP", "METRICS", "LOG")
-    in_order = sorted(stages, key=lambda stage: stage["job"]["start"] or inf)
-    return _columns([head, *(_stage_row(stage) for stage in in_order)])
-
-
-def _stage_row(stage: StageStatus) -> tuple[str, ...]:
-    job, progress = stage["job"], stage["progress"]
-    words = [word for word in (job["state"], job["reason"]) if word]
-    state = " ".join([*words, *([] if stage["known"] else ["(last known)"])])
-    return (
-        stage["stage"],
-        job["id"],
-        state,
-        _steps(progress),
-        ", ".join([*_metrics(progress.get("metrics") or {}), *_gpus(stage)]),
-        job["stdout"],
-    )
-
-
-def _steps(progress: Progress) -> str:
-    step, total = progress.get("step"), progress.get("total")
-    if total is None:
-        return "" if step is None else str(step)
-    return f"{step or 0}/{total}"
-
-
-def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each metric with its first value and its last one."""
-    for name, last in metrics.items():
-        first = metrics.get(f"first_{name}", last)
-        if not name.startswith("first_"):
-            came_from = "" if first == last else f"{_number(first)} → "
-            yield f"{name.replace('_', ' ')} {came_from}{_number(last)}"
-
-
-def metric(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the one metric that says most about a training, with its last value; none without."""
-    names = (*_TELLING, *(name for name in metrics if not name.startswith("first_")))
-    name = next((name for name in names if name in metrics), None)
-    return [f"{name.replace('_', ' ')} {_number(metrics[name])}"] if name else []
-
-
-def _gpus(stage: StageStatus) -> list[str]:
-    use = stage.get("gpus")
-    return [str(use["text"])] if use else []
-
-
-def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    cells = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
-    return ["  ".join(row).rstrip() for row in cells]
 
 
 def duration(seconds: float) -> str:

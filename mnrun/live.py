@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mnrun.contract import StageLine
-from mnrun.lines import duration, metric
+from mnrun.lines import duration
+from mnrun.stages import metric
 from mnrun.terminal import Terminal, width_of
 
 State = Mapping[str, Any]

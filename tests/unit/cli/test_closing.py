@@ -21,7 +21,8 @@ pytestmark = pytest.mark.usefixtures("plain_terminal")
 def close(
     *events: dict[str, Any], command: str = "sft", code: int = 0, signal: int = 0, **options: Any
 ) -> tuple[list[str], int]:
-    usual: dict[str, Any] = {"inventory": None, "run": None, "extra_vars": [], "check": False}
+    usual: dict[str, Any] = {"inventory": None, "run": None, "extra_vars": [], "check": False,
+                             "verbose": 0}  # fmt: skip
     given = argparse.Namespace(**{**usual, "words": command.split(), **options})
     _, display = show(*events)
     screen = Screen(tty=False)
@@ -59,7 +60,9 @@ def test_the_end_of_a_check() -> None:
 def test_the_end_of_status_is_its_table_alone() -> None:
     stages = [stage_status("sft", {"id": "12"})]
     rows, code = close(result("ok", mnrun_status=stages), stats(), command="status")
-    assert rows == ["STAGE  JOB  STATE  STEP  METRICS  LOG", "sft    12"]
+    head, row, details = rows
+    assert head.startswith("STAGE  STATE  STEP  STARTED")
+    assert (row, details.strip()) == ("sft", "job 12 · attempt 1")
     assert code == 0
 
 

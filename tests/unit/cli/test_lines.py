@@ -1,4 +1,4 @@
-"""What is said about a run: failures, differences, the table of stages."""
+"""What is said about a run: failures, differences, durations."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base import text as text_of_the_modules
 
-from mnrun.lines import differences, duration, failures, stage_table
-from tests.helpers.statuses import stage_status
+from mnrun.lines import differences, duration, failures
 
 
 def lines(result: dict[str, Any]) -> list[str]:
@@ -119,26 +118,6 @@ def test_nothing_different_is_nothing_said(result: dict[str, Any]) -> None:
 
 def test_a_prepared_difference_is_taken_as_it_is() -> None:
     assert list(differences({"diff": {"prepared": "+a\n-b\n"}})) == ["+a", "-b"]
-
-
-def test_the_table_of_stages() -> None:
-    done = {"id": "12", "state": "COMPLETED", "stdout": "/run/sft-12.out"}
-    stages = [
-        stage_status(
-            "sft", done, {"step": 58, "total": 58, "metrics": {"loss": 1.50123, "reward": 0}}
-        ),
-        stage_status("ppo", {"id": "9", "state": "PENDING", "reason": "Resources"}),
-        stage_status("environment", {"id": "8", "state": "RUNNING"}, known=False),
-        stage_status("ray", {}, {"step": 3, "total": None, "metrics": {}}),
-    ]
-    assert stage_table(stages) == [
-        "STAGE        JOB  STATE                 STEP   METRICS               LOG",
-        "sft          12   COMPLETED             58/58  loss 1.501, reward 0  /run/sft-12.out",
-        "ppo          9    PENDING Resources",
-        "environment  8    RUNNING (last known)",
-        "ray                                     3",
-    ]
-    assert stage_table([]) == ["Nothing has run yet."]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import 
 from ansible_collections.mnrun.train.plugins.module_utils.stage.describe import line
 from ansible_collections.mnrun.train.plugins.module_utils.stage.status import Question, answer
 
-from mnrun.lines import stage_table
+from mnrun.stages import stage_table
 from tests.helpers.checkpoints import write_step
 from tests.helpers.stage_run import Run
 
@@ -40,7 +40,7 @@ def test_a_resume_without_a_step_shows_what_the_earlier_attempt_reached(run: Run
     seen = entry(run)
     assert seen["progress"]["metrics"] == seen["output"]["metrics"]
     assert seen["progress"]["metrics"] == {"first_loss": 6.5, "loss": 0.5}
-    row = stage_table([seen])[1]  # type: ignore[list-item]
+    row = " ".join(stage_table([seen]))  # type: ignore[list-item]
     assert "16/16" in row
     assert "loss 6.5 → 0.5" in row
 
