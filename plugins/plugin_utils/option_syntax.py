@@ -47,7 +47,9 @@ def resume_words(syntax: str, option: str) -> str:
     start = start_of(syntax)
     if not option or start is None:
         return ""
-    return f'${{MNRUN_RESUME_FROM:+"{start}{option}=$MNRUN_RESUME_FROM"}}'
+    # Not every parser of flags takes --NAME=VALUE.
+    word = f'"{start}{option}" "' if start else f'"{option}='
+    return f'${{MNRUN_RESUME_FROM:+{word}$MNRUN_RESUME_FROM"}}'
 
 
 def _hydra(options: Mapping[str, Any]) -> Form:

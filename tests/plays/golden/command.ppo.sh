@@ -24,4 +24,4 @@ export MNRUN_RESUME_FROM
     8 \
     --max_steps \
     4 \
-    ${MNRUN_RESUME_FROM:+"--resume_from=$MNRUN_RESUME_FROM"}
+    ${MNRUN_RESUME_FROM:+"--resume_from" "$MNRUN_RESUME_FROM"}

@@ -2,8 +2,8 @@
 
 The lists in `options` are from the packages as PyPI has them: the arguments of
 openrlhf.cli.train_sft and openrlhf.cli.train_ppo_ray, slime's own arguments (without Megatron's),
-NeMo-RL's configuration for GRPO, the fields of TRL's SFTConfig, GRPOConfig,
-ModelConfig and DatasetMixtureConfig.
+NeMo-RL's configuration for GRPO, the fields of prime-rl's SFTConfig, those of TRL's SFTConfig,
+GRPOConfig, ModelConfig and DatasetMixtureConfig.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def named(stage: dict[str, Any]) -> Iterator[str]:
         ("openrlhf", "ppo", "openrlhf-0.11.2.ppo"),
         ("nemo-rl", "ppo", "nemo-rl-0.7"),
         ("slime", "ppo", "slime-0.3.1"),
+        ("prime-rl", "sft", "prime-rl-0.8"),
         ("trl", "sft", "trl-1.16.0"),
         ("trl-cli", "sft", "trl-1.16.0"),
         ("trl-grpo", "sft", "trl-1.16.0.grpo"),

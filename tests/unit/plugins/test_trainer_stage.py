@@ -122,7 +122,7 @@ def test_options_as_environment_variables() -> None:
 @pytest.mark.parametrize(
     ("syntax", "shown"),
     [
-        ("flags", '${MNRUN_RESUME_FROM:+"--from=$MNRUN_RESUME_FROM"}'),
+        ("flags", '${MNRUN_RESUME_FROM:+"--from" "$MNRUN_RESUME_FROM"}'),
         ("hydra", '${MNRUN_RESUME_FROM:+"from=$MNRUN_RESUME_FROM"}'),
         ("env", ""),
     ],
