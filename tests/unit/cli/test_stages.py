@@ -17,7 +17,7 @@ TIMING = {"now": NOON, "gpus": 16, "nodes": "osk-gpu[94-95]", "gpu_hours": 8.27,
 def stage(name: str, job: dict[str, Any], **known: Any) -> StageStatus:
     timing = {**TIMING, **known.pop("timing", {})}
     progress = known.pop("progress", None)
-    return {**stage_status(name, job, progress), "timing": timing, **known}  # type: ignore[return-value]
+    return {**stage_status(name, job, progress), "timing": timing, **known}  # type: ignore[typeddict-item]
 
 
 def a_run() -> list[StageStatus]:

@@ -187,7 +187,7 @@ def is_kept(folder: Path, disk: FullDisk, first: int) -> bool:
     try:
         keep(folder, "sft:\n  a: 2\n")
     except OSError as error:
-        return error.filename != str(path_of(folder))
+        return str(error.filename) != str(path_of(folder))
     finally:
         disk.fill(0, 0)
     return True
