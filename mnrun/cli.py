@@ -53,6 +53,11 @@ def _run(options: argparse.Namespace, command: Command) -> int:
 
     if not command.playbook:
         run_shell(options.node, options.shell_command, sandbox_dir(options.extra_vars))
+    if command.name == "init":
+        from mnrun.init.command import init  # noqa: PLC0415
+        from mnrun.terminal import Terminal  # noqa: PLC0415
+
+        return init(options, command, Terminal(sys.stdout))
     root = sites.collection_root()
     inventory = sites.inventory(options.inventory or command.site, root)
     if command.name != "sweep":

@@ -17,7 +17,20 @@ def plugin_util(name: str) -> ModuleType:
     Raises:
         CliError: there is no collection.
     """
+    return _plugins(f"plugin_utils.{name}")
+
+
+def module_util(name: str) -> ModuleType:
+    """Return a module of plugins/module_utils: `site.outside`.
+
+    Raises:
+        CliError: there is no collection.
+    """
+    return _plugins(f"module_utils.{name}")
+
+
+def _plugins(name: str) -> ModuleType:
     place = str(collection_root().parents[2])
     if place not in sys.path:
         sys.path.insert(0, place)
-    return importlib.import_module(f"ansible_collections.mnrun.train.plugins.plugin_utils.{name}")
+    return importlib.import_module(f"ansible_collections.mnrun.train.plugins.{name}")

@@ -41,6 +41,13 @@ COMMANDS = {
     command.name: command
     for command in (
         Command(
+            "init",
+            "make a new site: look at a cluster and write its inventory",
+            "init",
+            reads=True,
+            one_run=False,
+        ),
+        Command(
             "all",
             "run everything: SFT, PPO from its result, and the conversion of both",
             "all",

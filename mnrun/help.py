@@ -14,7 +14,7 @@ Every command can be repeated at any time: it attaches to running jobs and does
 only what is still missing.  Ctrl-C leaves training running."""
 
 _SECTIONS = {
-    "begin": ("preflight", "environment", "fetch", "plan"),
+    "begin": ("init", "preflight", "environment", "fetch", "plan"),
     "train": ("all", "sft", "ppo", "convert", "publish", "sweep"),
     "look": ("status", "logs", "wait", "runs"),
     "stop and clean up": ("cancel", "gc", "prune"),
@@ -29,6 +29,11 @@ _EXAMPLES = {
         ("sft optim.lr=2e-5 --run lr2e5", "another learning rate, as a run of its own"),
         ("logs sft -f", "follow the log of the SFT job"),
         ("help ppo", "options and examples of one command"),
+    ),
+    "init": (
+        ("init ~/my-site", "on the login node itself"),
+        ("init ~/my-site --login me@login.example.org", "from a laptop, by ssh"),
+        ("init ~/my-site --yes -e mnrun_partition=gpu", "ask nothing; one answer given"),
     ),
     "all": (
         ("all", "the site's own run"),

@@ -153,6 +153,28 @@ def _sweep_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def _init_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "init_dir",
+        nargs="?",
+        default="mnrun-site",
+        metavar="DIR",
+        help="the new site's folder (default: mnrun-site)",
+    )
+    parser.add_argument(
+        "--login",
+        dest="init_login",
+        metavar="HOST",
+        help="the login node's ssh name; without it, this machine is the login node",
+    )
+    for word, text in (
+        ("yes", "ask nothing: take the best guesses, which are marked"),
+        ("no-job", "do not look at a compute node with a short job"),
+    ):
+        dest = f"init_{word.replace('-', '_')}"
+        parser.add_argument(f"--{word}", dest=dest, action="store_true", help=text)
+
+
 def _detach_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detach",
@@ -250,6 +272,7 @@ _OWN = {
     "cancel": _cancel_options,
     "convert": _convert_options,
     "gc": _gc_options,
+    "init": _init_options,
     "logs": _logs_options,
     "prune": _prune_options,
     "runs": _runs_options,

@@ -13,10 +13,9 @@ INVENTORY_VARIABLE = "MNRUN_INVENTORY"
 _HOW_TO = """\
 No site is named. A site is a folder that describes your cluster. Make one, then name it:
 
-  cp -r {example} ~/my-site
-  $EDITOR ~/my-site/group_vars/all/*.yml      # each setting has a comment
-  export MNRUN_INVENTORY=~/my-site            # or: mnrun -i ~/my-site …
-  mnrun preflight                             # names what is missing or wrong
+  mnrun init ~/my-site                     # on the login node; from a laptop: --login HOST
+  export MNRUN_INVENTORY=~/my-site         # or: mnrun -i ~/my-site …
+  mnrun preflight                          # names what is missing or wrong
 
 Without a cluster, try it on this machine:  mnrun sandbox up; mnrun all -i sandbox"""
 
@@ -67,7 +66,7 @@ def inventory(chosen: str | None, root: Path, environ: Mapping[str, str] = os.en
     default = Path("inventory", DEFAULT_SITE)
     if default.is_dir():
         return str(default.absolute())
-    raise UsageError(_HOW_TO.format(example=known_sites(root)[DEFAULT_SITE]))
+    raise UsageError(_HOW_TO)
 
 
 def title(inventory: str, run: str | None) -> str:
@@ -107,5 +106,5 @@ def _resolve(named: str, root: Path, source: str) -> str:
     raise UsageError(
         f"There is no inventory {named!r} (from {source}): no such path here, and no site of "
         f"that name.\nSites that come with mnrun:\n{listing}\n"
-        "Name one of them, or the path of your own (copy one of these and edit it)."
+        "Name one of them, or the path of your own (mnrun init makes one)."
     )

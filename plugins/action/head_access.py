@@ -5,16 +5,13 @@ The module of this name documents the options, and does what is done on the logi
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
-from ..module_utils.base.text import printable
 from ..plugin_utils.connection import PatientAction
 from ..plugin_utils.login_ssh import node_words
+from ..plugin_utils.ssh_trial import OPTIONS, refusal
 
 MODULE = "mnrun.train.head_access"
-_LIMIT = 30.0  # seconds for ssh
-_OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ControlMaster=no")
 
 
 class ActionModule(PatientAction):
@@ -26,7 +23,7 @@ class ActionModule(PatientAction):
         if self._task.check_mode:
             return {"changed": False, "skipped": True}
         arguments = dict(self._task.args)
-        ssh = ["ssh", *_OPTIONS, *node_words(arguments)]
+        ssh = ["ssh", *OPTIONS, *node_words(arguments)]
         found = self.call(MODULE, arguments, task_vars)
         if found.get("failed") or found["settled"]:
             return found
@@ -50,27 +47,6 @@ class ActionModule(PatientAction):
         if said:
             return {**held, "failed": True, "msg": explained(held["node"], said)}
         return {**held, "settled": True}
-
-
-def refusal(ssh: list[str], node: str) -> str:
-    """What ssh says if it does not get through to a node; empty if it does."""
-    try:
-        done = subprocess.run(
-            [*ssh, node, "true"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no connection within {_LIMIT:.0f} s"
-    except OSError as error:
-        return f"ssh cannot be run: {error.strerror}"
-    if done.returncode == 0:
-        return ""
-    words = " ".join(printable(done.stderr.decode("utf-8", "replace")).split())[-300:]
-    return words or f"exit code {done.returncode}"
 
 
 def explained(node: str, said: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..module_utils.base.version import fits
 from .profile_text import NotYamlError, loaded
 from .schema import Schema
 
@@ -88,6 +89,23 @@ def needs(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
         except ProfileError:
             continue
     return found
+
+
+def fitting(needs: Mapping[str, Mapping[str, Any]], packages: Mapping[str, str]) -> list[str]:
+    """The profiles whose trainer is among installed packages, in a version that they fit: first the
+    default trainer's, and of one trainer those with the shortest name."""
+
+    def place(name: str) -> tuple[bool, str, int]:
+        package = needs[name]["package"]
+        return package != needs[DEFAULT].get("package"), package, len(name)
+
+    found = [
+        name
+        for name, own in needs.items()
+        if own.get("package") in packages
+        and fits(packages[own["package"]], own.get("version") or "")
+    ]
+    return sorted(found, key=place)
 
 
 def there_only(there: Mapping[str, Path]) -> list[Path]:

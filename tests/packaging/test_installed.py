@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -176,9 +175,16 @@ def test_mnrun_runs_a_playbook_of_the_wheel(from_wheel: Installed) -> None:
 def test_without_a_site_it_says_how_to_make_one(from_wheel: Installed) -> None:
     output = from_wheel.run("mnrun", "preflight", code=2)
     assert "No site is named" in output
-    example = re.search(r"cp -r (\S+) ~/my-site", output)
-    assert example
-    assert (Path(example[1]) / "hosts.yml").is_file()
+    assert "mnrun init ~/my-site" in output
+
+
+def test_init_needs_no_checkout(from_wheel: Installed) -> None:
+    """Here is no Slurm, which it says; what it looks with, and the templates, are in the wheel."""
+    output = from_wheel.run("mnrun", "init", "site", "--yes", code=1)
+    assert "Slurm does not answer on this machine" in output
+    assert not (from_wheel.elsewhere / "site").exists()
+    (templates,) = from_wheel.scripts.parent.glob("lib/*/site-packages/mnrun/init/templates")
+    assert (templates / "all.yml.j2").is_file()
 
 
 def test_every_playbook_is_found_by_its_name(installed: Installed, inventory: str) -> None:

@@ -39,8 +39,8 @@ def mounted_at(path: Path) -> str:
 
 def is_mounted(folder: str) -> bool:
     """False if no file system is mounted at `folder`; True if that is not known."""
-    mounts = list(_mounts())
-    return not mounts or any(mount.folder == folder for mount in mounts)
+    there = list(mounts())
+    return not there or any(mount.folder == folder for mount in there)
 
 
 def local_locks(path: Path) -> str:
@@ -68,14 +68,15 @@ def mount_of(path: Path) -> Mount | None:
     real = os.path.realpath(path)
     fitting = [
         mount
-        for mount in _mounts()
+        for mount in mounts()
         if mount.folder == "/" or f"{real}/".startswith(f"{mount.folder}/")
     ]
     # Of two mounts on one folder the later one counts.
     return max(reversed(fitting), key=lambda mount: len(mount.folder), default=None)
 
 
-def _mounts() -> Iterator[Mount]:
+def mounts() -> Iterator[Mount]:
+    """All mounts of this host; none if they are not known."""
     try:
         lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

@@ -6,13 +6,12 @@ import re
 import sys
 from importlib import metadata
 from importlib.util import find_spec
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
+from ..base.version import fits
 from ..model.folder import nearest
 
-_BOUND = re.compile(r"(>=|>|<=|<|==)([0-9.]+)")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -28,24 +27,6 @@ def fit_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
     program = trainer.get("program")
     if program is not None:
         yield from _program_faults(trainer["stage"], program)
-
-
-def fits(version: str, bounds: str) -> bool:
-    """Whether a version is within `bounds`, such as `>=0.5,<0.6`; none fits any."""
-    return all(_holds(version, *bound) for bound in _BOUND.findall(bounds))
-
-
-def _holds(version: str, sign: str, bound: str) -> bool:
-    pairs = zip_longest(_numbers(version), _numbers(bound), fillvalue=0)
-    order = next(((a > b) - (a < b) for a, b in pairs if a != b), 0)
-    return {">=": order >= 0, ">": order > 0, "<=": order <= 0, "<": order < 0, "==": order == 0}[
-        sign
-    ]
-
-
-def _numbers(version: str) -> list[int]:
-    match = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
-    return [int(part) for part in match.group().split(".")] if match else []
 
 
 def _version_fault(trainer: Mapping[str, Any], package: str, bounds: str) -> str:

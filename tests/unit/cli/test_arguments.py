@@ -155,7 +155,9 @@ def test_only_what_is_about_a_run_offers_to_name_one(capsys: pytest.CaptureFixtu
             parse([*name.split(), "--help"])
         offers[name] = "--run NAME" in capsys.readouterr().out
     without = [name for name, offered in offers.items() if not offered]
-    assert without == ["runs", "prune", "sweep"] + [name for name in COMMANDS if "sandbox" in name]
+    assert without == ["init", "runs", "prune", "sweep"] + [
+        name for name in COMMANDS if "sandbox" in name
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.playbook])

@@ -47,7 +47,7 @@ def test_a_checkout_without_its_link_says_how_to_mend_it(tmp_path: Path) -> None
 def test_no_site_of_somebody_else_is_the_default(root: Path, here: Path) -> None:
     with pytest.raises(UsageError, match="No site is named") as refusal:
         sites.inventory(None, root, {})
-    assert f"cp -r {root}/inventory/osk ~/my-site" in str(refusal.value)
+    assert "mnrun init ~/my-site" in str(refusal.value)
     assert "export MNRUN_INVENTORY=~/my-site" in str(refusal.value)
 
 

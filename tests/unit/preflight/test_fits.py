@@ -15,23 +15,6 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("version", "bounds", "expected"),
-    [
-        ("0.5.0", ">=0.5,<0.6", True),
-        ("0.5.0.dev1+local", ">=0.5,<0.6", True),
-        ("0.6", ">=0.5,<0.6", False),
-        ("0.10.0", ">=0.9", True),
-        ("0.7.1", ">0.7.1", False),
-        ("0.7.0", ">=0.6,<=0.7", True),
-        ("1", "==1.0.0", True),
-        ("2", "", True),
-    ],
-)
-def test_versions_are_numbers(version: str, bounds: str, expected: bool) -> None:
-    assert fits.fits(version, bounds) is expected
-
-
 def fault(monkeypatch: pytest.MonkeyPatch, version: str | None) -> list[str]:
     def there(_name: str) -> str:
         if version is None:

@@ -27,10 +27,11 @@ MAY_IMPORT = {
     "slurm": "base record result",
     "ray": "base record trainer result slurm stage",
     "preflight": "base model trainer slurm",
+    "site": "base result slurm",
     "runs": "base record trainer result stage slurm ray",
 }
 # What runs on the user's machine talks to modules, never to Slurm or Ray.
-NOT_ON_THE_CONTROLLER = {"slurm", "ray", "runs", "preflight"}
+NOT_ON_THE_CONTROLLER = {"slurm", "ray", "runs", "preflight", "site"}
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:

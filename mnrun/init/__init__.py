@@ -1,0 +1,1 @@
+"""`mnrun init`: look at a cluster, and write the inventory of a new site."""

@@ -1,0 +1,133 @@
+"""Files and services: the folder of runs, model and data, the Hub, W&B."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mnrun.init.choice import Answers, Choice, Facts, answered, found, guess
+
+_GIB = 1024**3
+_ENOUGH = 500 * _GIB
+"""Bytes that some checkpoints of a model of a few billion weights take."""
+
+_RUNS = "training/multinode"
+
+
+def places(site: Facts, node: Facts | None, hub_here: bool, answers: Answers) -> list[Choice]:
+    """Return the choices about files and services.
+
+    Args:
+        site: what the login node shows.
+        node: what a compute node shows; None if none was looked at.
+        hub_here: whether this machine reaches the Hugging Face Hub.
+        answers: those of the user.
+    """
+    return [
+        *_model_and_data(site, answers),
+        _base_dir(site, node, answers),
+        _hub(site, node, hub_here),
+        *_wandb(site),
+    ]
+
+
+def _model_and_data(site: Facts, answers: Answers) -> Iterator[Choice]:
+    home = site["home"]
+    models = [_short(path, home) for path in site["models"]]
+    yield _one("mnrun_model", models, "YOUR_MODEL_FOLDER", "model", answers)
+    tables = {_short(one["train"], home): _short(one["test"], home) for one in site["tables"]}
+    train = _one("mnrun_train_files", list(tables), "YOUR_TRAIN.parquet", "training data", answers)
+    beside = [tables[one] for one in [str(train.value)] if one in tables]
+    test = _one("mnrun_test_files", beside, "YOUR_TEST.parquet", "validation data", answers)
+    yield train
+    yield test
+
+
+def _one(name: str, there: list[str], otherwise: str, what: str, answers: Answers) -> Choice:
+    if name in answers:
+        return answered(name, answers[name])
+    if len(there) == 1:
+        return found(
+            name, there[0], "the only one in the usual folders" if otherwise else "beside it"
+        )
+    if there:
+        how = f"there are also {', '.join(there[1:6])}"
+        return guess(name, there[0], how, f"The {what}", there)
+    return guess(name, otherwise, f"no {what} was found: name yours", f"The {what} (a path)")
+
+
+def _short(path: str, home: str) -> str:
+    return f"~{path[len(home) :]}" if path.startswith(f"{home}/") else path
+
+
+def _base_dir(site: Facts, node: Facts | None, answers: Answers) -> Choice:
+    name = "mnrun_base_dir"
+    if name in answers:
+        return answered(name, answers[name])
+    home = site["home"]
+    usable = [one for one in site["folders"] if _seen_by_nodes(one, node) is not False]
+    usable.sort(key=lambda one: (_seen_by_nodes(one, node) is None, not _has_room(one)))
+    if not usable:
+        how = "no folder was found that compute nodes share and you can write to"
+        return guess(name, f"~/{_RUNS}", f"{how}: ask the administrator", "The folder of runs")
+    # Home first, unless it is small.
+    best = usable[0]
+    value = f"{_short(best['path'], home) if best['path'] != home else '~'}/{_RUNS}"
+    others = [f"{one['path']} ({_room(one)})" for one in usable[1:4]]
+    how = f"{best['path']} ({best['why']}, {_room(best)})"
+    how += f"; there are also {', '.join(others)}" if others else ""
+    if _seen_by_nodes(best, node):
+        how = f"compute nodes have the same {how}"
+        return found(name, value, how)
+    return guess(name, value, f"{how}; whether compute nodes share it is not known")
+
+
+def _seen_by_nodes(folder: Facts, node: Facts | None) -> bool | None:
+    """Whether a compute node has the same folder; None if that is not known."""
+    if node is None or not node.get("whole"):
+        return True if folder["shared"] else None
+    inode = node["inodes"].get(folder["path"])
+    return bool(inode == folder["inode"])
+
+
+def _left(folder: Facts) -> int:
+    quota = folder["quota"]
+    free = int(folder["free"])
+    return free if quota is None else min(free, quota)
+
+
+def _has_room(folder: Facts) -> bool:
+    return _left(folder) >= _ENOUGH
+
+
+def _room(folder: Facts) -> str:
+    limit = "your quota leaves" if folder["quota"] is not None else "free:"
+    return f"{folder['kind'] or 'unknown file system'}, {limit} {_left(folder) / _GIB:,.0f} GiB"
+
+
+def _hub(site: Facts, node: Facts | None, hub_here: bool) -> Choice:
+    name = "mnrun_hub_place"
+    by_node = (node or {}).get("hub")
+    if by_node:
+        return found(name, "compute", "compute nodes reach huggingface.co")
+    if site["hub"]:
+        how = "the login node reaches huggingface.co, and compute nodes do not"
+        if by_node is None:
+            how = "the login node reaches huggingface.co; compute nodes were not asked"
+        return found(name, "login", how)
+    if hub_here:
+        return found(
+            name, "controller", "this machine reaches huggingface.co, the cluster does not"
+        )
+    return guess(name, "compute", "huggingface.co was reached from nowhere; a proxy may be needed")
+
+
+def _wandb(site: Facts) -> Iterator[Choice]:
+    key = site["wandb_key"]
+    logger: list[Any] = ["console", "wandb"] if key else ["console"]
+    how = f"{_short(key, site['home'])} holds your key" if key else (
+        "no key of Weights & Biases; with one, add wandb to the loggers below"
+    )  # fmt: skip
+    yield found("logger", logger, how)
+    own_file = key if key and not key.endswith(".netrc") else ""
+    yield found("environment_wandb_key_file", _short(own_file, site["home"]), how)
