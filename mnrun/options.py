@@ -202,6 +202,7 @@ def _publish_options(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help="sft or ppo (default: the site's publish_stage, ppo)",
     )
+    _detach_option(parser)
 
 
 def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:

@@ -234,3 +234,18 @@ def test_all_looks_for_the_token_before_it_trains(
     assert (run.code, f"chmod 600 {file}" in run.text) == (1, True), run.text
     assert TOKEN not in run.text
     site.cluster.run(f"test ! -e {folder}")
+
+
+@pytest.mark.torture
+def test_it_is_handed_over_with_the_token(site: Site) -> None:
+    (site.folder / ".mnrun" / "hub_token").unlink(missing_ok=True)
+    there = site.publish("--detach", repo="team/there", mnrun_hub_place="controller")
+    assert there.code == 1
+    assert "without --detach" in there.text
+    empty = site.publish("--detach", repo="team/later", publish_model="~/no-such-model")
+    assert "There is no complete converted model" in empty.text
+    given = site.publish("--detach", repo="team/later")
+    assert given.code == 0, given.text
+    ended = mnrun("attach", timeout=200, **site.variables())
+    assert ended.code == 0, ended.text
+    assert "step 20" in site.hub.content("team/later", "README.md").decode()
