@@ -2,7 +2,8 @@
 
 It runs in a job of one CPU (roles/relay), from an installation on the shared file system, and does
 what the command would do. Its heir, a job that waits for its end, takes over if it dies, and before
-its time limit it ends for it. Its exit code says how it left the run; the names are those of
+its time limit it ends for it. It claims the run first, and ends if another relay has claimed it
+since. Its exit code says how it left the run; the names are those of
 plugins/plugin_utils/relay_turns.py.
 """
 
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,11 +31,15 @@ from mnrun.handover import command_line
 
 DONE, FAILED, RENEWED, IDLE = 0, 1, 10, 11
 _STAGES = ("relay", "relay-2", "relay-3")
+_LOGIN = "relay-login"
 
 _PAUSE = 30.0
 _MOST_TRIES = 40
 """How often, and after how many seconds, what is not known is asked again: for twenty minutes, with
 what the playbooks themselves wait."""
+
+_LOOKS = 10.0
+"""Seconds between two looks at whether it still holds the run."""
 
 _BEGIN = Command("relay", "", "relay_begin", reads=True)
 _END = Command("relay", "", "relay_end", reads=True)
@@ -43,6 +51,7 @@ class Spy:
     """What the events of a playbook tell the relay."""
 
     turn: Mapping[str, Any] = field(default_factory=dict)
+    holder: Mapping[str, Any] = field(default_factory=dict)
     heir: bool = False
     passing: bool = True
     """No task failed, as if Ansible was killed; or one for something that passes: no connection, no
@@ -55,6 +64,7 @@ class Spy:
         data = event.get("event_data") or {}
         result = data.get("res") or {}
         self.turn = result.get("relay_turn") or self.turn
+        self.holder = result.get("holder") or self.holder
         if event["event"] == "runner_on_ok" and result.get("stage", "").startswith("relay"):
             self.heir = bool((result.get("job") or {}).get("id"))
         if event["event"] in ("runner_on_failed", "runner_on_unreachable"):
@@ -74,27 +84,36 @@ class Relay:
         self._inventory = str(self._options.inventory)
         self._since = given.since
         shown = " ".join(self._options.words)
-        at = _STAGES.index(given.stage)
+        at = _STAGES.index(given.stage) if given.stage != _LOGIN else None
         self._me: dict[str, Any] = {
             "stage": given.stage, "job": job, "after": given.after, "deaths": given.deaths,
-            "heirs": [_STAGES[at - 2], _STAGES[at - 1]],
+            "heirs": [] if at is None else [_STAGES[at - 2], _STAGES[at - 1]],
             "heir": {"since": str(given.since), "command": shown, "python": sys.executable,
                      "handover": str(given.handover)},
         }  # fmt: skip
-        self.renewing = False
+        self.renewing = self.replaced = False
+        self._holders = given.handover.parent.parent / "holders"
         self._problem = ""
 
     def run(self) -> int:
         """Return how it left the run."""
         signal.signal(signal.SIGUSR1, self._renew)
-        _say(f"This is the relay in job {self._me['job']} on {os.uname().nodename}.")
+        job = (
+            f"job {self._me['job']}"
+            if self._me["heirs"]
+            else f"process {self._me['job'].split('.')[-3]}"
+        )
+        _say(f"This is the relay in {job} on {os.uname().nodename}.")
         spy = self._begin()
-        if not spy.turn.get("goes"):
+        if not self._holds(spy):
             _say(str(spy.turn.get("why") or "The state of the run is unknown, so this relay ends."))
             return IDLE
-        if not spy.heir:
+        threading.Thread(target=self._watch, args=(spy.holder["number"],), daemon=True).start()
+        if self._me["heirs"] and not spy.heir:
             _say("No other job waits to take over from this one.")
         code = self._work()
+        if self.replaced:
+            return self.over()
         if self.renewing:
             if not spy.heir:
                 self._begin()
@@ -110,11 +129,37 @@ class Relay:
         for _ in range(_MOST_TRIES):
             spy = Spy()
             code = self._play(_BEGIN, {"relay_me": self._me}, spy)
-            known = spy.turn and not spy.turn["waits"]
-            if code > FAILED or known or (code == FAILED and not spy.passing):
+            known = spy.turn and not spy.turn["waits"] and spy.turn["goes"] == self._holds(spy)
+            if code > FAILED or known or (code == FAILED and not spy.passing and not spy.turn):
                 break
             time.sleep(_PAUSE)
         return spy
+
+    def _holds(self, spy: Spy) -> bool:
+        return bool(spy.turn.get("goes") and spy.holder.get("job") == self._me["job"])
+
+    def _watch(self, number: int) -> None:
+        """End the relay when another one has claimed the run: Slurm took this one for dead."""
+        while _last(self._holders) <= number:
+            self._beat()
+            time.sleep(_LOOKS)
+        self.replaced = True
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def _beat(self) -> None:
+        """Leave a sign of life for other hosts (module_utils/handover/process.py)."""
+        with suppress(OSError):
+            beat = self._holders.with_name("heartbeat")
+            part = beat.with_name(f".heartbeat-{os.getpid()}")
+            part.write_text(self._me["job"], encoding="utf-8")
+            part.replace(beat)
+
+    def over(self) -> int:
+        """Say why it ends; its exit code."""
+        if self.replaced:
+            _say("Another relay has claimed the run, so this one ends.")
+            return IDLE
+        return RENEWED if self.renewing else 128 + signal.SIGINT
 
     def _work(self) -> int:
         command = COMMANDS[self._options.command]
@@ -123,7 +168,7 @@ class Relay:
             spy = Spy()
             code = self._play(command, {**own, "mnrun_handed_over_at": self._since}, spy)
             self._problem = spy.problem
-            if code != FAILED or not spy.passing or self.renewing:
+            if code != FAILED or not spy.passing or self.renewing or self.replaced:
                 break
             _say(f"It tries again in {_PAUSE:.0f} s.")
             time.sleep(_PAUSE)
@@ -147,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--deaths", type=int, required=True)
     parser.add_argument("--after", required=True)
     given = parser.parse_args(argv)
-    job = os.environ["SLURM_JOB_ID"]
+    job = os.environ.get("SLURM_JOB_ID") or _recorded()
     for name in [name for name in os.environ if name.startswith(_OF_JOBS)]:
         if name != "SLURM_CONF":
             del os.environ[name]
@@ -155,7 +200,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return relay.run()
     except KeyboardInterrupt:
-        return RENEWED if relay.renewing else 128 + signal.SIGINT
+        return relay.over()
+
+
+def _recorded() -> str:
+    """What this process is called in its record, on a login node."""
+    text = Path(os.environ["MNRUN_RECORD"], f"start-{os.environ['MNRUN_ATTEMPT']}.json").read_text()
+    return str(json.loads(text)["job_id"])
+
+
+def _last(folder: Path) -> int:
+    """The last number of those that held the run (module_utils/record/holder.py); 0 if it cannot be
+    read now."""
+    try:
+        return max((int(path.name[:6]) for path in folder.glob("[0-9]*.json")), default=0)
+    except OSError:
+        return 0
 
 
 def _say(text: str) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..module_utils.record.contract import Phase
+from ..plugin_utils.relay_turns import LOGIN, number
 from ..plugin_utils.relay_turns import STAGES as RELAYS
-from ..plugin_utils.relay_turns import number
 
 DOCUMENTATION = r"""
 name: cancel_plan
@@ -46,7 +46,8 @@ _value:
   description: >-
     C(ppo), whether PPO's job has to be stopped on its Ray cluster; C(jobs), a list of the Slurm
     jobs to stop, each with its C(stage), the C(labels) that it must have, and the C(signal) to send
-    first; C(relays), stages of relays, which are stopped before all others.
+    first; C(relays), stages of relays, which are stopped before all others; C(login), whether one
+    is a process on the login node.
   type: dict
 """
 
@@ -56,13 +57,14 @@ def cancel_plan(found: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
     damaged = [entry["stage"] for entry in found["damaged"]]
     known = dict.fromkeys([*(entry["stage"] for entry in found["stages"]), *damaged])
     wanted = [name for name in known if stage in ("", name)]
-    jobs = [_job(name) for name in wanted if name not in ("ppo", "ray", *RELAYS)]
+    jobs = [_job(name) for name in wanted if name not in ("ppo", "ray", LOGIN, *RELAYS)]
     if "ray" in known and stage in ("", "ppo", "ray"):
         # Ray on all nodes ends before the job does, so that the job is COMPLETED.
         jobs.append(_job("ray", {"owner": "ppo"} if stage == "ppo" else {}, "USR1"))
     alive = "ppo" in damaged or any(_alive(entry) for entry in found["stages"])
     relays = _relays(found, known) if stage in ("", RELAYS[0]) else []
-    return {"ppo": "ppo" in wanted and alive, "jobs": jobs, "relays": relays}
+    login = LOGIN in known and stage in ("", RELAYS[0])
+    return {"ppo": "ppo" in wanted and alive, "jobs": jobs, "relays": relays, "login": login}
 
 
 def _relays(found: Mapping[str, Any], known: Iterable[str]) -> list[str]:

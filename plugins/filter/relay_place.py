@@ -14,11 +14,16 @@ description:
   - A run has three stages for relays, which take turns. If one is alive, its stage is the place.
 author: The mnrun authors
 version_added: 0.1.0
+positional: login
 options:
   _input:
     description: The result of M(mnrun.train.slurm_job_info).
     type: dict
     required: true
+  login:
+    description: The relay is to be a process on the login node.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -36,9 +41,9 @@ _value:
 """
 
 
-def relay_place(found: Mapping[str, Any]) -> dict[str, Any]:
+def relay_place(found: Mapping[str, Any], login: bool = False) -> dict[str, Any]:
     """Give the place."""
-    return place(found["stages"])._asdict()
+    return place(found["stages"], login)._asdict()
 
 
 class FilterModule:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..plugin_utils.relay_turns import heirs, turn
+from ..plugin_utils.relay_turns import heirs, may_hold, turn
 
 DOCUMENTATION = r"""
 name: relay_turn
 short_description: Decide whether a relay continues its run
 description:
   - Of all relays of a run one continues it. One that waited for another one's end continues unless
-    that one finished the run or was cancelled by a person.
+    that one finished the run or was cancelled by a person. None does while the one that holds the
+    run (M(mnrun.train.relay_claim)) may be alive.
 author: The mnrun authors
 version_added: 0.1.0
 positional: me
@@ -46,7 +47,9 @@ _value:
 def relay_turn(found: Mapping[str, Any], me: Mapping[str, Any]) -> dict[str, Any]:
     """Give the turn of a relay."""
     own = turn(found["stages"], me["stage"], str(me["after"]), int(me["deaths"]))
-    return {**own._asdict(), "heirs": heirs(found["stages"], str(me.get("job") or ""))}
+    job = str(me.get("job") or "")
+    own = may_hold(found["stages"], found["holder"], own, job)
+    return {**own._asdict(), "heirs": heirs(found["stages"], job)}
 
 
 class FilterModule:

@@ -82,6 +82,12 @@ notify_fault:
   description: What went wrong with the last notification (M(mnrun.train.notify)), or empty.
   type: str
   returned: success
+holder:
+  description: >-
+    The relay that holds the run, C(number), C(job), C(stage) and C(host), as it was before the
+    stages were read. The number is 0 if the run was not handed over.
+  type: dict
+  returned: success
 damaged:
   description: >-
     Records that cannot be trusted, each with its C(stage) and a C(msg) for the user. They are

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 STAGES = ("relay", "relay-2", "relay-3")
+LOGIN = "relay-login"
+"""The stage of a relay that is a process on a login node (mnrun_relay). None takes over from it."""
+ALL = (*STAGES, LOGIN)
 
 DONE, FAILED = 0, 1
 """The run is done; it is not, and the relay's log says why."""
@@ -40,7 +43,7 @@ class Turn(NamedTuple):
 
 def relays(stages: Sequence[Entry]) -> list[Entry]:
     """The newest relay of each of the stages."""
-    return [entry for entry in stages if entry["stage"] in STAGES]
+    return [entry for entry in stages if entry["stage"] in ALL]
 
 
 def live(entry: Entry) -> bool:
@@ -72,13 +75,41 @@ def turn(stages: Sequence[Entry], stage: str, after: str, deaths: int) -> Turn:
     others = {one["stage"]: one for one in relays(stages) if one["stage"] != stage}
     if not after:
         taken = next(iter(_working(list(others.values()))), None)
-        return Turn(not taken, f"Job {taken['job']['id']} continues the run." if taken else "")
+        return Turn(not taken, f"{_name(taken)} continues the run." if taken else "")
     other = others.get(STAGES[STAGES.index(stage) - 1])
     if other is None:
         return Turn(False, f"There is no record of job {after}, after which this one came.")
     if other["job"]["id"] != after:
         return Turn(False, f"The run was handed over again, to job {other['job']['id']}.")
     return _of_heir(other, after, deaths)
+
+
+def may_hold(stages: Sequence[Entry], held: Mapping[str, Any], own: Turn, job: str) -> Turn:
+    """Decide whether a relay whose turn it is may hold the run.
+
+    Args:
+        stages: the run's, as they were after `held` was read. A stage has one live job at a time,
+            so a holder that is not its newest is over.
+        held: the last holder, as slurm_job_info returns it.
+        own: whether it is the relay's turn otherwise.
+        job: the relay's own.
+    """
+    if not own.goes or not held["number"] or held["job"] == job:
+        return own
+    entry = next((one for one in relays(stages) if one["stage"] == held["stage"]), None)
+    if entry is None:
+        return Turn(False, f"How {_held_by(held)} ended is not known.", waits=True)
+    if entry["job"]["id"] != held["job"] or not live(entry):
+        return own
+    if entry["known"]:
+        return Turn(False, f"{_held_by(held)} continues the run.")
+    return Turn(False, f"How {_held_by(held)} is: {entry['detail']}.", waits=True)
+
+
+def _held_by(held: Mapping[str, Any]) -> str:
+    return (
+        f"{_id(held['job'])} on {held['host']}" if held["job"] else "the relay that holds the run"
+    )
 
 
 def _of_heir(other: Entry, after: str, deaths: int) -> Turn:
@@ -108,12 +139,18 @@ class Place(NamedTuple):
     """Stages whose job only waits for a relay that has left nothing to continue with."""
 
 
-def place(stages: Sequence[Entry]) -> Place:
-    """Choose the stage of a relay that a person wants: that of one that is alive, if any."""
+def place(stages: Sequence[Entry], login: bool = False) -> Place:
+    """Choose the stage of a relay that a person wants: that of one that is alive, if any.
+
+    Args:
+        stages: the run's, as slurm_job_info returns them.
+        login: the relay is to be a process on the login node.
+    """
     found = {entry["stage"]: entry for entry in relays(stages)}
     working, waiting = _working(list(found.values())), _waiting(list(found.values()))
     if working or not waiting:
-        return Place(working[0]["stage"] if working else STAGES[0], [])
+        usual = LOGIN if login else STAGES[0]
+        return Place(working[0]["stage"] if working else usual, [])
     first = waiting[0]
     before = found.get(STAGES[STAGES.index(first["stage"]) - 1])
     waits_for = (first.get("labels") or {}).get("after")
@@ -186,7 +223,8 @@ def lines(stages: Sequence[Entry]) -> Iterator[str]:
         why = f" ({last['job']['reason']})" if last["job"]["reason"] else ""
         yield f"Relay: job {last['job']['id']} waits in the queue{why}; then it continues the run."
     else:
-        yield f"Relay: {_living(last)}{_heir(waiting)}"
+        alone = "" if last["stage"] != LOGIN else " No other one takes over if that host restarts."
+        yield f"Relay: {_living(last)}{_heir(waiting)}{alone}"
 
 
 def _idle(entry: Entry) -> bool:
@@ -196,8 +234,17 @@ def _idle(entry: Entry) -> bool:
 def _living(entry: Entry) -> str:
     job = entry["job"]
     if not entry["known"]:
-        return f"job {job['id']}, as far as is known ({entry['detail']})."
-    return f"running in job {job['id']} on {job['nodes']}: it continues the run by itself."
+        return f"{_name(entry)}, as far as is known ({entry['detail']})."
+    return f"running in {_name(entry)} on {job['nodes']}: it continues the run by itself."
+
+
+def _name(entry: Entry) -> str:
+    return _id(entry["job"]["id"])
+
+
+def _id(job: str) -> str:
+    """A job's id; of a process on a login node (HOST.PID.START.BOOT), which it is there."""
+    return f"process {job.split('.')[-3]}" if "." in job else f"job {job}"
 
 
 def _heir(waiting: Sequence[Entry]) -> str:
@@ -208,17 +255,19 @@ def _ending(entry: Entry) -> str:
     job = entry["job"]
     if cancelled(entry):
         return (
-            f"job {job['id']} was cancelled, and nothing new starts by itself. Jobs that run go "
+            f"{_name(entry)} was cancelled, and nothing new starts by itself. Jobs that run go "
             "on. To continue the run, type what was typed before, with --detach or without."
         )
     if job["state"] == "COMPLETED":
-        return f"job {job['id']} finished the run."
+        return f"{_name(entry)} finished the run."
     if finished(entry):
         return (
-            f"job {job['id']} ended, and the run is not done; `mnrun attach` shows why. Then type "
+            f"{_name(entry)} ended, and the run is not done; `mnrun attach` shows why. Then type "
             "what was typed before to continue."
         )
+    gone = f"{_name(entry)} on {job['nodes']} is gone: {job['reason']}"
+    ended = f"{_name(entry)} ended as {job['state']}"
     return (
-        f"job {job['id']} ended as {job['state']}, and no other follows it. To continue the run, "
-        "type what was typed before, with --detach or without."
+        f"{gone if entry['stage'] == LOGIN else ended}, and no other follows it. To continue the "
+        "run, type what was typed before, with --detach or without."
     )

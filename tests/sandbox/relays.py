@@ -76,14 +76,22 @@ class HandedOver:
                 return job, node
         return None
 
-    def kill_relay(self) -> bool:
-        """SIGKILL to the relay's process; False if there is none just now."""
+    def kill_relay(self, script: bool = False, once: str = "") -> bool:
+        """SIGKILL to the relay's process; False if there is none just now.
+
+        Args:
+            script: to that of its batch script as well, which records how it ended.
+            once: a shell command; the kill comes as soon as it succeeds.
+        """
         found = self.relay()
         if found is None:
             return False
         _job, node = found
-        pids = f"pgrep -f 'm[n]run.relay .*/{self.folder}/'"
-        said = self.cluster.run(f"kill -9 $({pids}) && echo killed", f"root@{node}", check=False)
+        pids = f"pids=$(pgrep -f 'm[n]run.relay .*/{self.folder}/')"
+        more = "$(ps -o ppid= -p $pids)" if script else ""
+        wait = f"cd ~mluser/{self.folder} && until {once}; do sleep 0.02; done; " if once else ""
+        line = f"{wait}{pids} && kill -9 {more} $pids && echo killed"
+        said = self.cluster.run(line, f"root@{node}", timeout=200, check=False)
         return said.endswith("killed")
 
     def processes(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,6 @@ from .faults import kill_node, mend, running, signal_slurmctld
 from .relays import HandedOver
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(1800)]
-
-KILLS = int(os.environ.get("MNRUN_RELAY_KILLS", "6"))
-SEED = int(os.environ.get("MNRUN_RELAY_SEED", "1"))
 
 
 @pytest.fixture
@@ -67,25 +63,6 @@ def test_both_stages_end_with_the_controller_gone(handed: HandedOver) -> None:
     assert handed.counts("sft", "ppo") == (0, 0, 0), log
     person = handed.mnrun("all")
     assert (person.code, person.changed) == (0, 0), person.text
-
-
-@pytest.mark.torture
-def test_a_relay_killed_at_random_moments(sandbox: Cluster) -> None:
-    chance = random.Random(SEED)  # noqa: S311 - the same moments in each run
-    killed, total = 0, [0, 0, 0]
-    while killed < KILLS:
-        run = HandedOver(sandbox, f"relay-{time.time_ns()}", pace=2.0, steps=5)
-        run.hand_over("all")
-        for _ in range(3):
-            time.sleep(chance.uniform(3, 60))
-            killed += run.kill_relay()
-        log = run.end()
-        counts = run.counts("sft", "ppo")
-        print(f"\n{killed} kills; duplicate, lost, leaked: {tuple(counts)}", flush=True)
-        assert counts == (0, 0, 0), log
-        total = [a + b for a, b in zip(total, counts, strict=True)]
-        run.remove()
-    print(f"\n{killed} relays killed; duplicate, lost, leaked: {total}")
 
 
 @pytest.mark.torture

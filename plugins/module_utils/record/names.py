@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SERVICES = ("environment", "ray", "relay", "relay-2", "relay-3")
+SERVICES = ("environment", "ray", "relay", "relay-2", "relay-3", "relay-login")
 """Stages without a result of their own."""
 
 DONE = ("COMPLETED", "SUCCEEDED")

@@ -11,6 +11,7 @@ from ..base.errors import Invalid
 from ..base.files import changed_at, expand
 from ..base.logfile import last_lines, news, size_of
 from ..record.contract import Attempt, Backend, Observation, Phase, Record
+from ..record.holder import holder
 from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
 from ..record.notified import last_fault
@@ -53,16 +54,18 @@ class RunStatus(NamedTuple):
     damaged: list[dict[str, str]]  # records that cannot be trusted: `stage` and `msg`
     gpu_hours: dict[str, float]  # of these stages' jobs: `used`, and `reserved` for live ones
     notify_fault: str  # what went wrong with the last notification
+    holder: dict[str, Any]  # the relay that holds the run, as it was before the stages were read
 
 
 def answer(question: Question, backend_of: BackendOf, clock: Clock) -> RunStatus:
     """Report on each stage. A damaged record does not hide the others."""
+    held = holder(question.run_dir)._asdict()
     wanted = [question.stage] if question.stage else stages(question.run_dir)
     ledgers = [Ledger(question.run_dir, stage, clock) for stage in wanted]
     read = [(ledger, *ledger.readable()) for ledger in ledgers]
     known = [record for _ledger, records, _damaged in read for record in records]
     hours = spent(known, clock.now())._asdict()
-    status = RunStatus([], [], hours, last_fault(question.run_dir))
+    status = RunStatus([], [], hours, last_fault(question.run_dir), held)
     for ledger, records, damaged in read:
         stage = ledger.stage
         status.damaged.extend({"stage": stage, "msg": damage.message} for damage in damaged)

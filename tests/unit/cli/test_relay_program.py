@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ class Played:
         self, turn: Mapping[str, Any], work: list[Any], heir: bool = True, begins: Any = ()
     ) -> None:
         self.turn, self.work, self.heir, self.begins = turn, work, heir, begins
+        self.stage = "relay"
+        self.holders: list[str] = []
         self.names: list[str] = []
         self.variables: dict[str, Any] = {}
 
@@ -43,6 +46,8 @@ class Played:
             return int(self.begins[0])
         if command.playbook == "relay_begin":
             look(event("runner_on_ok", relay_turn=dict(self.turn)))
+            held = self.holders.pop(0) if self.holders else "7"
+            look(event("runner_on_ok", held=held == "7", holder={"number": 1, "job": held}))
             if self.heir:
                 look(event("runner_on_ok", **JOB))
             return 0
@@ -56,20 +61,32 @@ class Played:
 
 @pytest.fixture
 def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Played], int]:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "hosts.yml").write_text("all: {}")
+    folder = tmp_path / "handover" / "one"
+    (folder / "site").mkdir(parents=True)
+    (folder / "site" / "hosts.yml").write_text("all: {}")
     given = {"words": ["sft"], "extra_vars": ["a=1"]}
-    (tmp_path / "words.json").write_text(json.dumps(given))
+    (folder / "words.json").write_text(json.dumps(given))
     before = signal.getsignal(signal.SIGUSR1)
     # Set here, so that they are put back: the program takes them out.
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     for name in [name for name in os.environ if name.startswith(relay._OF_JOBS)]:
         monkeypatch.setenv(name, os.environ[name])
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    pause = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda _: pause(0.001))
 
     def run(played: Played) -> int:
         monkeypatch.setattr(cli, "play", played)
-        line = [str(tmp_path), "--stage", "relay", "--since", "5", "--deaths", "0", "--after", ""]
+        line = [
+            str(folder),
+            "--stage",
+            played.stage,
+            "--since",
+            "5",
+            "--deaths",
+            "0",
+            "--after",
+            "",
+        ]
         try:
             return relay.main(line)
         finally:
@@ -85,6 +102,25 @@ def test_it_begins_works_and_ends_its_heir(left: Callable[[Played], int]) -> Non
     me = played.variables["relay_begin"]["relay_me"]
     assert (me["job"], me["heirs"]) == ("7", ["relay-2", "relay-3"])
     assert played.variables["sft"]["mnrun_handed_over_at"] == 5.0
+
+
+def test_on_a_login_node_it_has_no_heir(
+    left: Callable[[Played], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID")
+    monkeypatch.setenv("MNRUN_RECORD", str(tmp_path))
+    monkeypatch.setenv("MNRUN_ATTEMPT", "3")
+    me = "login.7.8.0123abcd"
+    (tmp_path / "start-3.json").write_text(json.dumps({"job_id": me}))
+    played = Played(TURN, [(0,)], heir=False)
+    played.stage, played.holders = "relay-login", [me]
+    assert left(played) == relay.DONE
+    found = played.variables["relay_begin"]["relay_me"]
+    assert (found["job"], found["heirs"]) == (me, [])
+    assert "in process 7 on " in capsys.readouterr().out
 
 
 def test_it_does_nothing_when_it_is_not_its_turn(left: Callable[[Played], int]) -> None:
@@ -103,6 +139,31 @@ def test_where_no_jobs_can_be_submitted_it_ends_at_once(left: Callable[[Played],
     played = Played({}, [], begins=(1, event("runner_on_failed", msg="There is no squeue")))
     assert left(played) == relay.IDLE
     assert played.names == ["relay_begin"]
+
+
+def test_it_asks_again_when_another_one_has_just_claimed_the_run(
+    left: Callable[[Played], int],
+) -> None:
+    played = Played(TURN, [(0,)])
+    played.holders = ["6", "7"]
+    assert left(played) == relay.DONE
+    assert played.names == ["relay_begin", "relay_begin", "sft", "relay_end"]
+
+
+def test_it_ends_when_another_one_has_claimed_the_run_since(
+    left: Callable[[Played], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = threading.Event()
+    monkeypatch.setattr(os, "kill", lambda _pid, _number: interrupted.set())
+
+    def claimed() -> None:
+        (tmp_path / "holders").mkdir()
+        (tmp_path / "holders" / "000002.json").write_text("{}")
+        assert interrupted.wait(10)
+
+    played = Played(TURN, [(130, claimed)])
+    assert left(played) == relay.IDLE
+    assert played.names == ["relay_begin", "sft"]
 
 
 @pytest.mark.parametrize(

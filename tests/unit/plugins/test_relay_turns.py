@@ -11,14 +11,17 @@ from ansible_collections.mnrun.train.plugins.filter.relay_turn import relay_turn
 from ansible_collections.mnrun.train.plugins.plugin_utils import relay_turns as turns
 from ansible_collections.mnrun.train.plugins.plugin_utils.relay_turns import (
     MOST_DEATHS,
+    Turn,
     ended_well,
     lines,
+    may_hold,
     place,
     turn,
 )
 
 from mnrun import relay as program
 
+NO_ONE = {"number": 0, "stage": "", "job": "", "host": ""}
 _PHASES = {"RUNNING": "running", "PENDING": "queued", "CANCELLED": "cancelled",
            "COMPLETED": "succeeded", "COMPLETING": "ending"}  # fmt: skip
 
@@ -106,7 +109,33 @@ def test_a_relay_that_has_finished_ends_only_what_waits_for_its_end(
     stages: list[dict[str, Any]], ended: list[str]
 ) -> None:
     me = {"stage": "relay", "job": "1", "after": "", "deaths": 0}
-    assert relay_turn({"stages": stages}, me)["heirs"] == ended
+    found = {"stages": stages, "holder": NO_ONE}
+    assert relay_turn(found, me)["heirs"] == ended
+
+
+@pytest.mark.parametrize(
+    ("stages", "held", "goes", "waits"),
+    [
+        ([], NO_ONE, True, False),
+        ([entry("relay", "5", "RUNNING")], ("relay", "5"), True, False),  # its own
+        ([entry("relay-3", "1", "RUNNING")], ("relay-3", "1"), False, False),
+        ([entry("relay-3", "1", "NODE_FAIL", 1)], ("relay-3", "1"), True, False),
+        # Another one of that stage has come since, so that one is over.
+        ([entry("relay-3", "4", "PENDING")], ("relay-3", "1"), True, False),
+        ([entry("relay-3", "1", "RUNNING") | {"known": False}], ("relay-3", "1"), False, True),
+        # No record of it, or a claim that cannot be read: that is not known.
+        ([], ("relay-3", "1"), False, True),
+        ([entry("relay-3", "1", "FAILED", 1)], ("", ""), False, True),
+    ],
+)
+def test_a_relay_holds_the_run_only_if_the_one_that_held_it_is_over(
+    stages: list[dict[str, Any]], held: Any, goes: bool, waits: bool
+) -> None:
+    if isinstance(held, tuple):
+        held = {"number": 3, "stage": held[0], "job": held[1], "host": "node1"}
+    found = may_hold(stages, held, Turn(True), "5")
+    assert (found.goes, found.waits) == (goes, waits), found
+    assert may_hold(stages, held, Turn(False, "why"), "5") == (False, "why", False, 0)
 
 
 def test_quick_deaths_are_bounded() -> None:
@@ -187,7 +216,54 @@ def test_mnrun_cancel_ends_what_waits_before_the_relay() -> None:
     found = {"stages": [entry("relay", "1", "RUNNING"), heir("2", "1")], "damaged": []}
     assert cancel_plan(found)["relays"] == ["relay-2", "relay"]
     assert cancel_plan(found, "relay")["relays"] == ["relay-2", "relay"]
-    assert cancel_plan(found, "sft") == {"ppo": False, "jobs": [], "relays": []}
+    none = {"ppo": False, "jobs": [], "relays": [], "login": False}
+    assert cancel_plan(found, "sft") == none
+    alone = {"stages": [login("RUNNING")], "damaged": []}
+    assert cancel_plan(alone) == cancel_plan(alone, "relay") == {**none, "login": True}
+    assert cancel_plan(alone, "sft") == none
+
+
+def login(state: str, code: int | None = None, **more: Any) -> dict[str, Any]:
+    found = entry("relay-login", "7", state, code, nodes="login1", **more)
+    found["job"]["id"] = "login1.example.4711.99.0123abcd"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ([login("RUNNING")], "process 4711 on login1: it continues.*if that host restarts"),
+        ([login("COMPLETED", 0)], "process 4711 finished the run"),
+        ([login("CANCELLED", 143)], "process 4711 was cancelled, and nothing new starts"),
+        ([login("GONE", reason="login1 was restarted")], "4711 on login1 is gone: login1 was re"),
+        ([login("FAILED", 1)], "process 4711 ended, and the run is not done"),
+        # The newest one is looked at, of whichever kind.
+        ([entry("relay", "1", "COMPLETED", 0), login("FAILED", 1)], "process 4711 ended"),
+        ([entry("relay", "9", "COMPLETED", 0), login("FAILED", 1)], "job 9 finished the run"),
+    ],
+)
+def test_it_is_told_how_it_is_with_one_on_a_login_node(
+    stages: list[dict[str, Any]], words: str
+) -> None:
+    for one in stages:
+        one["job"]["start"] = 8000.0 if one["stage"] == "relay-login" else one["job"]["start"]
+    (line,) = lines(stages)
+    assert re.search(words, line), line
+
+
+def test_relays_of_two_kinds_know_of_each_other() -> None:
+    working = [entry("relay", "1", "RUNNING"), login("RUNNING")]
+    assert not turn(working, "relay-login", "", 0).goes
+    assert not turn(working, "relay", "", 0).goes
+    assert place([], login=True).stage == "relay-login"
+    assert place([login("RUNNING")]).stage == "relay-login"
+    assert place([entry("relay", "1", "RUNNING")], login=True).stage == "relay"
+    assert place([entry("relay", "1", "PENDING")], login=True).stage == "relay"
+    assert place([entry("relay", "1", "COMPLETED", 0), login("GONE")], login=True) == (
+        "relay-login",
+        [],
+    )
+    assert place([login("GONE")]).stage == "relay"
 
 
 def test_the_program_ends_with_the_codes_that_are_read() -> None:

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "model": "base",
     "record": "base",
     "environment": "base",
-    "handover": "base",
+    "handover": "base record",
     "hub": "base",
     "sandbox": "base",
     "trainer": "base model record environment",
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "ray": "base record trainer result slurm stage",
     "preflight": "base model trainer slurm",
     "site": "base result slurm",
-    "runs": "base record trainer result stage slurm ray",
+    "runs": "base handover record trainer result stage slurm ray",
 }
 # What runs on the user's machine talks to modules, never to Slurm or Ray.
 NOT_ON_THE_CONTROLLER = {"slurm", "ray", "runs", "preflight", "site"}

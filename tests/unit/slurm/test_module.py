@@ -202,7 +202,9 @@ def test_info_tells_of_every_stage_and_changes_nothing(
 ) -> None:
     empty = {"changed": False, "stages": [], "damaged": []}
     hours = {"used": 0.0, "reserved": 0.0}
-    assert call(slurm_job_info) == {**empty, "gpu_hours": hours, "notify_fault": ""}
+    held = {"number": 0, "job": "", "stage": "", "host": ""}
+    about = {"gpu_hours": hours, "notify_fault": "", "holder": held}
+    assert call(slurm_job_info) == {**empty, **about}
     call(**options(folder))
     call(**options(folder, stage="environment", spec={}, checkpoints=None))
     slurm.run(slurm.jobs[0])
