@@ -85,7 +85,7 @@ class _Init:
 
     def _refuse_without_slurm(self, site: Facts) -> None:
         slurm = site["slurm"]
-        if slurm and (slurm["version"] or slurm["partitions"]):
+        if slurm and slurm["version"] and not slurm["lost"]:
             return
         where = self.asked.host or "this machine"
         why = "; ".join(slurm["unknown"]) if slurm else "no answer in time"

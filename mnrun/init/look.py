@@ -41,7 +41,7 @@ def look(
         collection=sites.collection_root(),
         arguments=tuple(["-" + "v" * (options.verbose - 1)] if options.verbose > 1 else []),
         extra_vars=variables,
-        tracebacks=options.verbose > 0,
+        verbose=options.verbose > 0,
     )
     screen = display.Display(terminal, display.Style(options.verbose, headings=False))
     start = time.monotonic()

@@ -52,7 +52,8 @@ slurm:
   description: >-
     The C(version), the C(cluster), whether there is C(accounting), what it has C(enforced), the
     C(accounts) of the user, the C(partitions) with their limits (in seconds) and the kinds of their
-    nodes, which of those are C(accepted) for a request of one GPU, and what is C(unknown).
+    nodes, which of those are C(accepted) for a request of one GPU, whether Slurm gave no answer
+    at all (C(lost)), and what is C(unknown).
   type: dict
   returned: success
 modules:

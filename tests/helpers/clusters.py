@@ -48,7 +48,7 @@ def slurm(*partitions: Any, **more: Any) -> dict[str, Any]:
     """Slurm's own facts."""
     own = {"version": "24.11.5", "cluster": "osk", "accounting": True, "enforced": ["none"]}
     yes = accepted(*((one["name"], "", "") for one in partitions if one["kinds"][0]["gpus"]))
-    rest = {"accounts": [], "accepted": yes, "unknown": []}
+    rest = {"accounts": [], "accepted": yes, "unknown": [], "lost": False}
     return {**own, **rest, "partitions": list(partitions), **more}
 
 

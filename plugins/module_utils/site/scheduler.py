@@ -21,7 +21,7 @@ _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)\b")
 def scheduler(client: SlurmClient, user: str) -> dict[str, Any]:
     """What Slurm says of itself. A part that it does not tell is None, with why in `unknown`."""
     unknown: list[str] = []
-    partitions = _partitions(client, unknown)
+    partitions, lost = _partitions(client, unknown)
     config = _asked(client, ["scontrol", "show", "config"], [])
     enforced = _ENFORCING.search(config)
     keeps_none = client.keeps_no_accounts()
@@ -35,6 +35,7 @@ def scheduler(client: SlurmClient, user: str) -> dict[str, Any]:
         "accounts": accounts,
         "partitions": partitions,
         "accepted": _accepted(client, partitions or [], accounts or []),
+        "lost": lost,
         "unknown": unknown,
     }
 
@@ -47,12 +48,15 @@ def _asked(client: SlurmClient, command: list[str], unknown: list[str]) -> str:
         return ""
 
 
-def _partitions(client: SlurmClient, unknown: list[str]) -> list[dict[str, Any]] | None:
+def _partitions(
+    client: SlurmClient, unknown: list[str]
+) -> tuple[list[dict[str, Any]] | None, bool]:
+    """The partitions, and whether Slurm itself gave no answer."""
     try:
-        return [_partition(one) for one in survey(client).values()]
+        return [_partition(one) for one in survey(client).values()], False
     except MnrunError as error:
         unknown.append(f"partitions: {error.message}")
-        return None
+        return None, not isinstance(error, Denied)
 
 
 def _partition(one: Partition) -> dict[str, Any]:

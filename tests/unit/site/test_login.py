@@ -103,6 +103,9 @@ def test_a_part_that_gives_no_answer_is_unknown_and_said_so(gone: str) -> None:
         assert found[name] is None
         assert found["unknown"][0].startswith(f"{name}: ")
         assert found["version"] == "24.11.5"
+        # A refusal, or no such command, is an answer.
+        silent = answer is not None and "denied" not in answer.err
+        assert found["lost"] is (silent and name == "partitions")
         assert (found["accounting"] is None) is (name == "accounts")
 
 
