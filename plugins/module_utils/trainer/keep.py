@@ -120,6 +120,8 @@ class Log:
         for line in series:
             if line.number in known and self._metric in line.values:
                 known[line.number] = line.values[self._metric]
+            elif self._metric in line.contested:
+                known.pop(line.number, None)
         return known
 
 

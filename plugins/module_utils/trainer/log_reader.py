@@ -3,7 +3,9 @@
 A log also holds text of data and models, which may look like anything. So a line counts only where
 the trainer would begin it (behind Ray's prefix or a progress bar), in its exact form, with finite
 numbers, up to the total; never within a printed sample; and only as part of the longest series of
-steps that rises. Of several lines for one step the first counts.
+steps that rises, of one process where Ray names it. Of several lines for one step the first counts;
+where they differ before the next step comes, none of their values is believed, unless the trainer
+prints most steps so.
 
 Standard library only: jobs carry a copy of this file beside keep.py.
 """
@@ -23,12 +25,15 @@ else:  # in a job, which carries both files
 LONGEST = 1 << 16  # characters of a line that are looked at; more than the trainer writes
 _LARGEST_SAMPLE = 5000  # lines
 _MOST_TOTALS = 100
+_MOST_SOURCES = 1000
+_PACE_KNOWN = 4  # steps until a jump stands out
+_FEW = 3  # steps with several lines that are no habit
 _BLOCK = 1 << 20  # bytes
 
 # `(TaskRunner pid=2, ip=10.0.0.2) ` of Ray, perhaps in colour.
 _COLOUR = r"(?:\x1b\[[0-9;]{0,12}m)?"
 _RAY = re.compile(
-    rf"{_COLOUR}\(\w[\w.]{{0,99}} pid=[0-9]{{1,10}}(?:, ip=[0-9a-fA-F.:]{{1,45}})?\){_COLOUR} ",
+    rf"{_COLOUR}\(\w[\w.]{{0,99}} (pid=[0-9]{{1,10}}(?:, ip=[0-9a-fA-F.:]{{1,45}})?)\){_COLOUR} ",
     re.ASCII,
 )
 _FIELD = re.compile(r"\[\w{1,99}\] ")
@@ -41,11 +46,99 @@ class Step(NamedTuple):
     values: dict[str, float]
     validation: bool = False  # some print a second line for that
     broken: tuple[str, ...] = ()  # metrics that were no finite numbers
+    contested: tuple[str, ...] = ()  # of which several lines say something else
 
     @property
     def place(self) -> tuple[int, bool]:
         """Where it stands in a log, of which each place is taken once."""
         return self.number, self.validation
+
+    def differs(self, other: Step) -> tuple[str, ...]:
+        """The metrics of both lines that are not the same in them."""
+        mine, its = {*self.values, *self.broken}, {*other.values, *other.broken}
+        pairs = ((name, self.values.get(name), other.values.get(name)) for name in mine & its)
+        return tuple(sorted(name for name, one, another in pairs if one != another))
+
+    def with_more(self, other: Step) -> Step:
+        """This line, with the metrics that only the other one has."""
+        known = {*self.values, *self.broken}
+        more = {name: value for name, value in other.values.items() if name not in known}
+        broken = (name for name in other.broken if name not in known)
+        values = {**self.values, **more}
+        return self._replace(values=values, broken=(*self.broken, *broken))
+
+    def without(self, names: Sequence[str]) -> Step:
+        """This line without metrics that are contested."""
+        values = {name: value for name, value in self.values.items() if name not in names}
+        broken = tuple(name for name in self.broken if name not in names)
+        return self._replace(values=values, broken=broken, contested=tuple(names))
+
+
+class _Series:
+    """The lines of one process: the steps that count are the longest series of them that rises."""
+
+    def __init__(self) -> None:
+        self.totals: dict[int, bool] = {}  # announced before the first step; whether it is stated
+        self.found: list[Step] = []
+        self.gap = 0  # how many of them are before lines that were not read
+        self._contested: dict[int, tuple[str, ...]] = {}  # by the index in `found`
+        self._before: list[int] = []  # of each of `found`, the one before it in its series
+        # Of each length, the series that ends lowest: its last place, and the index in `found`.
+        self._lasts: list[tuple[int, bool]] = []
+        self._ends: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @property
+    def made(self) -> int:
+        """The last step so far; 0 if there is none."""
+        return self._lasts[-1][0] if self._lasts else 0
+
+    def add(self, step: Step) -> bool:
+        """Take in a line. True if it is, so far, the last step's."""
+        length = bisect_left(self._lasts, step.place)
+        if self._lasts[length : length + 1] == [step.place]:
+            if length == len(self) - 1:  # the first one counts once the next step has come
+                self._contest(self._ends[length], step)
+            return False
+        self.found.append(step)
+        self._before.append(self._ends[length - 1] if length else -1)
+        self._lasts[length : length + 1] = [step.place]
+        self._ends[length : length + 1] = [len(self.found) - 1]
+        return length == len(self) - 1
+
+    def _contest(self, at: int, step: Step) -> None:
+        names = self.found[at].differs(step)
+        if names:
+            self._contested[at] = tuple({*self._contested.get(at, ()), *names})
+        self.found[at] = self.found[at].with_more(step)
+
+    def steps(self, top: int | None) -> list[Step]:
+        """Those that count, up to the step `top`."""
+        series, at = [], self._ends[-1] if self._ends else -1
+        while at >= 0:
+            if top is None or self.found[at].number <= top:
+                series.append(at)
+            at = self._before[at]
+        series.reverse()
+        if self._jumps(series):
+            series.pop()
+        several = [at for at in series if at in self._contested]
+        is_habit = len(several) >= _FEW and 2 * len(several) > len(series)
+        return [self._believed(at, is_habit) for at in series]
+
+    def _believed(self, at: int, is_habit: bool) -> Step:
+        names = self._contested.get(at)
+        return self.found[at].without(names) if names and not is_habit else self.found[at]
+
+    def _jumps(self, series: list[int]) -> bool:
+        """Whether the last step is far ahead of all before it: another line has to bear it out."""
+        if len(series) <= _PACE_KNOWN or series[-2] < self.gap <= series[-1]:
+            return False
+        numbers = [self.found[at].number for at in series]
+        strides = [after - before for before, after in zip(numbers, numbers[1:])]
+        return strides[-1] > 2 * max(1, *strides[:-1])
 
 
 class Reader:
@@ -54,14 +147,8 @@ class Reader:
     def __init__(self, form: Words | None = None) -> None:
         self._form = form or words({})
         self.highest = 0  # the largest total in any line, be it the trainer's or not
-        # What was announced before the first step, and whether as the total itself.
-        self._totals: dict[int, bool] = {}
         self._by_bar: int | None = None
-        self._found: list[Step] = []
-        self._before: list[int] = []  # of each of `_found`, the one before it in its series
-        # Of each length, the series that ends lowest: its last place, and the index in `_found`.
-        self._lasts: list[tuple[int, bool]] = []
-        self._ends: list[int] = []
+        self._by_source: dict[str, _Series] = {}
         self._samples = _Samples()
 
     @property
@@ -82,15 +169,28 @@ class Reader:
         return self._announced_total or self._by_bar
 
     @property
-    def _announced_total(self) -> int | None:
-        """Of several, the smallest that was not passed: the user's own code may print others."""
-        made = self._lasts[-1][0] if self._lasts else 0
-        enough = [total for total in self._totals if total >= made > 0]
-        return min(enough, default=self._top_announced)
+    def _own(self) -> _Series:
+        """The trainer's process: of those that announced a total, else of all, the one with the
+        most steps."""
+
+        def rank(one: _Series) -> tuple[bool, int, bool]:
+            return bool(one.totals and len(one)), len(one), bool(one.totals)
+
+        return max(self._by_source.values(), key=rank, default=_Series())
 
     @property
-    def _top_announced(self) -> int | None:
-        return max(self._totals, default=None)
+    def _totals(self) -> dict[int, bool]:
+        """What was announced, and whether as the total itself."""
+        own = self._own.totals
+        every = (one.totals for one in self._by_source.values())
+        return own or {total: stated for each in every for total, stated in each.items()}
+
+    @property
+    def _announced_total(self) -> int | None:
+        """Of several, the smallest that was not passed: the user's own code may print others."""
+        made, totals = self._own.made, self._totals
+        enough = [total for total in totals if total >= made > 0]
+        return min(enough, default=max(totals, default=None))
 
     def take(self, line: str) -> bool:
         """Take in a whole line, without its end. True if it is, so far, the last step's."""
@@ -115,14 +215,15 @@ class Reader:
         for line in self._samples.rest():
             self._take(line)
 
+    def skip(self) -> None:
+        """Lines follow that are not read."""
+        for series in self._by_source.values():
+            series.gap = len(series.found)
+
     def steps(self) -> list[Step]:
-        """The lines of steps that count, in order: the longest series that rises."""
-        series, at = [], self._ends[-1] if self._ends else -1
-        while at >= 0:
-            series.append(self._found[at])
-            at = self._before[at]
-        top = self._top_announced or self._by_bar
-        return [step for step in reversed(series) if top is None or step.number <= top]
+        """The lines of steps that count, in order."""
+        own = self._own
+        return own.steps(max(self._totals, default=self._by_bar))
 
     def _take(self, line: str) -> bool:
         text = body(line)
@@ -131,30 +232,31 @@ class Reader:
         text = text[bar.end() :] if bar else text
         step = _step(text, self._form)
         if step is None:
-            self._announced(text)
+            self._announced(text, line)
             return False
-        return self._add(step)
+        series = self._series(line)
+        top = max(series.totals, default=self._by_bar)
+        if top is not None and step.number > top:
+            return False
+        return series.add(step) and series is self._own
 
-    def _announced(self, text: str) -> None:
+    def _announced(self, text: str, line: str) -> None:
         """The trainer announces once how many steps there will be, before it makes any."""
         stated, epochs = _total(self._form.total, text), _total(self._form.at_most, text)
         total = stated or epochs or 0
         self.highest = max(self.highest, total)
-        if total and not self._found and len(self._totals) < _MOST_TOTALS:
-            self._totals.setdefault(total, bool(stated))
+        if total:
+            series = self._series(line)
+            if not series.found and len(series.totals) < _MOST_TOTALS:
+                series.totals.setdefault(total, bool(stated))
 
-    def _add(self, step: Step) -> bool:
-        top = self._top_announced or self._by_bar
-        if top is not None and step.number > top:
-            return False
-        length = bisect_left(self._lasts, step.place)
-        if self._lasts[length : length + 1] == [step.place]:
-            return False  # the first one counts
-        self._found.append(step)
-        self._before.append(self._ends[length - 1] if length else -1)
-        self._lasts[length : length + 1] = [step.place]
-        self._ends[length : length + 1] = [len(self._found) - 1]
-        return length == len(self._ends) - 1
+    def _series(self, line: str) -> _Series:
+        """That of the process which printed a line, as far as Ray names it."""
+        ray = _RAY.match(line)
+        source = ray.group(1) if ray else ""
+        if len(self._by_source) >= _MOST_SOURCES and source not in self._by_source:
+            return _Series()
+        return self._by_source.setdefault(source, _Series())
 
 
 class Tail:

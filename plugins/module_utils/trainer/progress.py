@@ -62,6 +62,7 @@ def _parts(path: Path) -> list[str]:
 def _progress(texts: Iterable[str], trainer: Mapping[str, Any]) -> Progress:
     reader, ours = Reader(words(trainer)), _OurJob()
     for text in texts:
+        reader.skip()
         for line in text.split("\n")[:-1]:
             ours.take(line)
         _feed(reader, text)

@@ -44,6 +44,7 @@ class Found(NamedTuple):
     """What one look at the training came to."""
 
     steps: list[Step]
+    sure: list[Step]  # those before the last one, of which no other line comes
     total: int | None
     grown: bool  # its logs
     written: bool  # its checkpoints
@@ -54,7 +55,7 @@ class Follower:
 
     def __init__(self, logs: list[str], checkpoints: Path, form: Words) -> None:
         self._logs, self._checkpoints = logs, checkpoints
-        self._reader, self._counted = Reader(form), 0
+        self._reader, self._counted, self._sure = Reader(form), 0, 0
         self._tail = Tail(logs[0], self._reader)
         self._sizes: list[int] | None = None
         self._files: tuple[Any, ...] | None = None
@@ -63,20 +64,20 @@ class Follower:
         """What is new. `files`: whether to look at the checkpoints as well."""
         sizes = [Path(log).stat().st_size for log in self._logs]
         grown, self._sizes = sizes != self._sizes, sizes
-        steps = self._read()
+        steps, sure = self._read()
         written = False
         if files:
             now = signature(self._checkpoints)
             written = self._files is not None and now != self._files
             self._files = now
-        return Found(steps, self._reader.total, grown, written)
+        return Found(steps, sure, self._reader.total, grown, written)
 
-    def _read(self) -> list[Step]:
+    def _read(self) -> tuple[list[Step], list[Step]]:
         self._tail.read()
-        series = self._reader.steps()
-        new: list[Step] = series[self._counted :]
-        self._counted = len(series)
-        return new
+        series: list[Step] = self._reader.steps()
+        new, sure = series[self._counted :], series[self._sure : -1]
+        self._counted, self._sure = len(series), max(self._sure, len(series) - 1)
+        return new, sure
 
 
 def signature(folder: Path) -> tuple[Any, ...]:
@@ -149,8 +150,9 @@ def guarded(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge(guard: Guard, found: Found) -> Diverged | None:
-    """What the new steps say, if that is something bad."""
-    for one in found.steps:
+    """What the new steps say, if that is something bad: of each once the next one has come, as text
+    of the user's own code may look like its line."""
+    for one in found.sure:
         bad = None if one.validation else guard.take(one.number, one.values, one.broken)
         if bad:
             return bad

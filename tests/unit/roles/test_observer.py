@@ -94,7 +94,10 @@ def test_a_stopped_rank_is_named(job: Path) -> None:
 
 
 def test_a_loss_that_is_not_a_number_ends_it_where_there_is_a_guard(job: Path) -> None:
-    then = 'print("step:9 - train/loss:nan", flush=True); time.sleep(600)'
+    then = """
+print("step:9 - train/loss:nan", flush=True)
+print("step:10 - train/loss:nan", flush=True); time.sleep(600)
+"""
     plan = {**PLAN, "minutes": 0, "guard": {"then": {"lr": 1}}, "path": str(job)}
     (job / "observer.json").write_text(json.dumps(plan))
     with training(job, then) as started:

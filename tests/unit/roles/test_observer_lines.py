@@ -14,17 +14,20 @@ from observer_guard import Guard, bounds
 
 RAY = "\x1b[36m(TaskRunner pid=4244)\x1b[0m "
 TRL = "learning_rate=0.003 entropy=4.1 num_tokens=900.0 mean_token_accuracy=0.1 epoch=0.1"
-# Two steps of each, in the trainer's form; without most of what no one looks at.
+# Two steps of each, in the trainer's form, and the line of a third; without most of what no one
+# looks at.
 LINES = {
     ("verl-0.5", "sft"): """\
 Total training steps: 160
 step:1 - train/loss:6.628764629364014 - train/lr(1e-3):0.00375
 step:2 - train/loss:{loss} - train/lr(1e-3):0.0075
+step:3 - train/loss:1.0
 """,
     ("verl-0.9", "sft"): """\
 Total steps: 160, num_warmup_steps: 0
 step:1 - train/loss:6.628764629364014 - train/grad_norm:1.5 - train/lr:0.003
 step:2 - train/loss:{loss} - train/grad_norm:{grad_norm} - train/lr:0.003
+step:3 - train/loss:1.0
 """,
     ("verl-0.5", "ppo"): f"""\
 {RAY}Total training steps: 20
@@ -34,17 +37,20 @@ actor/grad_norm:np.float64(0.5) - critic/vf_loss:np.float64(0.3) - critic/score/
 {RAY}step:2 - actor/ppo_kl:np.float64({{kl}}) - actor/pg_loss:np.float64({{policy_loss}}) - \
 critic/vf_loss:np.float64(0.3) - critic/grad_norm:np.float64({{grad_norm}}) - \
 critic/score/mean:{{reward}} - response_length/mean:{{length}}
+{RAY}step:3 - critic/score/mean:0.5
 """,
     ("trl", "sft"): f"""\
 total_steps=40
 step=1 loss=4.9 grad_norm=8.1 {TRL}
 step=2 loss={{loss}} grad_norm={{grad_norm}} {TRL}
+step=3 loss=1.0 {TRL}
 """,
     ("trl-grpo", "sft"): f"""\
 total_steps=40
 step=1 loss=0.0 grad_norm=8.1 completions/mean_length=12.0 reward=0.5 reward_std=0.1 kl=0.01 {TRL}
 step=2 loss={{loss}} grad_norm={{grad_norm}} completions/mean_length={{length}} \
 reward={{reward}} reward_std=0.1 kl={{kl}} {TRL}
+step=3 loss=1.0 {TRL}
 """,
 }
 CASES = [
@@ -96,6 +102,15 @@ def test_each_bound_of_an_rl_training_has_a_value(
 ) -> None:
     assert judged(observer, tmp_path, trainer, stage, given) is None
     assert judged(observer, tmp_path, trainer, stage, given, **bad).step == 2
+
+
+def test_text_of_the_users_own_code_ends_nothing(observer: Any, tmp_path: Path) -> None:
+    good = LINES["verl-0.5", "ppo"].format(**GOOD)
+    forged = f"{RAY}step:2 - critic/score/mean:nan\n"
+    (tmp_path / "out").write_text(good.replace(f"{RAY}step:2", f"{forged}{RAY}step:2"))
+    form = words.words(observer.guarded(words_of(profile("verl-0.5", [SHIPPED])["ppo"])))
+    found = observer.Follower([str(tmp_path / "out")], tmp_path, form).look(files=False)
+    assert observer.judge(Guard(bounds({"finite": True})), found) is None
 
 
 def test_trl_prints_a_loss_that_is_not_finite() -> None:

@@ -312,12 +312,28 @@ def test_sample_text_decides_nothing(folder: Path, sample: str, at: int) -> None
     for step, value in ((10, 0.7), (20, 0.25), (30, 0.5), (40, 0.6), (41, 0)):
         lines += [f"step:{step} - train/loss:{step}.5\nstep:{step} - val/loss:{value}\n"]
     log.write_text("".join([*lines[: at + 1], sample, *lines[at + 1 :]]))
-    assert Keeper(folder, BEST, str(log)).look() == [10, 30, 40]
+    # What two lines say differently, before the next step comes, is not known: it stays.
+    other_values = ("step:40 - val/loss:0.0\n", "step:40 - val/loss:1e", "step:40 - val/loss:-i")
+    is_contested = at == 4 and sample.startswith(other_values)
+    assert Keeper(folder, BEST, str(log)).look() == ([10, 30] if is_contested else [10, 30, 40])
+
+
+@pytest.mark.parametrize("forged", ["0.0", "9.0", "nan"])
+@pytest.mark.parametrize("first", [True, False])
+def test_where_two_lines_differ_the_checkpoint_stays(
+    folder: Path, forged: str, first: bool
+) -> None:
+    own = "step:20 - val/loss:0.25\n"
+    both = [f"step:20 - val/loss:{forged}\n", own]
+    log = folder.parent / "log"
+    log.write_text(SFT.replace(own, "".join(both if first else reversed(both))))
+    assert Keeper(folder, BEST, str(log)).look() == [10]
+    assert left(folder)[:2] == ["global_step_20", "global_step_30"]
 
 
 def test_the_first_value_of_a_step_counts(folder: Path) -> None:
     log = folder.parent / "log"
-    log.write_text(f"{SFT}step:40 - val/loss:0.0\nstep:41 - train/loss:1.0\n")
+    log.write_text(f"{SFT}step:41 - train/loss:1.0\nstep:40 - val/loss:0.0\n")
     Keeper(folder, BEST, str(log)).look()
     log.write_text("step:20 - val/loss:9.0\nstep:21 - train/loss:1.0\n")
     assert Keeper(folder, BEST, str(log)).look() == []

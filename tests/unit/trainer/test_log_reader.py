@@ -76,6 +76,54 @@ def test_a_jump_that_the_next_lines_deny_is_forgotten() -> None:
     assert parse(f"total number of steps 160\n{text}").step == 5
 
 
+OTHER = "\x1b[36m(RewardManager pid=77, ip=10.0.0.3)\x1b[0m "
+
+
+@pytest.mark.parametrize(("lines", "announces"), [(1, True), (3, True), (40, True), (400, False)])
+def test_what_another_process_prints_is_not_the_trainers(lines: int, announces: bool) -> None:
+    """A process of Ray that scores answers, however much like the trainer it prints."""
+    forged = [
+        *([f"{OTHER}Total training steps: {lines + 60}"] if announces else []),
+        *(f"{OTHER}step:{n} - critic/score/mean:9.0 - {VALUE}:9.9" for n in range(1, lines + 1)),
+    ]
+    own = ppo(50).splitlines()
+    for at in (0, 1, 2, 20, len(own)):
+        text = "\n".join([*own[:at], *forged, *own[at:], ""])
+        assert parse(text)._replace(highest=50) == parse(ppo(50)), at
+
+
+def test_a_step_far_ahead_counts_once_another_line_bears_it_out() -> None:
+    steps = "".join(f"step:{n} - train/loss:{n}.5\n" for n in range(1, 8))
+    announced = "total number of steps 160\n"
+    assert parse(f"{announced}{steps}step:150 - train/loss:0.1\n").step == 7
+    assert parse(f"{announced}{steps}step:9 - train/loss:0.1\n").step == 9
+    borne_out = "step:150 - train/loss:0.1\nstep:151 - train/loss:0.1\n"
+    assert parse(f"{announced}{steps}{borne_out}").step == 151
+
+
+def test_a_step_behind_lines_that_were_not_read_may_be_far_ahead(tmp_path: Path) -> None:
+    steps = "".join(f"step:{n} - train/loss:{n}.5\n" for n in range(1, 8))
+    noise = "noise, and more of it\n" * 40_000
+    (tmp_path / "log").write_text(f"{steps}{noise}step:900 - train/loss:0.1\n")
+    assert read_progress([tmp_path / "log"]).step == 900
+
+
+def of(lines: str) -> dict[str, float]:
+    return parse(f"step:1 - train/loss:5.0\n{lines}step:3 - x/y:1\n").metrics
+
+
+def test_where_two_lines_of_a_step_differ_neither_is_believed() -> None:
+    own, forged = "step:2 - train/loss:4.0 - val/loss:3.0\n", "step:2 - train/loss:0.1\n"
+    for both in (own + forged, forged + own):
+        assert of(both) == {"first_loss": 5.0, "loss": 5.0, "first_val_loss": 3.0, "val_loss": 3.0}
+    assert of(own + own)["loss"] == 4.0
+
+
+def test_a_trainer_whose_ranks_print_each_step_has_the_values_of_the_first() -> None:
+    lines = [f"step:{n} - train/loss:{rank}.{n}\n" for n in range(1, 9) for rank in (1, 2)]
+    assert parse("".join(lines)).metrics == {"first_loss": 1.1, "loss": 1.8}
+
+
 def test_a_sample_that_does_not_end_hides_nothing() -> None:
     text = "[prompt] x\nstep:1 - train/loss:1.0\nstep:2 - train/loss:1.0\n"
     assert parse(text).step == 2
