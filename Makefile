@@ -51,9 +51,15 @@ echo "== tests"; \
 $(SUDO) $(BIN)/pytest
 endef
 
+# A browser looks at the page of `mnrun report`; without one, that test is skipped with its reason.
+.PHONY: browser
+browser:
+	@command -v chromium > /dev/null || ! grep -qs '^ID=debian' /etc/os-release || [ -n '$(OFFLINE)' ] || \
+	  { echo "== Debian package: chromium"; $(APT) update; $(APT) install -y --no-install-recommends chromium; }
+
 # Two workers, each with a sandbox of its own. The long files of the sandbox come first, so that
 # the many short ones fill the gaps at the end.
-test: lint
+test: lint browser
 	@$(ON_SANDBOX) $(SIDE_BY_SIDE:auto=2) --maxfail=10 -m "not torture and not trainers" tests/sandbox tests/packaging tests/plays tests/unit
 
 .PHONY: quick sandbox-pass

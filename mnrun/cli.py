@@ -134,6 +134,8 @@ def play(
     seconds = time.monotonic() - start
     ending = closing.Ending(command, options, playbook.inventory, code, signal_number, seconds)
     exit_code = closing.close(ending, screen.outcome, terminal)
+    if exit_code == 0 and screen.outcome.report is not None:
+        _write_report(options, playbook.inventory, screen.outcome.report, terminal)
     gone = terminal.gone or (log and log.gone)
     if exit_code == 0 and screen.outcome.document is not None:
         gone = not _print_document(command.name, playbook.inventory, screen.outcome.document)
@@ -151,6 +153,20 @@ def _print_document(command: str, inventory: str, found: Mapping[str, Any]) -> b
     except OSError:
         return False
     return True
+
+
+def _write_report(
+    options: argparse.Namespace, inventory: str, found: Mapping[str, Any], terminal: Any
+) -> None:
+    """Write the report and print where it is. Raises CliError."""
+    from importlib.metadata import version  # noqa: PLC0415 - slow to import
+
+    from mnrun import sites  # noqa: PLC0415
+    from mnrun.report.write import FOLDER, write  # noqa: PLC0415
+
+    folder = Path(options.report_folder or FOLDER).expanduser()
+    for line in write(found["runs"], folder, sites.title(inventory, None), version("mnrun")):
+        terminal.line(line)
 
 
 def _style(options: argparse.Namespace, command: Command, where: str) -> Any:

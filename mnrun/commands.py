@@ -163,6 +163,14 @@ COMMANDS = {
             one_run=False,
         ),
         Command(
+            "report",
+            "write curves, times, answers and causes of runs into a page",
+            "report",
+            variables=("mnrun_report_runs",),
+            reads=True,
+            one_run=False,
+        ),
+        Command(
             "prune",
             "delete runs by name (dry run without --yes)",
             "prune",

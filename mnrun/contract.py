@@ -5,6 +5,7 @@ Results of tasks, and lines that Ansible displays (docs/architecture.md shows ex
 - `summary`: a list of lines, printed last. The newest one counts.
 - `mnrun_status`: a list of stages, printed as a table.
 - `mnrun_document`: the runs that `-o json` prints (document.py).
+- `mnrun_report`: the runs of which `mnrun report` writes a page (mnrun/report).
 - `needs_yes`: a task was refused for want of a user's yes; `msg` says to what.
 - `cause`, and the `phase` of `job`: a stage's attempt failed, or still runs, after its task.
 - `[STAGE] TEXT`: a line about a stage, which stays on the screen.
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple, TypedDict
 SUMMARY = "summary"
 STATUS = "mnrun_status"
 DOCUMENT = "mnrun_document"
+REPORT = "mnrun_report"
 NEEDS_YES = "needs_yes"
 
 _STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\](?: (?P<passing>… ?)?(?P<text>.*))?")
@@ -151,4 +153,10 @@ def status(result: Mapping[str, Any]) -> list[StageStatus] | None:
 def document(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what `-o json` prints, from a task's result; None if it has nothing of that."""
     found: Mapping[str, Any] | None = result.get(DOCUMENT)
+    return found
+
+
+def report(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what `mnrun report` writes, from a task's result; None if it has nothing of that."""
+    found: Mapping[str, Any] | None = result.get(REPORT)
     return found

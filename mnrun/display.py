@@ -58,6 +58,8 @@ class PlayOutcome:
     stages: list[contract.StageStatus] | None = None
     document: Event | None = None
     """What `-o json` prints."""
+    report: Event | None = None
+    """What `mnrun report` writes."""
 
 
 class Display:
@@ -180,6 +182,7 @@ class Display:
         stages = contract.status(result)
         self.outcome.stages = self.outcome.stages if stages is None else stages
         self.outcome.document = contract.document(result) or self.outcome.document
+        self.outcome.report = contract.report(result) or self.outcome.report
 
     def _task_line(self, mark: str, data: Mapping[str, Any], note: str = "") -> None:
         host = f"  ({data['host']})" if self._style.verbosity else ""

@@ -16,7 +16,7 @@ only what is still missing.  Ctrl-C leaves training running."""
 _SECTIONS = {
     "begin": ("init", "preflight", "environment", "fetch", "plan"),
     "train": ("all", "sft", "ppo", "convert", "publish", "sweep"),
-    "look": ("status", "logs", "wait", "runs"),
+    "look": ("status", "logs", "wait", "runs", "report"),
     "stop and clean up": ("cancel", "gc", "prune"),
     "more": ("ray", "sandbox"),
 }
@@ -63,6 +63,10 @@ _EXAMPLES = {
         ("runs", "all of them"),
         ("runs default lr2e5", "how two differ"),
         ("runs -o json", "for scripts"),
+    ),
+    "report": (
+        ("report", "of the site's own run, into mnrun-report/"),
+        ("report default lr2e5 --to lr", "two runs compared"),
     ),
     "cancel": (("cancel ppo", "only this stage"),),
     "sweep": (("sweep lr.yml", "run them"), ("sweep lr.yml --table", "compare them")),

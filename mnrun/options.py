@@ -125,6 +125,22 @@ def _runs_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "mnrun_report_runs",
+        nargs="*",
+        type=_run_name,
+        metavar="RUN",
+        help=f'the runs (default: "{DEFAULT_RUN}", the site\'s own); several are compared',
+    )
+    parser.add_argument(
+        "--to",
+        dest="report_folder",
+        metavar="DIR",
+        help="the folder that it is written into (mnrun-report)",
+    )
+
+
 def _prune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mnrun_prune_names", nargs="+", type=_own_run_name, metavar="NAME")
     _switch(
@@ -277,6 +293,7 @@ _OWN = {
     "logs": _logs_options,
     "prune": _prune_options,
     "runs": _runs_options,
+    "report": _report_options,
     "publish": _publish_options,
     "wait": _wait_options,
     "status": _output_option,

@@ -152,6 +152,11 @@ class Reader:
         self._samples = _Samples()
 
     @property
+    def newest(self) -> Step | None:
+        """The line of a step that came last, whether it counts or not."""
+        return self._found[-1] if self._found else None
+
+    @property
     def stated(self) -> int | None:
         """The total, where the trainer states it."""
         total = self._announced_total

@@ -155,7 +155,7 @@ def test_only_what_is_about_a_run_offers_to_name_one(capsys: pytest.CaptureFixtu
             parse([*name.split(), "--help"])
         offers[name] = "--run NAME" in capsys.readouterr().out
     without = [name for name, offered in offers.items() if not offered]
-    assert without == ["init", "runs", "prune", "sweep"] + [
+    assert without == ["init", "runs", "report", "prune", "sweep"] + [
         name for name in COMMANDS if "sandbox" in name
     ]
 
