@@ -153,8 +153,9 @@ class Reader:
 
     @property
     def newest(self) -> Step | None:
-        """The line of a step that came last, whether it counts or not."""
-        return self._found[-1] if self._found else None
+        """The trainer's line of a step that came last, whether it counts or not."""
+        found = self._own.found
+        return found[-1] if found else None
 
     @property
     def stated(self) -> int | None:
