@@ -14,7 +14,7 @@ from typing import Any
 
 from mnrun import consent
 from mnrun.arguments import help_text, parse, words_for
-from mnrun.commands import ALIASES, COMMANDS, Command
+from mnrun.commands import ALIASES, COMMANDS, SWEEP_DETACH, Command
 from mnrun.completion import VARIABLE
 from mnrun.errors import CliError, UsageError
 from mnrun.variables import absolute, refuse_unreadable
@@ -66,11 +66,21 @@ def _run(options: argparse.Namespace, command: Command) -> int:
             values[VARIABLE] = handover(options, inventory)
         return play(options, command, inventory, values)
 
+    from mnrun.handover import sweep_run  # noqa: PLC0415
     from mnrun.sweep.command import sweep  # noqa: PLC0415
     from mnrun.terminal import Terminal  # noqa: PLC0415
 
+    def relay(name: str, stops: bool) -> int:
+        """Hand a sweep over, or stop the relay that has it."""
+        own = {"mnrun_run_name": sweep_run(name)}
+        if stops:
+            stage = {"mnrun_cancel_stage": "relay"}
+            return play(options, COMMANDS["cancel"], inventory, {**own, **stage})
+        given = {VARIABLE: handover(options, inventory)}
+        return play(options, SWEEP_DETACH, inventory, {**own, **given})
+
     table = partial(play, options, command, inventory)
-    return sweep(options, inventory, Terminal(sys.stdout), table)
+    return sweep(options, inventory, Terminal(sys.stdout), table, relay)
 
 
 def _variables(options: argparse.Namespace, command: Command) -> dict[str, Any]:

@@ -221,6 +221,9 @@ COMMANDS = {
     )
 }
 
+SWEEP_DETACH = Command("sweep", "", "sweep_detach")
+"""What `mnrun sweep --detach` runs after its checks."""
+
 GROUPS = {
     "ray": "manage the Ray cluster inside Slurm: start, stop, status, dashboard",
     "sandbox": "manage the small Slurm cluster on this machine: up, down, status, shell",

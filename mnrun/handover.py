@@ -11,6 +11,7 @@ from typing import Any
 
 from mnrun.closing import as_typed
 from mnrun.errors import UsageError
+from mnrun.sweep.file import read
 
 VARIABLE = "mnrun_handover"
 DETACH = "--detach"
@@ -32,11 +33,36 @@ def handover(options: argparse.Namespace, inventory: str) -> str:
             files[name] = _text(value)
         values.append(f"{PLACE}{name}" if value.startswith("@") else value)
     words = [word for word in options.words if word != DETACH]
+    shown = _shown(options, words)
+    sweep = getattr(options, "sweep_file", "")
+    if sweep:
+        name = f"sweep/{Path(sweep).name}"  # a sweep may be called as its file
+        files[name] = _text(f"@{sweep}")
+        words = [f"{PLACE}{name}" if word == sweep else word for word in words]
     command = json.dumps({"words": words, "extra_vars": values})
-    shown = {name: as_typed([name], options) for name in ("status", "attach", "cancel")}
-    shown["command"] = as_typed(words, options)
     data = {"command": command, "files": files, "inventory": inventory, "shown": shown}
     return base64.b64encode(json.dumps(data).encode()).decode()
+
+
+def _shown(options: argparse.Namespace, words: list[str]) -> dict[str, str]:
+    """What was typed, and what shows, follows and stops the run."""
+    shown = {name: as_typed([name], options) for name in ("status", "attach", "cancel")}
+    sweep = getattr(options, "sweep_file", "")
+    if sweep:
+        own = argparse.Namespace(**vars(options))
+        own.run = sweep_run(read(Path(sweep).expanduser()).name)
+        own.extra_vars = [*options.extra_vars, f"mnrun_run_name={own.run}"]
+        shown = {
+            "status": as_typed(["sweep", sweep, "--table"], options),
+            "attach": as_typed(["attach"], own),
+            "cancel": as_typed(["sweep", sweep, "--cancel"], options),
+        }
+    return {**shown, "command": as_typed(words, options)}
+
+
+def sweep_run(name: str) -> str:
+    """The run in whose folder the relay of a sweep is; it has no stages of its own."""
+    return f"{name}-relay"
 
 
 def _text(value: str) -> str:
@@ -50,7 +76,7 @@ def _text(value: str) -> str:
 def command_line(folder: Path) -> list[str]:
     """Return the arguments of `mnrun` in a folder that was handed over."""
     given: Mapping[str, Any] = json.loads((folder / "words.json").read_text(encoding="utf-8"))
-    line = list(given["words"])
+    line = [f"{folder}/{word[1:]}" if word.startswith(PLACE) else word for word in given["words"]]
     for value in given["extra_vars"]:
         place = value.startswith(PLACE)
         line += ["-e", f"@{folder}/{value[1:]}" if place else value]

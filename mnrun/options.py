@@ -167,6 +167,7 @@ def _sweep_options(parser: argparse.ArgumentParser) -> None:
         only.add_argument(
             f"--{word}", dest="sweep_only", action="store_const", const=word, help=text
         )
+    _detach_option(only)
 
 
 def _init_options(parser: argparse.ArgumentParser) -> None:
@@ -191,7 +192,7 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{word}", dest=dest, action="store_true", help=text)
 
 
-def _detach_option(parser: argparse.ArgumentParser) -> None:
+def _detach_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--detach",
         action="store_true",

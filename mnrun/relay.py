@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,7 +28,10 @@ from typing import Any
 from mnrun import cli
 from mnrun.arguments import parse
 from mnrun.commands import COMMANDS, Command
-from mnrun.handover import command_line
+from mnrun.handover import command_line, sweep_run
+from mnrun.sweep.command import sweep
+from mnrun.sweep.file import read
+from mnrun.terminal import Terminal
 
 DONE, FAILED, RENEWED, IDLE = 0, 1, 10, 11
 _STAGES = ("relay", "relay-2", "relay-3")
@@ -83,6 +87,9 @@ class Relay:
         self._options = parse(self._line)
         self._inventory = str(self._options.inventory)
         self._since = given.since
+        self._run: dict[str, str] = {}
+        if self._options.command == "sweep":
+            self._run = {"mnrun_run_name": sweep_run(read(Path(self._options.sweep_file)).name)}
         shown = " ".join(self._options.words)
         at = _STAGES.index(given.stage) if given.stage != _LOGIN else None
         self._me: dict[str, Any] = {
@@ -161,7 +168,17 @@ class Relay:
             return IDLE
         return RENEWED if self.renewing else 128 + signal.SIGINT
 
+    def _sweep(self) -> int:
+        """Drive a sweep; its runs resume, each by its own records, when another relay does so."""
+        options = argparse.Namespace(**vars(self._options))
+        options.extra_vars = [*options.extra_vars, f"mnrun_handed_over_at={self._since}"]
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # of its runs: the installation stays as it is
+        table = partial(cli.play, options, COMMANDS["sweep"], self._inventory)
+        return sweep(options, self._inventory, Terminal(sys.stdout), table)
+
     def _work(self) -> int:
+        if self._options.command == "sweep":
+            return self._sweep()
         command = COMMANDS[self._options.command]
         own = cli.extra_vars(self._options, command)
         for _ in range(_MOST_TRIES):
@@ -175,7 +192,8 @@ class Relay:
         return code
 
     def _play(self, command: Command, variables: Mapping[str, Any], spy: Spy) -> int:
-        return cli.play(self._options, command, self._inventory, variables, spy.look)
+        given = {**self._run, **variables}
+        return cli.play(self._options, command, self._inventory, given, spy.look)
 
     def _renew(self, number: int, _frame: FrameType | None) -> None:
         self.renewing = True

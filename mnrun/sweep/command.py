@@ -29,8 +29,22 @@ _LINES = 12
 """Of the reason why a run failed."""
 
 
-def sweep(options: argparse.Namespace, inventory: str, terminal: Terminal, table: Table) -> int:
+def sweep(
+    options: argparse.Namespace,
+    inventory: str,
+    terminal: Terminal,
+    table: Table,
+    relay: Callable[[str, bool], int] | None = None,
+) -> int:
     """Run one `mnrun sweep` and return its exit code: 0 only if all its runs are finished.
+
+    Args:
+        options: the command line.
+        inventory: the site's, as ansible-playbook takes it.
+        terminal: where to print.
+        table: shows the table.
+        relay: hands the sweep of a name over, or stops its relay (True); None in the relay itself,
+            for which the runs were checked.
 
     Raises:
         CliError: the file is wrong, or its runs cannot be started.
@@ -42,7 +56,11 @@ def sweep(options: argparse.Namespace, inventory: str, terminal: Terminal, table
     command = _Sweep(found, path, options, inventory, place, terminal)
     if options.sweep_only == "table":
         return table(command.for_table())
-    done = command.cancel() if options.sweep_only == "cancel" else command.run()
+    if options.sweep_only == "cancel" and relay and relay(found.name, True):
+        return 1
+    if options.detach and relay:
+        return command.hand_over(relay)
+    done = command.cancel() if options.sweep_only == "cancel" else command.run(bool(relay))
     if done.interrupted or done.nothing_ran or options.check:
         return done.code
     return table(command.for_table()) or done.code
@@ -71,18 +89,34 @@ class _Sweep:
     place: Place
     terminal: Terminal
 
-    def run(self) -> _Done:
-        """Check all runs, then run them."""
-        count = f"{len(self.found.runs)} runs of {self.found.stage}, {self.found.at_most} at once"
-        self.terminal.line(f"{self.found.name}: {count}. Their output: {self.place.folder}")
+    def run(self, checks: bool) -> _Done:
+        """Check all runs, unless they were checked before, then run them."""
+        self.terminal.line(f"{self._count}. Their output: {self.place.folder}")
         with self.place.driven():
-            content = f"{self.found} {self.options.extra_vars}"
-            if not self.options.check and not self.place.was_accepted(content):
-                checked = self._checked()
-                if checked:
-                    return checked
-                self.place.accept(content)
-            return self._run()
+            refused = self._refused() if checks and not self.options.check else None
+            return refused or self._run()
+
+    def hand_over(self, relay: Callable[[str, bool], int]) -> int:
+        """Check all runs, and leave the rest to a relay; the exit code."""
+        self.terminal.line(f"{self._count}.")
+        with self.place.driven():
+            refused = self._refused()
+        return refused.code if refused else relay(self.found.name, False)
+
+    @property
+    def _count(self) -> str:
+        found = self.found
+        return f"{found.name}: {len(found.runs)} runs of {found.stage}, {found.at_most} at once"
+
+    def _refused(self) -> _Done | None:
+        """Check all runs that were not accepted before; None if they pass."""
+        content = f"{self.found} {self.options.extra_vars}"
+        if self.place.was_accepted(content):
+            return None
+        checked = self._checked()
+        if checked is None:
+            self.place.accept(content)
+        return checked
 
     def cancel(self) -> _Done:
         """Have no more runs start, and stop the jobs of those that run."""

@@ -89,7 +89,8 @@ class HandedOver:
         _job, node = found
         pids = f"pids=$(pgrep -f 'm[n]run.relay .*/{self.folder}/')"
         more = "$(ps -o ppid= -p $pids)" if script else ""
-        wait = f"cd ~mluser/{self.folder} && until {once}; do sleep 0.02; done; " if once else ""
+        until = f"timeout 150 sh -c 'until {once}; do sleep 0.02; done'" if once else "true"
+        wait = f"cd ~mluser/{self.folder} && {until} && "
         line = f"{wait}{pids} && kill -9 {more} $pids && echo killed"
         said = self.cluster.run(line, f"root@{node}", timeout=200, check=False)
         return said.endswith("killed")

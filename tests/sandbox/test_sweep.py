@@ -80,3 +80,21 @@ def test_each_run_is_trained_once_whatever_happens_to_those_who_drive_it(
     assert again.code == 0
     assert again.text.count("  • ") == 2, again.text
     assert len(jobs(sandbox)) == 2
+
+
+@pytest.mark.torture
+def test_a_sweep_is_handed_over(sandbox: Cluster, file: Path) -> None:
+    name = f"{NAME}-there"
+    path = file.with_name("there.yml")
+    path.write_text(FILE.replace(f"name: {NAME}", f"name: {name}"))
+    given = mnrun("sweep", str(path), "--detach", mnrun_base_dir=BASE)
+    assert given.code == 0, given.text
+    ended = mnrun("attach", "--run", f"{name}-relay", mnrun_base_dir=BASE)
+    assert ended.code == 0, ended.text
+    table = mnrun("sweep", str(path), "--table", mnrun_base_dir=BASE)
+    assert table.text.count(" 2/2 ") == 2, table.text
+    sandbox.wait("squeue --me -h -o %j; echo end", "^end$")
+    found = [job for job in jobs(sandbox) if f"{name}-rate" in job]
+    assert len(found) == len(set(found)) == 2
+    stopped = mnrun("sweep", str(path), "--cancel", mnrun_base_dir=BASE)
+    assert stopped.code == 0, stopped.text

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from mnrun import cli, relay
+from mnrun.arguments import parse
+from mnrun.handover import handover
 
 TURN = {"goes": True, "why": "", "waits": False, "deaths": 0}
 JOB = {"job": {"id": "8"}, "stage": "relay-2"}
@@ -65,7 +67,8 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Played], 
     (folder / "site").mkdir(parents=True)
     (folder / "site" / "hosts.yml").write_text("all: {}")
     given = {"words": ["sft"], "extra_vars": ["a=1"]}
-    (folder / "words.json").write_text(json.dumps(given))
+    if not (folder / "words.json").exists():
+        (folder / "words.json").write_text(json.dumps(given))
     before = signal.getsignal(signal.SIGUSR1)
     # Set here, so that they are put back: the program takes them out.
     monkeypatch.setenv("SLURM_JOB_ID", "7")
@@ -227,3 +230,36 @@ def test_why_a_run_has_stopped_is_told_unless_a_job_was_the_reason(
     problem = played.variables["relay_end"]["relay_problem"]
     assert base64.b64decode(problem).decode() == told
     assert "{{" not in problem
+
+
+def test_a_sweep_is_driven_with_a_relay_of_its_own(
+    left: Callable[[Played], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "handover" / "one"
+    options = parse(["sweep", str(_sweep(tmp_path)), "--detach"])
+    data = json.loads(base64.b64decode(handover(options, "/site")))
+    assert "--run lr-relay" in data["shown"]["attach"]
+    for name, text in data["files"].items():
+        path = folder / "variables" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "words.json").write_text(data["command"])
+    driven = []
+
+    def sweep(options: Any, *_: Any) -> int:
+        driven.append((options.sweep_file, options.extra_vars))
+        return 0
+
+    monkeypatch.setattr(relay, "sweep", sweep)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "")
+    played = Played(TURN, [])
+    assert left(played) == relay.DONE
+    assert driven == [(f"{folder}/variables/sweep/lr.yml", ["mnrun_handed_over_at=5.0"])]
+    for name in ("relay_begin", "relay_end"):
+        assert played.variables[name]["mnrun_run_name"] == "lr-relay"
+
+
+def _sweep(folder: Path) -> Path:
+    path = folder / "lr.yml"
+    path.write_text("stage: sft\ngrid: {sft: {optim.lr: [1, 2]}}\n")
+    return path

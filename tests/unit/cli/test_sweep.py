@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Case:
         stand_in.write_text(STAND_IN)
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
         self.tables: list[Mapping[str, Any]] = []
+        self.relays: list[tuple[str, bool]] = []
+        self.relay: Callable[[str, bool], int] | None = self._relay
 
         def child(run: str, argv: Sequence[str], log: Path) -> Child:
             assert argv[:3] == [sys.executable, "-m", "mnrun"]
@@ -67,11 +69,15 @@ class Case:
     def run(self, *words: str) -> tuple[int, list[str]]:
         screen = Screen(tty=False)
         options = parse(["sweep", str(self.path), *words])
-        code = command.sweep(options, "/sites/a", Terminal(screen), self._table)
+        code = command.sweep(options, "/sites/a", Terminal(screen), self._table, self.relay)
         return code, [row for row in screen.rows() if not row.startswith("  …")]
 
     def _table(self, variables: Mapping[str, Any]) -> int:
         self.tables.append(variables)
+        return 0
+
+    def _relay(self, name: str, stops: bool) -> int:
+        self.relays.append((name, stops))
         return 0
 
     def calls(self) -> list[str]:
@@ -86,7 +92,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case(tmp_path, monkeypatch)
 
 
-RUNS = ["lr-bad", "lr-lr1-cc9a90", "lr-lr2-3ad107"]
+RUNS = ["lr-bad", "lr-lr1-10a0a1", "lr-lr2-492b9a"]
 
 
 def test_all_are_checked_once_and_then_run(case: Case) -> None:
@@ -106,6 +112,29 @@ def test_all_are_checked_once_and_then_run(case: Case) -> None:
     case.path.write_text(FILE.replace("[1, 2]", "[1]"))
     case.run()
     assert f"sft --check {runs[0]}" in case.calls()
+
+
+def test_a_sweep_is_handed_over_after_its_checks(case: Case) -> None:
+    (case.folder / "strict").touch()
+    assert case.run("--detach")[0] == 1
+    assert case.relays == []
+    (case.folder / "strict").unlink()
+    case.calls()
+    assert case.run("--detach")[0] == 0
+    assert case.relays == [("lr", False)]
+    assert case.calls() == [f"sft --check {run}" for run in RUNS]
+    case.relay = None  # the relay itself, on another machine
+    case.run()
+    assert case.calls() == [f"sft {run}" for run in RUNS]
+
+
+def test_a_sweep_that_is_cancelled_loses_its_relay_first(case: Case) -> None:
+    assert case.run("--cancel")[0] == 0
+    assert case.relays == [("lr", True)]
+    case.relay = lambda _name, _stops: 1
+    case.calls()
+    assert case.run("--cancel")[0] == 1
+    assert case.calls() == []
 
 
 def test_nothing_is_submitted_while_one_is_refused(case: Case) -> None:
