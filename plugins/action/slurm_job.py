@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..plugin_utils.follow import Follow
 
 
@@ -9,3 +11,6 @@ class ActionModule(Follow):
     """See `Follow`."""
 
     module = "mnrun.train.slurm_job"
+
+    def _answer(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        return super()._answer(self.with_mail(arguments, task_vars), task_vars)

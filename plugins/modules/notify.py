@@ -33,7 +33,7 @@ options:
     type: str
     default: ""
   targets:
-    description: Whom to tell. Each entry has either C(command) or C(webhook_file).
+    description: Whom to tell. Each entry has one of C(command), C(webhook_file) and C(mail).
     type: list
     elements: dict
     required: true
@@ -48,6 +48,11 @@ options:
         description: >-
           Path of a file with an address of C(https) or C(http), which only its owner can read
           (mode 600). The address is in no output.
+        type: str
+        default: ""
+      mail:
+        description: >-
+          An address to which Slurm itself writes about each job. This module sends nothing to it.
         type: str
         default: ""
       form:
@@ -121,6 +126,7 @@ SPEC = {
         "options": {
             "command": {"type": "str", "default": ""},
             "webhook_file": {"type": "str", "default": ""},
+            "mail": {"type": "str", "default": ""},
             "form": {"type": "str", "choices": list(FORMS), "default": "json"},
         },
     },

@@ -10,6 +10,8 @@ from ansible.errors import AnsibleError
 from .connection import PatientAction
 
 _MODULE = "mnrun.train.notify"
+_QUIET = ("environment", "preflight")
+"""Stages whose jobs take seconds, about which no one is notified."""
 _HOUR = 3600.0
 _READ = ("stage", "record", "attempt", "job", "cause", "retryable", "failed", "msg", "output",
          "progress", "seconds")  # fmt: skip
@@ -22,6 +24,16 @@ class TellingAction(PatientAction):
 
     _waits_told = 0
     """The attempt that is known to wait for long."""
+
+    def with_mail(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        """Have Slurm write about a job to the addresses for mail, unless its own options do."""
+        targets = self._variable("mnrun_notify", task_vars) or []
+        found = ",".join(str(one["mail"]) for one in targets if one.get("mail"))
+        given = arguments.get("sbatch") or {}
+        stage = str(arguments.get("stage", ""))
+        if not found or "mail-user" in given or stage in _QUIET or stage.startswith("relay"):
+            return arguments
+        return {**arguments, "sbatch": {"mail-type": "END,FAIL", **given, "mail-user": found}}
 
     def tell(self, result: Mapping[str, Any], task_vars: Any, event: str = "stage") -> None:
         """Notify people of a result."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import threading
@@ -30,6 +31,7 @@ from .forms import FORMS
 LIMIT = 10.0
 """Seconds for all targets together."""
 _EARLIER = 0.9  # of it for each target, so that a command can still be ended
+_MAIL = re.compile(r"[A-Za-z0-9][\w.+-]*(@[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _LONGEST = 8 * 1024  # bytes of a file with an address
 
 
@@ -85,15 +87,21 @@ def _short(error: OSError) -> str:
 
 
 def _name(target: dict[str, Any]) -> str:
-    return str(target.get("command") or target.get("webhook_file") or "a target")
+    return str(
+        target.get("command") or target.get("webhook_file") or target.get("mail") or "a target"
+    )
 
 
 def _check(target: dict[str, Any]) -> None:
     """Raises Invalid, OSError."""
     command, file = target.get("command"), target.get("webhook_file")
-    if bool(command) == bool(file):
-        raise Invalid("each entry of mnrun_notify is either a command or a webhook_file.")
-    if file:
+    mail = target.get("mail")
+    if len([kind for kind in (command, file, mail) if kind]) != 1:
+        raise Invalid("each entry of mnrun_notify is a command, a webhook_file, or mail.")
+    if mail:
+        if not _MAIL.fullmatch(str(mail)):
+            raise Invalid("it is not an address for mail.")
+    elif file:
         if target.get("form") not in FORMS:
             raise Invalid(f"form must be one of {', '.join(FORMS)}.")
         _address(expand(file))
@@ -134,6 +142,8 @@ def _is_address(text: str) -> bool:
 
 def _tell(target: dict[str, Any], event: Event, seconds: float) -> None:
     _check(target)
+    if target.get("mail"):
+        return  # Slurm's own
     if target.get("command"):
         _run(_program(str(target["command"])), event, seconds)
     else:

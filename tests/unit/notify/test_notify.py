@@ -315,6 +315,18 @@ def test_targets_are_checked_before_anything_starts(say: Say, hook: Hook, tmp_pa
             say([target], "check")
 
 
+@pytest.mark.parametrize(
+    ("mail", "faults"), [("me@example.org", 0), ("me", 0), ("-x me", 1), ("a,b@c", 1), ("a@b\n", 1)]
+)
+def test_an_address_for_mail_is_left_to_slurm(say: Say, mail: str, faults: int) -> None:
+    assert len(say([{"mail": mail}])["faults"]) == faults
+    with pytest.raises(Invalid, match="is a command, a webhook_file, or mail"):
+        say([{"mail": mail, "command": "/bin/true"}], "check")
+    if faults:
+        with pytest.raises(Invalid, match="not an address for mail"):
+            say([{"mail": mail}], "check")
+
+
 def test_a_result_without_a_record_and_a_dry_run_tell_nothing(
     say: Say, server: Server, hook: Hook, run_dir: Path
 ) -> None:

@@ -422,6 +422,28 @@ def with_targets(stage: Stage, **more: Any) -> Stage:
     return stage
 
 
+@pytest.mark.parametrize(
+    ("stage", "sbatch", "expected"),
+    [
+        ("sft", {"nodes": 2}, {"nodes": 2, "mail-type": "END,FAIL", "mail-user": "me@a.b,you"}),
+        ("ray", {"mail-type": "ALL"}, {"mail-type": "ALL", "mail-user": "me@a.b,you"}),
+        ("sft", {"mail-user": "other"}, {"mail-user": "other"}),
+        ("relay-2", {}, {}),
+        ("environment", {}, {}),
+    ],
+)
+def test_slurm_writes_to_the_addresses_for_mail(
+    make: Make, stage: str, sbatch: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    mails = [{"mail": "me@a.b"}, {"mail": "you"}, {"mail": None, "command": "x"}]
+    submits = with_targets(make(stage=stage, sbatch=sbatch), mnrun_notify=mails)
+    submits.run(FIRST)
+    assert submits.calls[0][1]["sbatch"] == expected
+    silent = with_targets(make(stage=stage, sbatch=sbatch), mnrun_notify=[])
+    silent.run(FIRST)
+    assert silent.calls[0][1]["sbatch"] == sbatch
+
+
 def test_each_end_is_told_that_of_a_retried_attempt_too(make: Make) -> None:
     stage = with_targets(make(wait=True))
     retried = {**NOT_QUITE, "failed": True, "msg": "Why.", "retryable": True, "cause": "c"}
