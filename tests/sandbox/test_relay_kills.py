@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(3600), pytest.mark.tortur
 
 KILLS = int(os.environ.get("MNRUN_RELAY_KILLS", "50"))
 SEED = int(os.environ.get("MNRUN_RELAY_SEED", "1"))
+LONGEST = float(os.environ.get("MNRUN_RELAY_GAP", "25"))  # seconds between two kills
 EACH = 8  # kills of one run: after ten relays in a row that died soon no other follows
 
 # What is on disk at a boundary, below the run folder's .mnrun.
@@ -47,7 +48,7 @@ def test_killed_at_random_moments(sandbox: Cluster) -> None:
         run.hand_over("all")
         here = 0
         while here < EACH and run.queue():
-            time.sleep(chance.uniform(1, 20))
+            time.sleep(chance.uniform(1, LONGEST))
             here += run.kill_relay(script=chance.random() < 0.5)
         log = run.end()
         counts = run.counts("sft", "ppo")
