@@ -17,7 +17,7 @@ from mnrun.options import add_own, add_shared
 _SEE_HELP = "See: mnrun --help"
 
 SHELL_MARK = "--"
-"""Separates the command that `sandbox shell` runs."""
+"""Separates the command that `shell` and `sandbox shell` run."""
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -62,8 +62,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         shared, words = _shared().parse_known_args(words, namespace=shared)
     _refuse_unknown_command(words)
     options = _parser().parse_args(words, namespace=shared)
-    if shell_command and options.command != "sandbox shell":
-        raise UsageError(f"Only sandbox shell takes '--' and a command.\n{_SEE_HELP}")
+    if shell_command and options.command not in ("shell", "sandbox shell"):
+        raise UsageError(f"Only shell and sandbox shell take '--' and a command.\n{_SEE_HELP}")
     if options.run and not COMMANDS[options.command].one_run:
         raise UsageError(f"mnrun {options.command} does not take --run.")
     if options.run:

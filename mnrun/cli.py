@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, command: Command) -> int:
     # Imported here because --help and usage errors do not need them.
     from mnrun import sites  # noqa: PLC0415
     from mnrun.handover import VARIABLE, handover  # noqa: PLC0415
-    from mnrun.shell import run_shell, sandbox_dir  # noqa: PLC0415
+    from mnrun.shell import enter_job, run_shell, sandbox_dir  # noqa: PLC0415
 
     if not command.playbook:
         run_shell(options.node, options.shell_command, sandbox_dir(options.extra_vars))
@@ -64,6 +64,13 @@ def _run(options: argparse.Namespace, command: Command) -> int:
         values = _variables(options, command)
         if getattr(options, "detach", False):
             values[VARIABLE] = handover(options, inventory)
+        if command.name == "shell":
+            run = partial(play, options, command, inventory)
+            return enter_job(run, options.place, options.shell_command)
+        if getattr(options, "mnrun_status_watch", None):
+            from mnrun.watch import watch  # noqa: PLC0415
+
+            return watch(options, command, _playbook(options, command, inventory, values))
         return play(options, command, inventory, values)
 
     from mnrun.handover import sweep_run  # noqa: PLC0415
@@ -93,6 +100,22 @@ def _variables(options: argparse.Namespace, command: Command) -> dict[str, Any]:
     return {**given, **consent.not_yet(options.extra_vars, consent.can_ask())}
 
 
+def _playbook(
+    options: argparse.Namespace, command: Command, inventory: str, variables: Mapping[str, Any]
+) -> Any:
+    from mnrun import sites  # noqa: PLC0415
+    from mnrun.runner import Playbook  # noqa: PLC0415
+
+    return Playbook(
+        name=command.fqcn,
+        inventory=inventory,
+        collection=sites.collection_root(),
+        arguments=tuple(_ansible_arguments(options)),
+        extra_vars=variables,
+        verbose=options.verbose > 0,
+    )
+
+
 def play(
     options: argparse.Namespace,
     command: Command,
@@ -107,14 +130,7 @@ def play(
     from mnrun import closing, display, runner, sites  # noqa: PLC0415
     from mnrun.terminal import Terminal  # noqa: PLC0415
 
-    playbook = runner.Playbook(
-        name=command.fqcn,
-        inventory=inventory,
-        collection=sites.collection_root(),
-        arguments=tuple(_ansible_arguments(options)),
-        extra_vars=variables,
-        verbose=options.verbose > 0,
-    )
+    playbook = _playbook(options, command, inventory, variables)
     # A log, or JSON, is all that is on standard output, so that it can be piped.
     piped = command.raw_lines or getattr(options, "mnrun_output", None) is not None
     terminal = Terminal(sys.stderr if piped else sys.stdout)

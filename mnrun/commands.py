@@ -115,9 +115,9 @@ COMMANDS = {
         ),
         Command(
             "status",
-            "show what is running, what is done, and the logs",
+            "show what is running and what is done; --watch repeats it",
             "status",
-            variables=("mnrun_output",),
+            variables=("mnrun_output", "mnrun_status_watch"),
             reads=True,
         ),
         Command(
@@ -153,6 +153,13 @@ COMMANDS = {
             "wait",
             variables=("mnrun_wait_stage", "mnrun_wait_minutes"),
             reads=True,
+        ),
+        Command(
+            "shell",
+            "open a shell, or run a command, on a node of a running job",
+            "shell",
+            reads=True,
+            raw_lines=True,
         ),
         Command(
             "runs",

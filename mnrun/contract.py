@@ -6,6 +6,7 @@ Results of tasks, and lines that Ansible displays (docs/architecture.md shows ex
 - `mnrun_status`: a list of stages, printed as a table.
 - `mnrun_document`: the runs that `-o json` prints (document.py).
 - `mnrun_report`: the runs of which `mnrun report` writes a page (mnrun/report).
+- `mnrun_shell`: where a shell is opened once the play is over, and by which command (shell.py).
 - `needs_yes`: a task was refused for want of a user's yes; `msg` says to what.
 - `cause`, and the `phase` of `job`: a stage's attempt failed, or still runs, after its task.
 - `[STAGE] TEXT`: a line about a stage, which stays on the screen.
@@ -26,6 +27,7 @@ SUMMARY = "summary"
 STATUS = "mnrun_status"
 DOCUMENT = "mnrun_document"
 REPORT = "mnrun_report"
+SHELL = "mnrun_shell"
 NEEDS_YES = "needs_yes"
 
 _STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\](?: (?P<passing>… ?)?(?P<text>.*))?")

@@ -16,7 +16,7 @@ only what is still missing.  Ctrl-C leaves training running."""
 _SECTIONS = {
     "begin": ("init", "preflight", "environment", "fetch", "plan"),
     "train": ("all", "sft", "ppo", "convert", "publish", "sweep"),
-    "look": ("status", "logs", "wait", "runs", "report"),
+    "look": ("status", "logs", "wait", "shell", "runs", "report"),
     "stop and clean up": ("cancel", "gc", "prune"),
     "more": ("ray", "sandbox"),
 }
@@ -58,7 +58,15 @@ _EXAMPLES = {
         ("logs sft | grep loss", "only the log is printed"),
     ),
     "wait": (("wait sft --timeout 600", "ten hours at most"),),
-    "status": (("status -o json | jq '.runs[].stages[].phase'", "for scripts"),),
+    "shell": (
+        ("shell", "on the first node of what trains"),
+        ("shell ppo -- nvidia-smi", "a command, with its exit code"),
+        ("shell osk-gpu95 -- 'ps aux; free -g'", "one word is a line for the shell"),
+    ),
+    "status": (
+        ("status --watch", "until q"),
+        ("status -o json | jq '.runs[].stages[].phase'", "for scripts"),
+    ),
     "runs": (
         ("runs", "all of them"),
         ("runs default lr2e5", "how two differ"),

@@ -13,6 +13,9 @@ STAGES = (
     "sft", "ray", "ppo", "convert-sft", "convert-ppo", "publish", "fetch", "environment", "relay",
 )  # fmt: skip
 
+_WATCHED = 10
+"""Seconds between two queries of `status --watch`."""
+
 DEFAULT_RUN = "default"
 """The name that `mnrun runs` gives to the site's own run, in the site's own folder."""
 
@@ -111,6 +114,19 @@ def _output_option(parser: argparse.ArgumentParser) -> None:
         choices=["json"],
         metavar="json",
         help="print JSON alone on standard output (docs/json.md)",
+    )
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    _output_option(parser)
+    parser.add_argument(
+        "--watch",
+        dest="mnrun_status_watch",
+        nargs="?",
+        const=_WATCHED,
+        type=_count,
+        metavar="SECONDS",
+        help=f"repeat it on a terminal every {_WATCHED} s, or SECONDS; q ends it",
     )
 
 
@@ -275,6 +291,16 @@ def _sandbox_shell_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("node", nargs="?", default="login", metavar="NODE", help="default: login")
 
 
+def _shell_options(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "mnrun shell [NODE|STAGE] [-- COMMAND ...]"
+    parser.add_argument(
+        "place",
+        nargs="?",
+        metavar="NODE|STAGE",
+        help="default: the first node of the stage that trains",
+    )
+
+
 def _gc_options(parser: argparse.ArgumentParser) -> None:
     _switch(
         parser,
@@ -297,7 +323,8 @@ _OWN = {
     "report": _report_options,
     "publish": _publish_options,
     "wait": _wait_options,
-    "status": _output_option,
+    "shell": _shell_options,
+    "status": _status_options,
     "sweep": _sweep_options,
     "sandbox up": _sandbox_up_options,
     "sandbox down": _sandbox_down_options,

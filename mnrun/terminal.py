@@ -67,6 +67,14 @@ class Terminal:
         mark = f"\0{self._mark}"
         return f"{mark}{_COLOURS[colour]}m{text}{mark}0m" if self._colour else text
 
+    def command(self, text: str) -> None:
+        """Write what this terminal is to obey; texts in it are `fitting` ones."""
+        self._write(text)
+
+    def fitting(self, text: str) -> str:
+        """Return a line as it is drawn: harmless, and as much of it as fits."""
+        return _fit(self._harmless(text), self.columns - 1)
+
     def line(self, text: str = "") -> None:
         """Print a permanent line; the bottom line stays below it."""
         text = self._harmless(text)
@@ -80,11 +88,16 @@ class Terminal:
     def columns(self) -> int:
         """The width, at this moment. What the terminal says counts before $COLUMNS, which does not
         follow when a window is resized."""
+        return self.size.columns
+
+    @property
+    def size(self) -> os.terminal_size:
+        """The width and the height, at this moment."""
         try:
-            own = os.get_terminal_size(self.stream.fileno()).columns
+            own = os.get_terminal_size(self.stream.fileno())
         except (OSError, ValueError):
-            own = 0
-        return own or shutil.get_terminal_size().columns
+            own = os.terminal_size((0, 0))
+        return own if own.columns and own.lines else shutil.get_terminal_size()
 
     def bottom(self, text: str, kept: str = "") -> None:
         """Make `text` the bottom line, in place of the current one; `kept` is what stays of it, if

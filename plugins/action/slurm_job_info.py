@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.base.text import size
 from ..module_utils.stage.describe import line
+from ..plugin_utils import stage_line
 from ..plugin_utils.connection import PatientAction
 from ..plugin_utils.follow import ENDED
+
+_OFTEN, _SELDOM, _SHARE = 2, 300.0, 3.0
+"""Seconds between two answers at least and at most, and as a multiple of what an answer took."""
 
 MODULE = "mnrun.train.slurm_job_info"
 
@@ -21,6 +26,9 @@ class ActionModule(PatientAction):
         """Run the task; with `follow`, until the job has ended."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        seconds = int(arguments.pop("watch", 0) or 0)
+        if seconds and not self._task.check_mode:
+            return self._watch(arguments, float(max(_OFTEN, seconds)), task_vars)
         answer = self.call(MODULE, arguments, task_vars)
         if answer.get("failed") or not int(arguments.get("log_lines", 0)):
             return answer
@@ -43,6 +51,18 @@ class ActionModule(PatientAction):
                 return answer
             shown = self._show(answer["stages"], shown)
         return answer
+
+    def _watch(self, arguments: dict[str, Any], seconds: float, task_vars: Any) -> dict[str, Any]:
+        """Show all stages until an answer fails. A cluster that is slow is asked less often."""
+        while True:
+            begun = time.monotonic()
+            answer = self.call_patiently(MODULE, arguments, task_vars)
+            if answer.get("failed"):
+                return answer
+            took = time.monotonic() - begun
+            pause = max(seconds, min(_SELDOM, _SHARE * took))
+            self._display.display(stage_line.watched(answer, pause))
+            time.sleep(pause)
 
     def _show(self, stages: list[dict[str, Any]], shown: str) -> str:
         """Show the new lines; `shown` is the log of the last line."""

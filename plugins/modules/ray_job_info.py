@@ -57,8 +57,9 @@ stages:
       description: >-
         Times and cost, null where not known; C(now), C(expected) (when a job that waits starts by
         Slurm's estimate), C(saved) (when the newest checkpoint was written, with O(checkpoints)) in
-        epoch seconds; C(step_seconds); of the Slurm job that it runs in C(gpus), C(nodes), C(since)
-        (its start) and C(limit) (in seconds); C(gpu_hours) of all attempts until now.
+        epoch seconds; C(step_seconds); of the Slurm job that it runs in C(job) (its id), C(gpus),
+        C(nodes), C(since) (its start) and C(limit) (in seconds); C(gpu_hours) of all attempts until
+        now.
       type: dict
     from:
       description: >-

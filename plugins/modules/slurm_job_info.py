@@ -22,6 +22,13 @@ options:
       - In a play only; the lines are shown while the task runs.
     type: bool
     default: false
+  watch:
+    description:
+      - Show all stages again and again until the task is interrupted, with this many seconds
+        between two answers, or more where an answer takes long. V(0) for once.
+      - In a play only.
+    type: int
+    default: 0
 seealso:
   - module: mnrun.train.slurm_job
 """
@@ -83,6 +90,10 @@ stages:
         With O(causes), why it ended, C(code) and C(title), and whether the same may succeed on the
         next attempt (C(passing)).
       type: dict
+    node_names:
+      description: Of a job that runs, the names of its nodes.
+      type: list
+      elements: str
     why:
       description: Why the job waits, in words; empty where that is not known, or it does not wait.
       type: str
@@ -90,8 +101,9 @@ stages:
       description: >-
         Times and cost, null where not known; C(now), C(expected) (when a job that waits starts by
         Slurm's estimate), C(saved) (when the newest checkpoint was written, with O(checkpoints)) in
-        epoch seconds; C(step_seconds); of the Slurm job that it runs in C(gpus), C(nodes), C(since)
-        (its start) and C(limit) (in seconds); C(gpu_hours) of all attempts until now.
+        epoch seconds; C(step_seconds); of the Slurm job that it runs in C(job) (its id), C(gpus),
+        C(nodes), C(since) (its start) and C(limit) (in seconds); C(gpu_hours) of all attempts until
+        now.
       type: dict
     log:
       description: >-
@@ -129,13 +141,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.base.process import run
 from ..module_utils.runs.backends import slurm_or_ray
 from ..module_utils.slurm.client import SlurmClient
+from ..module_utils.slurm.nodelist import names_in
 from ..module_utils.stage.module import INFO_OPTIONS, run_info
 
 
 def main() -> None:
-    options = {**INFO_OPTIONS, "follow": {"type": "bool", "default": False}}
+    options = {
+        **INFO_OPTIONS,
+        "follow": {"type": "bool", "default": False},
+        "watch": {"type": "int", "default": 0},
+    }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    run_info(module, lambda run_dir, clock: slurm_or_ray(run_dir, SlurmClient(run, clock)))
+    run_info(
+        module, lambda run_dir, clock: slurm_or_ray(run_dir, SlurmClient(run, clock)), names_in
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from .srun_step import AllocationOverError
 LONGEST_SILENCE = 600.0
 """Seconds without a connection after which to give up, if there is no other host to ask."""
 
+_ALL_STAGES = "status"
+"""What a line is about that is about no stage alone."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 
 
@@ -62,6 +65,7 @@ class PatientAction(AnswerAction):
 
         After `silence` seconds, the result is a failure that reports it.
         """
+        stage = str(arguments.get("stage") or _ALL_STAGES)
         deadline = time.monotonic() + self.silence
         pause = _FIRST_PAUSE
         while True:
@@ -75,7 +79,7 @@ class PatientAction(AnswerAction):
                     "msg": f"There was no connection for {self.silence:.0f} s. Jobs on the cluster "
                     f"continue; run the same again to re-attach. {answer.get('msg', '')}",
                 }
-            self.show_progress(arguments["stage"], f"no connection; trying again in {pause:.0f} s")
+            self.show_progress(stage, f"no connection; trying again in {pause:.0f} s")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -36,6 +36,9 @@ _OPTIONS = (
     "--quiet",
     f"--immediate={_PATIENCE}",
 )
+_SHELL = ("--overlap", "--mem=0", "--nodes=1", "--ntasks=1", "--cpu-bind=none", "--mpi=none",
+          "--propagate=NONE", "--job-name=mnrun-shell", "--quiet",
+          f"--immediate={_PATIENCE}")  # fmt: skip
 # srun must not take over what an allocation, a profile or a site's habit says of other jobs, and
 # the step is to see what it would over ssh.
 _KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "SLURM_CONF", "KRB5CCNAME")
@@ -75,6 +78,24 @@ def step_command(command: str, place: Place, mark: str, has_input: bool) -> str:
     source = "" if has_input else " </dev/null"
     path = f'PATH="$PATH:{_USUAL_PLACES}"'
     line = f'cd; exec env -i {path} {kept} srun --chdir="$HOME" {words}{source}'
+    return f"/bin/sh -c {shlex.quote(line)}"
+
+
+def shell_line(job: str, node: str, run_dir: str, words: list[str], terminal: bool) -> str:
+    """The line for a shell on the login host that opens a shell on a node, or runs a command there.
+
+    It is in the run's folder with the run's environment, and shares all that the job has.
+    `words`: one is a line for the node's shell, several are a program and its arguments.
+    """
+    settings = f"{run_dir}/.mnrun/activate.sh"
+    # What it says is in the job's log; without it there is a shell all the same.
+    begin = f'cd {shlex.quote(run_dir)}; [ -r "$0" ] && . "$0" >/dev/null 2>&1'
+    run = words[0] if len(words) == 1 else shlex.join(words)
+    inside = f"{begin}; exec {run}" if len(words) > 1 else f"{begin}; {run or 'exec bash -i'}"
+    kept = " ".join(f'${{{name}:+"{name}=${name}"}}' for name in (*_KEPT, "TERM"))
+    options = [f"--jobid={job}", f"--nodelist={node}", *_SHELL, *(["--pty"] if terminal else [])]
+    srun = shlex.join([*options, "bash", "-c", inside, settings])
+    line = f'cd; exec env -i PATH="$PATH:{_USUAL_PLACES}" {kept} srun --chdir="$HOME" {srun}'
     return f"/bin/sh -c {shlex.quote(line)}"
 
 

@@ -12,7 +12,7 @@ from ..base.fingerprint import fingerprint
 from ..base.module_exit import with_edge
 from ..base.private import claim_private
 from ..base.safe_name import check_name
-from ..record.contract import Backend, CheckpointRule, Consent, ManifestRule, Request
+from ..record.contract import Backend, CheckpointRule, Consent, ManifestRule, Phase, Request
 from ..record.ledger import Ledger
 from ..record.run_options import keep
 from .absent import absent
@@ -193,9 +193,22 @@ def _only(stage: Stage, params: dict[str, Any]) -> Only:
     )
 
 
-def run_info(module: Any, backend_of: Callable[[Path, Clock], BackendOf]) -> None:
-    """Answer the query of an `*_info` module, and exit the module."""
-    with_edge(module, lambda: _info(module.params, backend_of))
+def run_info(
+    module: Any,
+    backend_of: Callable[[Path, Clock], BackendOf],
+    names_in: Callable[[str], list[str]] = lambda _nodes: [],
+) -> None:
+    """Answer the query of an `*_info` module, and exit the module. `names_in` writes a list of
+    nodes out."""
+
+    def answered() -> dict[str, Any]:
+        found = _info(module.params, backend_of)
+        for entry in found["stages"]:
+            running = entry["job"]["phase"] == Phase.RUNNING.value
+            entry["node_names"] = names_in(entry["timing"]["nodes"]) if running else []
+        return found
+
+    with_edge(module, answered)
 
 
 def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]) -> dict[str, Any]:

@@ -22,14 +22,15 @@ _CLUSTER = "ray"  # the stage whose job a Ray job runs in
 def timing(
     ledger: Ledger, record: Record, attempt: Attempt, step: int | None, clock: Clock
 ) -> dict[str, Any]:
-    """Returns `now` (epoch seconds); of the Slurm job that the attempt runs in `gpus`, `nodes`,
-    `since` (its start) and `limit` (in seconds); `step_seconds`; and the `gpu_hours` of all
-    attempts until now. None for what is not known."""
+    """Returns `now` (epoch seconds); of the Slurm job that the attempt runs in its id (`job`),
+    `gpus`, `nodes`, `since` (its start) and `limit` (in seconds); `step_seconds`; and the
+    `gpu_hours` of all attempts until now. None for what is not known."""
     now = clock.now()
     job = _slurm_job(ledger, attempt, clock)
     held = [replace(one, gpus=one.gpus or job.gpus) for one in _with(record, attempt)]
     return {
         "now": now,
+        "job": job.job_id or None,
         "gpus": job.gpus or None,
         "nodes": job.nodes,
         "since": job.start,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from mnrun.contract import StageStatus
 from mnrun.stages import metric, stage_table
@@ -17,7 +17,8 @@ TIMING = {"now": NOON, "gpus": 16, "nodes": "osk-gpu[94-95]", "gpu_hours": 8.27,
 def stage(name: str, job: dict[str, Any], **known: Any) -> StageStatus:
     timing = {**TIMING, **known.pop("timing", {})}
     progress = known.pop("progress", None)
-    return {**stage_status(name, job, progress), "timing": timing, **known}  # type: ignore[typeddict-item]
+    entry: dict[str, Any] = {**stage_status(name, job, progress), "timing": timing}
+    return cast("StageStatus", {**entry, **known})
 
 
 def a_run() -> list[StageStatus]:

@@ -88,6 +88,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     clock = Clock()
     monkeypatch.setattr(connection, "time", clock)
     monkeypatch.setattr(follow, "time", clock)
+    monkeypatch.setattr(slurm_job_info, "time", clock)
     return lambda plugin=slurm_job, **arguments: Stage(plugin.ActionModule, clock, **arguments)
 
 
@@ -536,3 +537,26 @@ def test_with_v_the_job_s_lines_come_with_the_same_answers(
     assert stage.calls[1][1]["log_offset"] == {}
     assert stage.calls[2][1]["log_offset"] == {"/out": 9}
     assert len(stage.calls) == 4
+
+
+def test_a_watched_run_is_asked_again_and_less_often_where_answers_take_long(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = {**RUNNING, "stage": "relay", "job": {**RUNNING["job"], "start": 1.0}}
+    stages = info({**RUNNING, "stage": "sft"}, relay)
+    end = {"failed": True, "msg": "it ends"}
+    stage = make(slurm_job_info, watch=10)
+    stage.clock.now = 0.0
+    assert stage.run(stages, stages, end) == end
+    assert stage.clock.now == 3 + 2 * 10, "an answer takes a second"
+    assert stage.screen.lines[0] == f"[sft] … {line({**RUNNING, 'stage': 'sft'})}"
+    slow = make(slurm_job_info, watch=1)
+    slow.takes, slow.clock.now = 19, 0.0
+    monkeypatch.setenv("MNRUN_LINES", "state")
+    slow.run(stages, end)
+    assert slow.clock.now == 2 * 20 + 3 * 20
+    found = stage_line(slow.screen.lines[0])
+    assert found is not None
+    assert found.state is not None
+    assert [one["stage"] for one in found.state["stages"]] == ["sft"]
+    assert found.state["pause"] == 60
