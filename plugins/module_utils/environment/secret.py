@@ -52,7 +52,9 @@ _KNOWN = re.compile(
     r"|discord(?:app)?\.com/api/webhooks/\d"
 )
 _WITHIN = re.compile(
-    r"(?i)\b(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?token)['\"]?\s*[=:]\s*['\"]?[^\s'\"]{6}"
+    r"(?i)(?:password|passwd|pwd|secret|(?:api|account|access)[_-]?key"
+    r"|access[_-]?token)['\"]?\s*[=:]\s*['\"]?[^\s'\"]{6}"
+    r"|[?&](?:sig|x-amz-signature)=[\w%+/-]{16}"  # of an address that opens by itself
     r"|\bbearer\s+[\w.~+/-]{8}|\bauthorization:\s*basic\s+\w{4}"
 )
 

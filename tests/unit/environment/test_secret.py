@@ -92,6 +92,12 @@ def test_a_proxy_needs_no_scheme() -> None:
         "https://hooks.slack.com/services/T0/B0/x",
         "host=db password=swordfish",
         "--api-key=swordfish",
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c3dvcmRmaXNo==;",
+        "client_secret=swordfish",
+        "Server=db;Uid=me;DB_PASSWORD=swordfish",
+        "aws_secret_access_key = swordfish",
+        "https://x.blob.core.windows.net/c?sv=2022&sig=c3dvcmRmaXNoc3dvcmRmaXNo%3D",
+        "https://b.s3.amazonaws.com/k?X-Amz-Expires=9&X-Amz-Signature=fe5f80f77d5fa3beca038a24",
         "Authorization: Bearer abcdefgh",
     ],
 )
@@ -143,6 +149,9 @@ def test_a_secret_is_known_by_its_form(value: str) -> None:
         ("PASSES", "three"),
         ("PATH", "/usr/bin:/bin"),
         ("COMPASS", "north"),
+        ("NOTE", "https://x/y?signal=abcdefghijklmnopqrst&sv=2022"),
+        ("XLA_FLAGS", "--xla_gpu_autotune_level=4 --xla_dump_to=/tmp/a/b/c"),
+        ("FILTER", "sort_key=timestamp"),
     ],
 )
 def test_what_only_looks_like_one_is_let_through(name: str, value: object) -> None:
