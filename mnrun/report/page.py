@@ -78,22 +78,32 @@ def _card(run: Found, place: int) -> Safe:
     found = rows(run)
     totals = hours(found)
     share = share_trained(totals)
-    entries: list[tuple[str, object]] = []
-    for name, stage in facts.stages_of(run).items():
-        entries.append((name, _state(stage)))
-        entries += [
-            (f"{name} {metric}", f"{first} → {last}" if first and first != last else last)
-            for metric, first, last in facts.scores(stage)
-        ]
-        entries += [(f"{name} from", facts.origin(stage))] if facts.origin(stage) else []
-    for name in ("convert-sft", "convert-ppo"):
-        known = [stage for stage in run["stages"] if stage["stage"] == name]
-        entries += [(name, _state(stage)) for stage in known]
     used = (run.get("gpu_hours") or {}).get("used")
-    entries += [("GPU-hours", number(used))] if used else []
+    entries = [*_results(run), *([("GPU-hours", number(used))] if used else [])]
     entries += [("of them in steps", f"{share:.0%}")] if share is not None else []
     head = tag("h3", tag("span", "● ", class_=f"run{place}"), run["name"])
     return tag("section", head, _facts(entries), class_="card")
+
+
+def _results(run: Found) -> Iterator[tuple[str, object]]:
+    for name, stage in facts.stages_of(run).items():
+        yield name, _state(stage)
+        for metric, first, last in facts.scores(stage):
+            yield f"{name} {metric}", _change(first, last)
+        if facts.origin(stage):
+            yield f"{name} from", facts.origin(stage)
+    known = {stage["stage"]: stage for stage in run["stages"]}
+    for name in facts.TRAINED:
+        converted = known.get(f"convert-{name}")
+        if converted:
+            yield f"convert-{name}", _state(converted)
+            for metric, first, last in facts.scores(converted):
+                if metric.endswith(" score"):
+                    yield f"{name} {metric}", _change(first, last)
+
+
+def _change(first: str, last: str) -> str:
+    return f"{first} → {last}" if first not in ("", last) else last
 
 
 def _state(stage: Found) -> Safe:

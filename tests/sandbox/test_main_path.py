@@ -199,6 +199,19 @@ def test_status_and_logs_show_the_run(trained: Cluster) -> None:
     assert "(TaskRunner pid=" in mnrun("logs", "ppo", mnrun_run_dir=RUN).text
 
 
+def test_a_report_has_the_curves_of_the_run_and_where_its_time_went(
+    trained: Cluster, tmp_path: Path
+) -> None:
+    run = mnrun("report", "--to", str(tmp_path), mnrun_base_dir=RUN)
+    assert run.code == 0, run.text
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count('data-points="160"') == 1  # the loss
+    assert page.count('data-points="20"') >= 5
+    for words in ("sft (job ", "of the time was spent on steps", "ppo, step 20", "greedy score"):
+        assert words in page, words
+    assert "![sft: loss](sft-loss." in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
 def test_runs_stand_side_by_side_and_go_when_named_and_confirmed(trained: Cluster) -> None:
     trained.run(f"mkdir -p {RUN}/runs/copy && cp -r {RUN}/.mnrun {RUN}/runs/copy/")
     listed = mnrun("runs", mnrun_base_dir=RUN)
