@@ -163,7 +163,8 @@ def play(
     if exit_code == 0 and screen.outcome.report is not None:
         _write_report(options, playbook.inventory, screen.outcome.report, terminal)
     gone = terminal.gone or (log and log.gone)
-    if exit_code == 0 and screen.outcome.document is not None:
+    asked = exit_code == 0 or screen.outcome.findings is not None
+    if piped and asked and screen.outcome.document is not None:
         gone = not _print_document(command.name, playbook.inventory, screen.outcome.document)
     if gone:
         _silence_stdout()

@@ -39,6 +39,8 @@ def close(ending: Ending, outcome: PlayOutcome, terminal: Terminal) -> int:
     """Print the closing lines and return mnrun's exit code."""
     if ending.signal and ending.code:
         lines, code = _interrupted(ending), 128 + ending.signal
+    elif outcome.findings is not None and not outcome.failures:
+        lines, code = _found(ending, outcome.findings, terminal), int(bool(ending.code))
     elif ending.code:
         lines, code = _failed(ending, outcome), 1
     elif not outcome.hosts:
@@ -64,6 +66,18 @@ def _done(ending: Ending, outcome: PlayOutcome) -> Iterator[str]:
         yield _recap(
             "Dry run, nothing changed" if ending.options.check else "Done", ending, outcome
         )
+
+
+_COLOURS = {"  ✓ ": "green", "  ! ": "yellow", "  ✗ ": "red"}
+
+
+def _found(ending: Ending, lines: Sequence[str], terminal: Terminal) -> Iterator[str]:
+    """The list of everything that was found about a site."""
+    if getattr(ending.options, "mnrun_output", None):  # the document says all of that
+        return
+    for line in lines:
+        colour = _COLOURS.get(line[:4])
+        yield f"  {terminal.style(line[2], colour)}{line[3:]}" if colour else line
 
 
 def _which_site(ending: Ending, summary: Sequence[str]) -> Iterator[str]:

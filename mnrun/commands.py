@@ -83,6 +83,13 @@ COMMANDS = {
             variables=("convert_stages",),
             trains=True,
         ),
+        Command(
+            "doctor",
+            "check the whole site and list every fault at once, with file and line",
+            "doctor",
+            variables=("_mnrun_deep",),
+            reads=True,
+        ),
         Command("environment", "set up and verify modules and conda environment", "environment"),
         Command("preflight", "check model, data, options and Slurm requests", "preflight"),
         Command("fetch", "download model and data from the Hugging Face Hub", "fetch"),

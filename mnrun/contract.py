@@ -7,6 +7,7 @@ Results of tasks, and lines that Ansible displays (docs/architecture.md shows ex
 - `mnrun_document`: the runs that `-o json` prints (document.py).
 - `mnrun_report`: the runs of which `mnrun report` writes a page (mnrun/report).
 - `mnrun_shell`: where a shell is opened once the play is over, and by which command (shell.py).
+- `mnrun_findings`: a list of what was found about a site; `msg` is the same as lines.
 - `needs_yes`: a task was refused for want of a user's yes; `msg` says to what.
 - `cause`, and the `phase` of `job`: a stage's attempt failed, or still runs, after its task.
 - `[STAGE] TEXT`: a line about a stage, which stays on the screen.
@@ -28,6 +29,7 @@ STATUS = "mnrun_status"
 DOCUMENT = "mnrun_document"
 REPORT = "mnrun_report"
 SHELL = "mnrun_shell"
+FINDINGS = "mnrun_findings"
 NEEDS_YES = "needs_yes"
 
 _STAGE_LINE = re.compile(r"\[(?P<stage>[a-z][a-z0-9_-]*)\](?: (?P<passing>… ?)?(?P<text>.*))?")
@@ -162,3 +164,8 @@ def report(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what `mnrun report` writes, from a task's result; None if it has nothing of that."""
     found: Mapping[str, Any] | None = result.get(REPORT)
     return found
+
+
+def findings(result: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """Return what was found about a site, from a task's result; None if it has nothing of that."""
+    return list(result[FINDINGS]) if FINDINGS in result else None

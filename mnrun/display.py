@@ -56,6 +56,8 @@ class PlayOutcome:
     stray: deque[str] = field(default_factory=lambda: deque(maxlen=_STRAY_LINES))
     summary: list[str] = field(default_factory=list)
     stages: list[contract.StageStatus] | None = None
+    findings: list[str] | None = None
+    """Everything that was found about a site, as lines; faults in it are all that failed."""
     document: Event | None = None
     """What `-o json` prints."""
     report: Event | None = None
@@ -183,6 +185,10 @@ class Display:
         self.outcome.stages = self.outcome.stages if stages is None else stages
         self.outcome.document = contract.document(result) or self.outcome.document
         self.outcome.report = contract.report(result) or self.outcome.report
+        found = contract.findings(result)
+        if found is not None:
+            self.outcome.findings = lines.text(result.get("msg")).splitlines()
+            self.outcome.document = {"findings": found}
 
     def _task_line(self, mark: str, data: Mapping[str, Any], note: str = "") -> None:
         host = f"  ({data['host']})" if self._style.verbosity else ""
@@ -200,6 +206,10 @@ class Display:
 
     def _add_failures(self, data: Mapping[str, Any]) -> None:
         result = data.get("res") or {}
+        self._gather(result)
+        if contract.findings(result) is not None:
+            self._end_line()
+            return
         self.outcome.unreachable |= bool(result.get("unreachable"))
         self.outcome.needs_yes |= contract.needs_yes(result)
         self.outcome.changed += int(bool(result.get("changed")))  # before it failed

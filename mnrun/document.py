@@ -15,6 +15,7 @@ SCHEMA = 1
 
 _JOB = ("id", "name", "state", "reason", "exit_code", "start", "end", "nodes", "stdout", "stderr")
 _GPUS = ("gpus", "seconds", "busy_percent", "memory_mib", "total_mib")
+_FINDING = ("level", "part", "what", "where", "write")
 _RESULT = ("step", "path", "model", "metrics")
 
 Found = Mapping[str, Any]
@@ -28,9 +29,13 @@ def document(command: str, site: str, time: float, found: Found) -> str:
         command: whose answer it is.
         site: its inventory.
         time: when it was made, in seconds since the epoch.
-        found: `runs` and `comparison`, as training_run_info returns them.
+        found: `runs` and `comparison`, as training_run_info returns them; of the doctor `findings`.
     """
     whole: dict[str, Any] = {"schema": SCHEMA, "command": command, "site": site, "time": time}
+    if command == "doctor":
+        whole["findings"] = [_picked(one, _FINDING) for one in found["findings"]]
+        whole["ready"] = all(one["level"] != "fault" for one in found["findings"])
+        return json.dumps(_finite(whole), indent=2, allow_nan=False)
     whole["runs"] = [_run(run) for run in found["runs"]]
     if command == "runs":
         whole["comparison"] = [_compared(stage) for stage in found["comparison"]]

@@ -14,7 +14,7 @@ Every command can be repeated at any time: it attaches to running jobs and does
 only what is still missing.  Ctrl-C leaves training running."""
 
 _SECTIONS = {
-    "begin": ("init", "preflight", "environment", "fetch", "plan"),
+    "begin": ("init", "doctor", "preflight", "environment", "fetch", "plan"),
     "train": ("all", "sft", "ppo", "convert", "publish", "sweep"),
     "look": ("status", "logs", "wait", "shell", "runs", "report"),
     "stop and clean up": ("cancel", "gc", "prune"),
@@ -51,6 +51,11 @@ _EXAMPLES = {
     ),
     "convert": (("convert sft", "only the model that SFT trained"),),
     "publish": (("publish ppo -e publish_repo=TEAM/NAME", "upload it"),),
+    "doctor": (
+        ("doctor", "every fault of the site, in seconds"),
+        ("doctor --deep", "a short job looks at the nodes, too"),
+        ("doctor -o json | jq -r '.findings[] | select(.level == \"fault\").what'", "for scripts"),
+    ),
     "preflight": (("preflight", "only the checks, in seconds"),),
     "logs": (
         ("logs ppo -f", "keep printing"),

@@ -130,6 +130,16 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    _switch(
+        parser,
+        "--deep",
+        dest="_mnrun_deep",
+        help="look at the nodes too, with a job of a minute that leaves nothing",
+    )
+    _output_option(parser)
+
+
 def _runs_options(parser: argparse.ArgumentParser) -> None:
     _output_option(parser)
     parser.add_argument(
@@ -325,6 +335,7 @@ _OWN = {
     "wait": _wait_options,
     "shell": _shell_options,
     "status": _status_options,
+    "doctor": _doctor_options,
     "sweep": _sweep_options,
     "sandbox up": _sandbox_up_options,
     "sandbox down": _sandbox_down_options,

@@ -12,6 +12,14 @@ from typing import Any, NamedTuple
 
 from ansible import context
 from ansible.errors import AnsibleError
+from ansible_collections.mnrun.train.plugins.module_utils.base.finding import (
+    FAULT,
+    OK,
+    WARNING,
+    Finding,
+    as_dicts,
+)
+from ansible_collections.mnrun.train.plugins.module_utils.base.text import plural
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
 from ansible_collections.mnrun.train.plugins.plugin_utils.ignored import ignored
 from ansible_collections.mnrun.train.plugins.plugin_utils.kept_options import (
@@ -27,6 +35,7 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
     texts,
 )
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_types import type_faults
+from ansible_collections.mnrun.train.plugins.plugin_utils.origin import place_of
 from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import (
     ProfileError,
     places,
@@ -91,7 +100,10 @@ class ActionModule(PatientAction):
         """Compare the play's variables with the specifications of the named roles."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
-            {"roles": {"type": "list", "elements": "str", "required": True}}
+            {
+                "roles": {"type": "list", "elements": "str", "required": True},
+                "report": {"type": "bool", "default": False},
+            }
         )
         given = dict(task_vars or {})
         specs = {role: self._options(role) for role in self._roles()}
@@ -109,14 +121,24 @@ class ActionModule(PatientAction):
         templar = self._templar.copy_with_new_env(available_variables=known)
         useless = self._useless(given, known, wanted)
         faults += [text for text, refused in useless if refused]
-        faults += [] if faults else _trainer_faults(known, templar, arguments["roles"])
+        if not faults or arguments["report"]:  # those of an option's type may come twice
+            faults += [
+                fault
+                for fault in _trainer_faults(known, templar, arguments["roles"])
+                if not any(_subject(fault) == _subject(other) for other in faults)
+            ]
         result["changed"] = False
         result["warnings"] = [] if faults else [text for text, refused in useless if not refused]
         if self._is_a_copy(given) and not faults:
             wandb = bool(set(_OF_WANDB) & set(wanted)) and _logs_to_wandb(given, self._templar)
             with suppress(AnsibleError):  # a value that is not known before a task
                 result["warnings"] += left_over(given, self._shipped(), wandb=wandb)
-        if faults:
+        if arguments["report"]:
+            result["silent"] = kept.unreachable if kept else ""
+            result["findings"] = _findings(
+                faults, result.pop("warnings"), len(set(known) & set(wanted))
+            )
+        elif faults:
             result.update(failed=True, msg=_message(faults))
         elif kept and kept.unreachable:
             result.update(unreachable=True, msg=kept.unreachable)
@@ -389,19 +411,23 @@ def _mend(name: str) -> str:
 
 
 def _at(value: Any) -> str:
-    """Where a value was written, as ansible-core knows it since 2.19."""
-    try:
-        from ansible._internal._datatag._tags import Origin  # noqa: PLC0415 - not a public name
-    except ImportError:
-        return ""
-    origin = Origin.get_tag(value)
-    if origin is None or origin == Origin.UNKNOWN:
-        return ""
-    if not origin.path:
-        return f", as given in {origin.description}"
-    path = Path(origin.path)
-    short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f", in {short}:{origin.line_num}" if origin.line_num else f", in {short}"
+    found = place_of(value)
+    how = ", in" if found.path else ", as given in"
+    return f"{how} {found.text}" if found.text else ""
+
+
+def _subject(fault: str) -> str:
+    """The variable that a fault is about."""
+    found = re.match(r"\w+", fault)
+    return found[0] if found else fault
+
+
+def _findings(faults: list[str], warnings: list[str], checked: int) -> list[dict[str, Any]]:
+    found = [Finding(WARNING, "variables", text) for text in warnings]
+    found += [Finding(FAULT, "variables", text) for text in faults]
+    if not faults:
+        found.insert(0, Finding(OK, "variables", f"{plural(checked, 'variable')} checked"))
+    return as_dicts(found)
 
 
 def _message(faults: list[str]) -> str:

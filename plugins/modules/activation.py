@@ -137,6 +137,12 @@ options:
     type: list
     elements: str
     default: []
+  report:
+    description:
+      - Return faults in RV(findings) instead of failing, for a list of everything. For check mode,
+        in which nothing is written.
+    type: bool
+    default: false
   verify:
     description: Test the script before it is installed.
     type: bool
@@ -155,6 +161,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+findings:
+  description:
+    - Everything that was found, one by one. C(level) is V(ok), V(warning) or V(fault), C(part) what
+      it is about, C(what) a text for people, and C(variables) the variables that decide it.
+  type: list
+  elements: dict
+  returned: with O(report=true)
+script:
+  description: The text of the script; empty if it has faults.
+  type: str
+  returned: with O(report=true)
 path:
   description: The script's absolute path.
   type: str
@@ -194,13 +211,17 @@ notices:
   returned: success
 """
 
+import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.base.files import expand, make_directory, write_atomic
+from ..module_utils.base.errors import MnrunError
+from ..module_utils.base.files import expand, explain, make_directory, write_atomic
+from ..module_utils.base.finding import FAULT, OK, WARNING, Finding, as_dicts
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.presence import read_text
 from ..module_utils.base.private import claim_private, warnings_above
@@ -209,7 +230,10 @@ from ..module_utils.environment.script import Settings, render
 from ..module_utils.environment.trial import Verified, store_secret, verify
 from ..module_utils.model.identity import file_identity
 
-_OFFLINE = "W&B logs this run offline"
+OFFLINE = "W&B logs this run offline"
+# In front of what is wrong with it; a list says so itself.
+BEFORE = re.compile(r"^The training environment cannot be activated on \S+: ")
+_OF_NOTICES = ("environment_wandb_mode",)
 
 
 def spec() -> dict[str, Any]:
@@ -249,6 +273,7 @@ def spec() -> dict[str, Any]:
             },
         },
         "packages": {"type": "list", "elements": "str", "default": []},
+        "report": {"type": "bool", "default": False},
         "verify": {"type": "bool", "default": True},
     }
 
@@ -337,7 +362,7 @@ def make_script(module: AnsibleModule) -> dict[str, Any]:
         verified = tried(params, Path(folder))
     before = read_text(path)
     changed = store(path, text, params["wandb"]["key"], image, write=not module.check_mode)
-    notices = [line for line in verified.notices if params["wandb"]["used"] or _OFFLINE not in line]
+    notices = [line for line in verified.notices if params["wandb"]["used"] or OFFLINE not in line]
     above = warnings_above(expand(params["run_dir"])) if params["run_dir"] else []
     diff = {"before": before or "", "after": text}
     header = {"before_header": str(path), "after_header": str(path)}
@@ -381,9 +406,67 @@ def python_of(image: Image | None, prefix: str, launchers: Path) -> str:
     return str(Path(prefix, "bin", "python")) if prefix else ""
 
 
+def listed(module: AnsibleModule) -> dict[str, Any]:
+    """All that is found, and as much of the result as there is despite faults."""
+    params, findings = module.params, []
+    image = image_of(params)
+    try:
+        if params["run_dir"]:
+            claim_private(expand(params["run_dir"]), ".mnrun", write=False)
+    except (MnrunError, OSError) as error:
+        findings += faults_of(error, "folder", "mnrun_run_dir")
+        params["run_dir"] = ""
+    try:
+        made = make_script(module)
+    except (MnrunError, OSError) as error:
+        faults = faults_of(error, "environment")
+        made = {
+            "changed": False,
+            "path": "",
+            "script": "",
+            "home": str(Path.home()),
+            "python": _python_despite(image, params["conda_prefix"]),
+            "image": "",
+            "versions": {},
+            "wandb_mode": "",
+        }
+        return {**made, "findings": as_dicts([*findings, *faults])}
+    findings += of_environment(made, params)
+    script = render(settings(params, expand(params["path"]).with_name("image")))
+    return {**made, "script": script, "findings": as_dicts(findings), "warnings": []}
+
+
+def faults_of(error: Exception, part: str, *variables: str) -> list[Finding]:
+    text = explain(error) if isinstance(error, OSError) else str(getattr(error, "message", error))
+    lines = [line for line in text.splitlines() if line.strip()]
+    return [Finding(FAULT, part, BEFORE.sub("", line), variables) for line in lines]
+
+
+def of_environment(made: dict[str, Any], params: dict[str, Any]) -> list[Finding]:
+    """What there is: the environment with its versions, and where W&B's runs go."""
+    there = made["prefix"] or params["image"]["path"]
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    found = [Finding(OK, "environment", f"{there}: {versions}" if versions else there)]
+    found += [
+        Finding(WARNING, "W&B" if OFFLINE in text else "environment", text, _OF_NOTICES)
+        for text in made["warnings"]
+    ]
+    offline = any(OFFLINE in text for text in made["warnings"])
+    if params["wandb"]["used"] and made["wandb_mode"] not in ("", "disabled") and not offline:
+        found.append(Finding(OK, "W&B", f"runs are logged {made['wandb_mode']}"))
+    return found
+
+
+def _python_despite(image: Image | None, prefix: str) -> str:
+    """The environment's Python, which reads data and options also where a module is missing."""
+    path = Path(prefix).expanduser() / "bin" / "python"
+    return str(path) if not image and prefix and os.access(path, os.X_OK) else ""
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=spec(), supports_check_mode=True)
-    with_edge(module, lambda: make_script(module))
+    act = listed if module.params["report"] else make_script
+    with_edge(module, lambda: act(module))
 
 
 if __name__ == "__main__":

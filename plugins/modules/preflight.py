@@ -181,6 +181,10 @@ options:
     description: Report faults in RV(partial) instead of failing, for a second part of the checks.
     type: bool
     default: false
+  report:
+    description: Return faults in RV(findings) instead of failing, for a list of everything.
+    type: bool
+    default: false
   outside:
     description: RV(partial) of the first part, which is reported with this one.
     type: dict
@@ -208,6 +212,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+findings:
+  description:
+    - Everything that was found, one by one. C(level) is V(ok), V(warning) or V(fault), C(part) what
+      it is about, C(what) a text for people, and C(variables) the variables that decide it.
+  type: list
+  elements: dict
+  returned: always
 faults:
   description: What is wrong, one entry for each fault. Empty on success.
   type: list
@@ -233,7 +244,7 @@ checkpoints:
   returned: success
   sample: {sft: {step_bytes: 19774000000, kept: 3}}
 partial:
-  description: What the first part of the checks found (C(faults), C(warnings), C(checked)).
+  description: What the first part of the checks found, for O(outside) of the second.
   type: dict
   returned: with O(partial=true)
 identities:
@@ -250,6 +261,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.base.finding import as_dicts
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.process import run
 from ..module_utils.preflight.check import Report, check
@@ -307,6 +319,7 @@ SPEC = {
     "image": {"type": "str", "default": ""},
     "trainer_is_here": {"type": "bool", "default": True},
     "partial": {"type": "bool", "default": False},
+    "report": {"type": "bool", "default": False},
     "outside": {"type": "dict", "default": {}},
 }
 
@@ -317,9 +330,14 @@ def message(faults: list[str]) -> str:
     return "\n".join([f"{count} found before anything was submitted:", *lines])
 
 
-def answer(report: Report) -> dict[str, Any]:
-    found = {"faults": report.faults, "rows": report.rows, "warnings": report.warnings}
-    if report.faults:
+def answer(report: Report, listed: bool) -> dict[str, Any]:
+    found = {
+        "faults": report.faults,
+        "rows": report.rows,
+        "findings": as_dicts(report.findings()),
+        "warnings": [] if listed else report.warnings,
+    }
+    if report.faults and not listed:
         return {"failed": True, "msg": message(report.faults), **found}
     return {
         "changed": False,
@@ -331,14 +349,19 @@ def answer(report: Report) -> dict[str, Any]:
 
 
 def first_part(report: Report) -> dict[str, Any]:
-    parts = ("faults", "warnings", "checked")
+    parts = ("faults", "warnings", "checked", "parts", "right")
     return {"changed": False, "partial": {name: getattr(report, name) for name in parts}}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    form = first_part if module.params["partial"] else answer
-    with_edge(module, lambda: form(check(module.params, run)))
+
+    def look() -> dict[str, Any]:
+        report = check(module.params, run)
+        partial, listed = module.params["partial"], module.params["report"]
+        return first_part(report) if partial else answer(report, listed)
+
+    with_edge(module, look)
 
 
 if __name__ == "__main__":

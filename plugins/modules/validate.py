@@ -23,6 +23,10 @@ options:
     type: list
     elements: str
     required: true
+  report:
+    description: Return everything in RV(findings) instead of failing.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -32,6 +36,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+silent:
+  description: Why the host does not answer; empty if it does, or was not asked.
+  type: str
+  returned: with O(report=true)
+findings:
+  description:
+    - Everything that was found, one by one. C(level) is V(ok), V(warning) or V(fault), C(part) what
+      it is about, C(what) a text for people, and C(variables) the variables that decide it.
+  type: list
+  elements: dict
+  returned: with O(report=true)
 msg:
   description: What is wrong, one numbered line for each problem.
   type: str

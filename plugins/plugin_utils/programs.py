@@ -14,6 +14,7 @@ HOMES = (
     "roles/convert/files/*.py",
     "roles/publish/files/*.py",
     "roles/fetch/files/*.py",
+    "roles/preflight/files/*.py",
     # These run in jobs, and modules import them as well.
     "plugins/module_utils/base/presence.py",
     "plugins/module_utils/environment/torch_gpus.py",

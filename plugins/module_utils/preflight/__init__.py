@@ -1,1 +1,1 @@
-"""The checks before a submission. Imports base, model, trainer and slurm."""
+"""The checks before a submission. Imports base, model, trainer, result and slurm."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 from ..base.clock import Clock
-from ..base.errors import Invalid, Unknown
-from ..base.files import expand
+from ..base.errors import Invalid, MnrunError, Unknown
+from ..base.files import expand, explain
+from ..base.finding import FAULT, OK, WARNING, Finding
 from ..base.process import Runner
 from ..model.cache import cache_fault
 from ..model.folder import model_faults
@@ -17,7 +20,7 @@ from ..slurm.capacity import Partition, survey
 from ..slurm.client import Denied, SlurmClient
 from ..slurm.directives import sbatch_options
 from ..slurm.judge import Findings
-from ..slurm.refusal import by_limits, by_sbatch
+from ..slurm.refusal import by_limits, by_sbatch, of_accounts, unknown_account
 from ..trainer.content import content_faults
 from ..trainer.data import Checked, check_file, is_there
 from ..trainer.estimate import (
@@ -37,8 +40,10 @@ from .fits import fit_faults
 from .network import network_faults
 from .parser import parser_findings
 from .reward import try_reward
-from .summary import summary
+from .summary import summary, things
 
+_OPTION = re.compile(r"^[+~]*|=.*", re.DOTALL)  # what is around the name
+_OF_DATA = ("mnrun_train_files", "mnrun_test_files")
 _NO_ANSWER = (
     "Slurm does not respond, so it is unknown whether the jobs could run ({}); try again when"
     " `sinfo` works"
@@ -62,6 +67,32 @@ class Report:
     checked: list[str] = field(
         default_factory=list
     )  # what was checked and is complete, as lines of text
+    # For each text of the lists above, the part that it is about and the variables that decide it.
+    parts: dict[str, list[Any]] = field(default_factory=dict)
+    right: list[list[str]] = field(default_factory=list)  # parts without faults, and what is there
+
+    @contextmanager
+    def about(self, part: str, *variables: str) -> Iterator[None]:
+        """What is found inside is about this part; what ends it early is a fault among others."""
+        old = {*self.faults, *self.warnings}
+        try:
+            yield
+        except MnrunError as error:
+            self.faults += error.message.splitlines()
+        except OSError as error:
+            self.faults.append(explain(error))
+        for text in [*self.faults, *self.warnings]:
+            if text not in old:
+                self.parts.setdefault(text, [part, list(variables)])
+
+    def findings(self) -> list[Finding]:
+        """All of it, one by one."""
+        found = [Finding(OK, part, text) for part, text in self.right]
+        for level, texts in ((WARNING, self.warnings), (FAULT, self.faults)):
+            for text in texts:
+                part, variables = self.parts.get(text, ["site", []])
+                found.append(Finding(level, part, text, tuple(variables)))
+        return found
 
 
 class Tools(NamedTuple):
@@ -78,27 +109,52 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     train = [expand(path) for path in params["train_files"]]
     test = [expand(path) for path in params["test_files"]]
     by = Tools(run, params.get("activation") or "")
-    trainers = _check_trainers(params["trainers"] if here else [], train, test, by, report)
-    _check_rewards(trainers, by, report)
-    _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
-    _check_networks(params.get("networks") or {}, params.get("found") or "", report)
-    _check_models([params["model"], *params["other_models"]], report)
-    check_rows = check_file if here else is_there
-    template = _check_template(params, here=here, report=report)
-    checked = _check_data(train, test, trainers, report, check_rows)
+    trainers: list[Reads] = []
+    checked: dict[Path, Checked] = {}
+    template = ""
+    with report.about("options"):
+        trainers += _check_trainers(params["trainers"] if here else [], train, test, by, report)
+        _check_rewards(trainers, by, report)
+    with report.about("Slurm"):
+        _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
+    with report.about("networks", "environment_variables"):
+        _check_networks(params.get("networks") or {}, params.get("found") or "", report)
+    _check_models(params, report)
+    with report.about("model", "mnrun_chat_template"):
+        template = _check_template(params, here=here, report=report)
+    with report.about("data", *_OF_DATA):
+        check_rows = check_file if here else is_there
+        checked = _check_data(train, test, trainers, report, check_rows)
     report.warnings += [] if here else [_NOT_HERE]
-    _check_content(params, [_with(each, template, report) for each in trainers], checked, report)
-    report.faults += [fault for each in trainers for fault in _too_few_kept(each, report)]
-    keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
-    for each in trainers:
-        report.faults += keep_faults(each.stage, keeps[each.stage], each.saves)
+    with report.about("data", *_OF_DATA):
+        templated = [_with(each, template, report) for each in trainers]
+        _check_content(params, templated, checked, report)
+    with report.about("options"):
+        report.faults += [fault for each in trainers for fault in _too_few_kept(each, report)]
+        keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
+        for each in trainers:
+            report.faults += keep_faults(each.stage, keeps[each.stage], each.saves)
     report.faults = list(dict.fromkeys(report.faults))
-    if not report.faults:
-        _identify(params, train, test, report)
+    _conclude(params, (train, test), trainers, report)
+    return report
+
+
+def _conclude(
+    params: dict[str, Any],
+    data: tuple[list[Path], list[Path]],
+    trainers: list[Reads],
+    report: Report,
+) -> None:
+    """What there is of the parts without faults; without any, what stages need to know."""
+    bad = {report.parts.get(fault, ["site"])[0] for fault in report.faults}
+    report.right += [[*each] for each in things(params, trainers, report.rows, bad)]
+    if report.faults:
+        return
+    with report.about("data", *_OF_DATA):
+        _identify(params, *data, report)
         _estimate(params, trainers, report)
         report.checked += summary(params, trainers, report.rows, report.checkpoints)
         report.checked += [f"{limit}." for limit in report.limits]
-    return report
 
 
 def _check_trainers(
@@ -124,11 +180,29 @@ def _check_trainer(
         found = reads_of(trainer, train, test)
     except Invalid as error:
         report.faults += error.message.splitlines()
-        return None
+        return _reads_despite(trainer, error.message, train, test)
     report.faults += found.faults
     if trainer.get("parse"):
         _check_parser(trainer, by, report)
     return found
+
+
+def _reads_despite(
+    trainer: dict[str, Any], complaint: str, train: list[Path], test: list[Path]
+) -> Reads | None:
+    """What a trainer reads by its other options, so that its data is looked at all the same."""
+    names = {option: _OPTION.sub("", option) for option in trainer["overrides"]}
+    others = [
+        option
+        for option, name in names.items()
+        if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.]\w)", complaint)
+    ]
+    if not 0 < len(others) < len(names):
+        return None
+    try:
+        return reads_of({**trainer, "overrides": others}, train, test)
+    except Invalid:
+        return None
 
 
 def _check_parser(trainer: dict[str, Any], by: Tools, report: Report) -> None:
@@ -180,11 +254,13 @@ def _check_networks(named: dict[str, Any], found: str, report: Report) -> None:
         )
 
 
-def _check_models(models: list[str], report: Report) -> None:
-    for model in models:
-        if model:
-            cached = cache_fault(expand(model))
-            report.faults += [cached] if cached else model_faults(expand(model))
+def _check_models(params: dict[str, Any], report: Report) -> None:
+    named = [(params["model"], "mnrun_model"), *((o, "ppo_model") for o in params["other_models"])]
+    for model, variable in named:
+        with report.about("model", variable):
+            if model:
+                cached = cache_fault(expand(model))
+                report.faults += [cached] if cached else model_faults(expand(model))
 
 
 def _check_data(
@@ -198,17 +274,16 @@ def _check_data(
     for trainer in trainers:
         for path in [*trainer.train_files, *trainer.test_files]:
             wanted.setdefault(path, {}).update(dict.fromkeys(trainer.fields))
-    try:
-        parquet = not trainers or any(trainer.parquet for trainer in trainers)
-        check = check_rows if parquet else is_there
-        checked = {path: check(path, list(fields)) for path, fields in wanted.items()}
-    except Invalid as error:
-        report.faults.append(error.message)
-        return {}
-    for path, found in checked.items():
-        report.rows[str(path)] = found.rows
-        report.faults += found.faults
-    report.faults += [fault for trainer in trainers for fault in _too_few(trainer, checked)]
+    parquet = not trainers or any(trainer.parquet for trainer in trainers)
+    check = check_rows if parquet else is_there
+    checked: dict[Path, Checked] = {}
+    for path, fields in wanted.items():
+        with report.about("data", *_OF_DATA):
+            checked[path] = found = check(path, list(fields))
+            report.rows[str(path)] = found.rows
+            report.faults += found.faults
+    if len(checked) == len(wanted):
+        report.faults += [fault for trainer in trainers for fault in _too_few(trainer, checked)]
     return checked
 
 
@@ -283,7 +358,7 @@ def _verdict(
     """By what the cluster shows, and then by sbatch itself, which knows of accounts."""
     found = by_limits(options, client, partitions) if partitions else Findings([], [])
     if found.faults:
-        return found
+        return _with_accounts(found, options, client)
     try:
         said = by_sbatch(options, client)
     except Unknown as error:
@@ -292,7 +367,18 @@ def _verdict(
         return found
     except Invalid as error:  # there is no sbatch
         return Findings([error.message], [])
-    return Findings(said.faults, [*found.warnings, *said.warnings], found.limit)
+    whole = Findings(said.faults, [*found.warnings, *said.warnings], found.limit)
+    return whole if said.faults else _with_accounts(whole, options, client)
+
+
+def _with_accounts(found: Findings, options: dict[str, str], client: SlurmClient) -> Findings:
+    """The same with what there is to say of the account, which does not depend on the rest."""
+    try:
+        faults = of_accounts(options, client) if found.faults else []
+    except (Invalid, Unknown):
+        faults = []
+    doubts = unknown_account(options, client) if options.get("account") and not faults else []
+    return found._replace(faults=[*found.faults, *faults], warnings=[*found.warnings, *doubts])
 
 
 def _partitions(client: SlurmClient, report: Report) -> dict[str, Partition] | None:

@@ -16,6 +16,7 @@ from .judge import Findings, excused, judge
 _LATER = re.compile(r"are busy|is busy|node not available|not available now", re.IGNORECASE)
 # Of a command of the site's own that stands in the place of sbatch.
 _NO_ACCOUNTS = re.compile(r"(?i)no accounting|not running a supported|accounting \w+ is disabled")
+_OF_ACCOUNTS = ("account", "qos")
 _NOT_THAT = re.compile(r"(?i)(unrecognized|unknown|invalid) (option|argument).{0,200}test-only")
 
 
@@ -106,6 +107,32 @@ def by_sbatch(options: Mapping[str, str], client: SlurmClient) -> Findings:
     return Findings([explain(complaint, options, client)], [])
 
 
+def of_accounts(options: Mapping[str, str], client: SlurmClient) -> list[str]:
+    """What sbatch says against the account or the QOS of a request that has other faults, as where
+    there is no such partition: those would be all that it reports. Raises Unknown."""
+    asked = {name: options[name] for name in _OF_ACCOUNTS if options.get(name)}
+    if not asked:
+        return []
+    result = client.sbatch(["--test-only"], with_directives("#!/bin/bash\ntrue\n", asked))
+    complaint = own_words("sbatch", result)
+    if not result.code or lost(result) or not re.search(r"(?i)account|qos", complaint):
+        return []
+    return [explain(complaint, asked, client)]
+
+
+def unknown_account(options: Mapping[str, str], client: SlurmClient) -> list[str]:
+    """That the accounting does not know the account of a request, which a Slurm that does not
+    enforce accounts takes all the same."""
+    name = options.get("account", "")
+    try:
+        shown = client.ask(["sacctmgr", "-n", "-P", "show", "account", name, "format=Account"])
+    except Unknown:
+        return []
+    if shown.strip():
+        return []
+    return [f"account: the accounting knows no {name}, which Slurm takes here all the same"]
+
+
 def _partitions(client: SlurmClient) -> str:
     rows = client.info("%P|%D|%l")
     if not rows:
@@ -157,7 +184,7 @@ def _accounts(client: SlurmClient) -> str:
         for account, partition, qos in rows
     )
     there = "; ".join(dict.fromkeys(kinds))
-    return f"Your accounts: {there}. Set one: mnrun_sbatch: {{account: NAME}}."
+    return f"Your accounts: {there}. Set one: mnrun_sbatch: {{account: {rows[0][0]}}}."
 
 
 _CASES = (

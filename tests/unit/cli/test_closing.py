@@ -189,3 +189,24 @@ def test_a_log_that_is_no_longer_followed_can_be_followed_again() -> None:
 
 def test_a_signal_that_came_when_all_was_done_changes_nothing() -> None:
     assert close(stats(), signal=2)[1] == 0
+
+
+@pytest.mark.parametrize(("failed", "code"), [(False, 0), (True, 1)])
+def test_the_end_of_a_doctor_is_its_list_alone(failed: bool, code: int) -> None:
+    listed = "  ✗ data         no rows\n\n1 fault" if failed else "  ✓ data         2 rows\n\nready"
+    found = [{"level": "fault" if failed else "ok"}]
+    event = result("failed" if failed else "ok", msg=listed, mnrun_findings=found, failed=failed)
+    rows, exit_code = close(event, stats(), command="doctor", code=2 if failed else 0)
+    assert (rows, exit_code) == (listed.splitlines(), code)
+    rows, exit_code = close(
+        event, stats(), command="doctor", code=2 if failed else 0, mnrun_output="json"
+    )
+    assert (rows, exit_code) == ([], code)
+
+
+def test_a_doctor_that_broke_is_not_ready() -> None:
+    found = result("ok", msg="ready", mnrun_findings=[])
+    broken = result("failed", msg="The module crashed.")
+    rows, code = close(found, broken, stats(), command="doctor", code=2)
+    assert code == 1
+    assert "The module crashed." in "\n".join(rows)

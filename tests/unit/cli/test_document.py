@@ -54,7 +54,7 @@ def check(value: Any, kind: str, where: str = "document") -> None:
         assert isinstance(value, bool) == (kind == "boolean"), where
     else:
         assert list(value) == [name for name in TYPES[kind] if name in value], where
-        optional = {"comparison"} if kind == "Document" else set()
+        optional = {"runs", "comparison", "findings", "ready"} if kind == "Document" else set()
         assert set(TYPES[kind]) - set(value) <= optional, where
         for name, one in value.items():
             check(one, TYPES[kind][name], f"{where}.{name}")
@@ -151,3 +151,14 @@ def test_what_differs_from_the_page_is_noticed(fault: str) -> None:
     check(hours, "Hours")
     with pytest.raises((AssertionError, KeyError)):
         check(wrong[fault], "Hours")
+
+
+@pytest.mark.parametrize("level", ["ok", "warning", "fault"])
+def test_the_document_of_a_doctor(level: str) -> None:
+    one = {"level": level, "part": "data", "what": "é", "where": "x.yml:1", "write": "", "more": 1}
+    text = document("doctor", "sandbox", 1.0, {"findings": [one]})
+    found = json.loads(text)
+    check(found, "Document")
+    assert text.isascii()
+    assert found["ready"] is (level != "fault")
+    assert "more" not in found["findings"][0]

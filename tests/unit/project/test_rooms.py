@@ -26,9 +26,9 @@ MAY_IMPORT = {
     "stage": "base record trainer result",
     "slurm": "base record result",
     "ray": "base record trainer result slurm stage",
-    "preflight": "base model trainer slurm",
     "site": "base result slurm",
     "runs": "base handover record trainer result stage slurm ray",
+    "preflight": "base model trainer result slurm",
 }
 # What runs on the user's machine talks to modules, never to Slurm or Ray.
 NOT_ON_THE_CONTROLLER = {"slurm", "ray", "runs", "preflight", "site"}

@@ -1,0 +1,167 @@
+"""The short job that looks at the nodes: what is made of what they report, and that it goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.finding import FAULT, OK, WARNING
+from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
+from ansible_collections.mnrun.train.plugins.module_utils.preflight import trial
+from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+
+from tests.helpers.fake_slurm import FakeClock
+
+PROGRAM = Path(__file__).parents[3] / "roles/preflight/files/trial_node.py"
+GOOD = {"now": 1.0, "folder": "", "taken": [], "unreached": [], "versions": {"verl": "0.5.0"}}
+TRIAL = trial.Trial("true", {"trial_node.py": ""}, ["verl"], [37173], 1, 60.0)
+
+
+def judged(folder: Path, *nodes: dict[str, Any]) -> list[tuple[str, str]]:
+    reports = [{"node": f"n{number}", **GOOD, **one} for number, one in enumerate(nodes, 1)]
+    for one in reports:
+        if not one["folder"]:
+            (folder / f"seen-{one['node']}").write_text("token")
+    found = trial.of_nodes(folder, "token", reports, len(nodes), [37173])
+    return [(one.level, one.what) for one in found]
+
+
+def test_two_good_nodes(tmp_path: Path) -> None:
+    assert [level for level, _ in judged(tmp_path, {}, {})] == [OK, OK]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "level", "words"),
+    [
+        ({"folder": "is not there"}, FAULT, "n2: {folder} is not there; is it mounted there?"),
+        ({"unreached": [37173]}, FAULT, "n2 does not reach port 37173"),
+        ({"versions": {"verl": "0.6.0"}}, FAULT, "verl differs: 0.5.0 on n1, 0.6.0 on n2"),
+        ({"versions": {}}, FAULT, "verl differs: 0.5.0 on n1, none on n2"),
+        ({"versions": "python: not found"}, FAULT, "n2: the training environment does not work"),
+        ({"now": 100.0}, WARNING, "the clocks of the nodes are 99 s apart"),
+    ],
+)
+def test_what_is_wrong_with_a_node(
+    tmp_path: Path, wrong: dict[str, Any], level: str, words: str
+) -> None:
+    texts = judged(tmp_path, {}, wrong)
+    assert [text for text in texts if text[0] != OK] == [
+        (level, text) for _, text in texts if words.format(folder=tmp_path.parent) in text
+    ]
+    assert any(text[0] == level for text in texts)
+
+
+def test_a_port_that_is_taken_is_not_called_unreached(tmp_path: Path) -> None:
+    found = judged(tmp_path, {"taken": [37173]}, {"unreached": [37173]})
+    faults = [text for level, text in found if level == FAULT]
+    assert faults == ["n1: port 37173 of Ray is taken by another process; choose another one"]
+
+
+def test_what_a_node_writes_has_to_be_seen_here(tmp_path: Path) -> None:
+    found = list(trial.of_nodes(tmp_path, "token", [{"node": "n1", **GOOD}], 1, []))
+    assert "what n1 writes to" in found[0].what
+
+
+def test_reports_are_found_between_banners() -> None:
+    line = json.dumps({"node": "n1"})
+    assert trial.reports(f"Welcome\n{line}\n{{}}\n[1]\n{{broken\n") == [{"node": "n1"}]
+
+
+def look(plan: dict[str, Any], rank: int) -> subprocess.Popen[str]:
+    place = {"SLURMD_NODENAME": f"n{rank}", "SLURM_PROCID": str(rank)}
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, json.dumps(plan)], env={**os.environ, **place},
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_nodes_see_the_folder_and_each_other(tmp_path: Path) -> None:
+    (tmp_path / "canary").write_text("token")
+    with socket.socket() as taken, socket.socket() as free:
+        taken.bind(("", 0))
+        taken.listen()
+        free.bind(("", 0))
+        ports = [free.getsockname()[1], taken.getsockname()[1]]
+        free.close()
+        plan = {"folder": str(tmp_path), "token": "token", "packages": ["pytest", "no-such"],
+                "ports": ports, "nodes": 2, "address": "127.0.0.1"}  # fmt: skip
+        nodes = [look(plan, rank) for rank in (0, 1)]
+        first, second = (json.loads(node.communicate(timeout=60)[0]) for node in nodes)
+    assert (first["folder"], second["folder"]) == ("", "")
+    assert (first["taken"], second["unreached"]) == ([ports[1]], [])
+    assert sorted(first["versions"]) == ["no-such", "pytest"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["canary", "seen-n0", "seen-n1"]
+
+
+def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
+    plan = {"folder": str(tmp_path / "none"), "token": "t", "packages": [], "ports": [],
+            "nodes": 1, "address": ""}  # fmt: skip
+    (found,) = trial.reports(look(plan, 0).communicate(timeout=60)[0])
+    assert found["folder"] == "is not there"
+
+
+class Slurm:
+    """Takes the job, which then is in a state for ever; counts what is cancelled."""
+
+    def __init__(self, state: str) -> None:
+        self.state, self.cancelled = state, 0
+
+    def __call__(self, command: list[str], _seconds: float, _stdin: str) -> Result:
+        if command[0] == "sbatch":
+            return Result(0, "12\n", "")
+        if command[0] == "scancel":
+            self.cancelled += 1
+            return Result(0, "", "")
+        return Result(
+            0,
+            f"JobId=12 JobName=x JobState={self.state} Reason=Resources ExitCode=0:0 NodeList=\n",
+            "",
+        )
+
+
+def test_a_job_that_waits_too_long_is_cancelled_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "poll", Listening)
+    slurm, clock = Slurm("PENDING"), FakeClock()
+    (found,) = trial.try_nodes(tmp_path, {"nodes": "2"}, TRIAL, SlurmClient(slurm, clock), clock)
+    assert found.level == WARNING
+    assert "still waits (Resources) after 60 s" in found.what
+    assert slurm.cancelled == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+class Listening:
+    """The output, which someone reads."""
+
+    def register(self, *_: int) -> None: ...
+
+    def poll(self, _milliseconds: int) -> list[tuple[int, int]]:
+        return []
+
+
+class Gone(Listening):
+    """The output, which no one reads any more."""
+
+    def poll(self, _milliseconds: int) -> list[tuple[int, int]]:
+        return [(1, select.POLLERR)]
+
+
+def test_without_a_controller_the_job_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "poll", Gone)
+    slurm, clock = Slurm("RUNNING"), FakeClock()
+    with pytest.raises(trial.Interrupted):
+        trial.try_nodes(tmp_path, {"nodes": "2"}, TRIAL, SlurmClient(slurm, clock), clock)
+    assert slurm.cancelled == 1
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
