@@ -8,15 +8,18 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Callable, List, NamedTuple
 
 from .errors import Invalid, Missing
+from .login import login_environment
 
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _USUAL_PLACES = (
     f"{_SYSTEM_PATH}:/opt/slurm/bin:/usr/local/slurm/bin:/cm/shared/apps/slurm/current/bin"
 )
+_OF_SLURM = ("squeue", "sbatch", "scancel", "scontrol", "sinfo", "srun", "sacct", "sacctmgr")
 _LAST_WORDS = 5.0  # seconds for a killed process to close its output
 _KEPT = ("SLURM_CONF", "TZ", "KRB5CCNAME")
 
@@ -62,16 +65,33 @@ def this_user() -> tuple[str, str, str]:
     return user.pw_name, user.pw_dir, user.pw_shell
 
 
+def _usual(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=_USUAL_PLACES)
+
+
 def find_tool(name: str) -> str:
-    """The full path of a command. Raises Missing if this host does not have it."""
-    path = shutil.which(name) or shutil.which(name, path=_USUAL_PLACES)
+    """The full path of a command: of PATH, else of the usual places, else, where none of Slurm's
+    is there, of the user's login shell, whose start-up files may add a folder. Raises Missing if
+    this host does not have it."""
+    path = _usual(name)
+    if not path and name in _OF_SLURM and not _usual(_OF_SLURM[0]):
+        path = shutil.which(name, path=_path_of_the_login())
     if not path:
         raise Missing(
             f"There is no {name} on {os.uname().nodename}. The host in the group `login` must be "
             "one from which jobs are submitted; if its Slurm is in another folder, add that to "
-            "PATH (the play's `environment`)."
+            "PATH in the login shell's start-up file."
         )
     return path
+
+
+@lru_cache(maxsize=None)
+def _path_of_the_login() -> str:
+    """PATH as a login has it; empty if that is not known."""
+    try:
+        return login_environment(this_user()[2]).get("PATH", "")
+    except OSError:  # there is no such shell
+        return ""
 
 
 def run(command: list[str], seconds: float, stdin: str = "") -> Result:

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any, Mapping
 
+from ..base.login import login_environment
 from ..base.process import Runner, this_user
 from ..slurm.client import SlurmClient
 from .bounded import bounded, together
 from .folders import folders, models, tables
 from .outside import HUB, reaches, wandb_key
 from .scheduler import scheduler
-from .shell import login_environment
 from .software import Modules, condas, environments, modules
 
 _OUTSIDE = 5.0  # seconds for a host outside of the site

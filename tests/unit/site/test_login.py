@@ -14,13 +14,13 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base import mounts
 from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Missing
+from ansible_collections.mnrun.train.plugins.module_utils.base.login import login_environment
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result, run
 from ansible_collections.mnrun.train.plugins.module_utils.site import folders, node, software
 from ansible_collections.mnrun.train.plugins.module_utils.site.bounded import bounded, together
 from ansible_collections.mnrun.train.plugins.module_utils.site.node import seen
 from ansible_collections.mnrun.train.plugins.module_utils.site.outside import reaches, wandb_key
 from ansible_collections.mnrun.train.plugins.module_utils.site.scheduler import scheduler
-from ansible_collections.mnrun.train.plugins.module_utils.site.shell import login_environment
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 from ansible_collections.mnrun.train.plugins.plugin_utils.login_python import (
     SCRIPT,
