@@ -57,6 +57,10 @@ class Pty:
             shown.pop()
         return shown
 
+    def press(self, keys: str) -> None:
+        """Type."""
+        os.write(self.master, keys.encode())
+
     def close(self) -> None:
         """Hang up."""
         for end in (self.master, self.slave):

@@ -112,6 +112,16 @@ def test_slurm_is_asked_twice_a_minute_of_a_long_job(
     assert login.calls <= 150  # modules run on the login node
 
 
+def test_the_line_that_ticks_and_the_job_s_log_cost_no_more(
+    login: Login, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNRUN_LINES", "log")
+    starts(login, 60, 60, tmp_path)
+    counts = follow_for_an_hour(login, tmp_path)
+    assert counts["squeue"] <= 190
+    assert login.calls <= 150
+
+
 def test_an_end_is_seen_at_once_all_the_same(login: Login, tmp_path: Path) -> None:
     starts(login, 60, 60, tmp_path)
     ended = HOUR - 100
