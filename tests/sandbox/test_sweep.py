@@ -93,7 +93,7 @@ def test_a_sweep_is_handed_over(sandbox: Cluster, file: Path) -> None:
     assert ended.code == 0, ended.text
     table = mnrun("sweep", str(path), "--table", mnrun_base_dir=BASE)
     assert table.text.count(" 2/2 ") == 2, table.text
-    sandbox.wait("squeue --me -h -o %j; echo end", "^end$")
+    sandbox.wait(f"squeue --me -h -o %j | grep {name}; echo end", "^end$")
     found = [job for job in jobs(sandbox) if f"{name}-rate" in job]
     assert len(found) == len(set(found)) == 2
     stopped = mnrun("sweep", str(path), "--cancel", mnrun_base_dir=BASE)
