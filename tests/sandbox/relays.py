@@ -89,10 +89,10 @@ class HandedOver:
         _job, node = found
         pids = f"pids=$(pgrep -f 'm[n]run.relay .*/{self.folder}/')"
         more = "$(ps -o ppid= -p $pids)" if script else ""
-        until = f"timeout 150 sh -c 'until {once}; do sleep 0.02; done'" if once else "true"
+        until = f"timeout 300 sh -c 'until {once}; do sleep 0.1; done'" if once else "true"
         wait = f"cd ~mluser/{self.folder} && {until} && "
         line = f"{wait}{pids} && kill -9 {more} $pids && echo killed"
-        said = self.cluster.run(line, f"root@{node}", timeout=200, check=False)
+        said = self.cluster.run(line, f"root@{node}", timeout=330, check=False)
         return said.endswith("killed")
 
     def processes(self) -> int:
@@ -134,7 +134,8 @@ class HandedOver:
         there = [
             self.cluster.run(f"test -d {self.folder}/{one} && echo yes || echo no") for one in last
         ]
-        done = {stage: len(self.attempts(stage)) for stage in stages}
+        # One whose relay died before it could submit it has no job.
+        done = {stage: sum(1 for one in self.attempts(stage) if one["job_id"]) for stage in stages}
         return Counts(
             duplicate=sum(max(0, count - needed) for count in done.values()),
             lost=len(jobs - known) + there.count("no"),

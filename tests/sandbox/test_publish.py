@@ -237,6 +237,7 @@ def test_all_looks_for_the_token_before_it_trains(
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(900)
 def test_it_is_handed_over_with_the_token(site: Site) -> None:
     (site.folder / ".mnrun" / "hub_token").unlink(missing_ok=True)
     there = site.publish("--detach", repo="team/there", mnrun_hub_place="controller")
@@ -246,6 +247,6 @@ def test_it_is_handed_over_with_the_token(site: Site) -> None:
     assert "There is no complete converted model" in empty.text
     given = site.publish("--detach", repo="team/later")
     assert given.code == 0, given.text
-    ended = mnrun("attach", timeout=200, **site.variables())
+    ended = mnrun("attach", **site.variables())
     assert ended.code == 0, ended.text
     assert "step 20" in site.hub.content("team/later", "README.md").decode()

@@ -49,7 +49,9 @@ def test_killed_at_random_moments(sandbox: Cluster) -> None:
         here = 0
         while here < EACH and run.queue():
             time.sleep(chance.uniform(1, LONGEST))
-            here += run.kill_relay(script=chance.random() < 0.5)
+            # The last in line is spared: three in a row that die before they submit end the run.
+            if any(name.startswith("relay-") for name in run.queue("%j", "pending")):
+                here += run.kill_relay(script=chance.random() < 0.5)
         log = run.end()
         counts = run.counts("sft", "ppo")
         killed += here
