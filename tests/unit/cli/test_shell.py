@@ -1,13 +1,16 @@
-"""`mnrun sandbox shell`: which ssh it becomes."""
+"""`mnrun sandbox shell` and `mnrun shell`: which ssh they become."""
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mnrun.errors import CliError, UsageError
-from mnrun.shell import sandbox_dir, ssh_command
+from mnrun.shell import enter_job, sandbox_dir, ssh_command
 
 
 @pytest.fixture
@@ -72,3 +75,36 @@ def test_the_environment_may_say_where_the_sandbox_is() -> None:
 def test_a_value_that_cannot_be_read_is_an_error_of_the_user(text: str) -> None:
     with pytest.raises(UsageError, match="value of -e cannot be parsed"):
         sandbox_dir([text])
+
+
+def chosen(code: int, seen: dict[str, Any]) -> Any:
+    """A play that chose a node, or failed with that exit code."""
+
+    def play(variables: Any, look: Any) -> int:
+        seen.update(variables)
+        if not code:
+            place = {"stage": "sft", "job": "12", "node": "n1", "nodes": ["n1", "n2"],
+                     "argv": ["ssh", "login", "line"]}  # fmt: skip
+            look({"event": "runner_on_ok", "event_data": {"res": {"mnrun_shell": place}}})
+        return code
+
+    return play
+
+
+def test_a_command_on_a_node_becomes_what_the_play_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execvp", lambda _program, argv: became.append(argv))
+    enter_job(chosen(0, seen), "n2", ["echo", "{{ x }}"])
+    assert became == [["ssh", "login", "line"]]
+    assert json.loads(base64.b64decode(seen["mnrun_shell_words"])) == ["echo", "{{ x }}"]
+    assert (seen["mnrun_shell_place"], seen["mnrun_shell_terminal"]) == ("n2", False)
+
+
+def test_where_nothing_runs_the_exit_code_is_that_of_the_play() -> None:
+    assert enter_job(chosen(1, {}), None, ["hostname"]) == 1
+
+
+def test_without_a_terminal_a_shell_is_refused() -> None:
+    with pytest.raises(UsageError, match="mnrun shell -- COMMAND"):
+        enter_job(chosen(0, {}), None, [])
