@@ -29,9 +29,7 @@ _MEANING = {
     "idle": "Ray cluster without a Ray job",
 }
 
-_UNKNOWN = (
-    "How much of it was spent on steps is not known: no file of a tracker says when they were made."
-)
+_UNKNOWN = "How much of it was spent on steps is not known: nothing recorded when they were made."
 
 
 def page(runs: Sequence[Found], site: str, version: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 Found = Mapping[str, Any]
 
 KINDS = ("queued", "starting", "training", "saving", "working", "stopping", "idle")
-"""`working` is the time of a job that does not train, or of which no tracker tells when its steps
+"""`working` is the time of a job that does not train, or of which nothing recorded when its steps
 were; `idle` that of a Ray cluster without a Ray job."""
 _HOUR = 3600.0
 
@@ -130,7 +130,7 @@ def hours(found: Sequence[Row]) -> dict[str, Hours]:
 
 def share_trained(totals: Mapping[str, Hours]) -> float | None:
     """Return the part of all GPU-hours, or else of all node-hours, in which steps were made; None
-    where no tracker tells."""
+    where nothing recorded them."""
     if "training" not in totals:
         return None
     for number in (2, 1):

@@ -51,7 +51,7 @@ mnrun_report:
       began with, and how many were C(repeated)), C(answers) (samples, each with C(step), C(prompt),
       C(answer), C(truth) and C(score)) and C(attempts).
     - Each attempt has its job, its times (C(submitted), C(start), C(end), and the C(first) and
-      C(last) step and C(saves) in C(times) where a tracker tells them), C(nodes), C(gpus), the
+      C(last) step and C(saves) in C(times) where they are known), C(nodes), C(gpus), the
       C(use) of its GPUs, and the C(cause) and C(problem) of one without a result.
   type: dict
   returned: success

@@ -15,6 +15,7 @@ from ..record import gpu_use
 from ..record.contract import Attempt, Backend, Phase, Record
 from ..record.ledger import Ledger
 from ..record.run_options import path_of
+from ..record.step_times import read_step_times
 from ..slurm.client import SlurmClient
 from ..slurm.nodelist import names_in
 from ..stage.conclude import explained
@@ -132,14 +133,18 @@ def _attempt(
         "first_step": attempt.first_step,
         "last_step": read.steps[-1].number if read.steps else attempt.reached,
         "steps_logged": len({one.number for one in read.steps}),
-        "times": _times(read),
+        "times": _times(read, attempt, folder),
         "use": _use(gpu_use.read(folder, attempt)),
         **_why(record, attempt, folder, backend),
     }
 
 
-def _times(read: History) -> dict[str, Any] | None:
-    return read.times and {**read.times._asdict(), "saves": read.times.saves[:_SAVES]}
+def _times(read: History, attempt: Attempt, folder: Path) -> dict[str, Any] | None:
+    """When steps were made, by a tracker, and else by what watched the training in its job."""
+    if read.times:
+        return {**read.times._asdict(), "saves": read.times.saves[:_SAVES]}
+    seen = read_step_times(folder, attempt)
+    return seen and {**seen._asdict(), "saves": []}
 
 
 def _why(record: Record, attempt: Attempt, folder: Path, backend: Backend) -> dict[str, Any]:

@@ -38,6 +38,7 @@ _LOOK = 90.0  # seconds for the evidence of all nodes
 _DUMP = 20.0
 _GRACE = 40.0  # seconds until SIGKILL
 _PATIENCE = 10.0
+_EVERY = 20.0  # seconds between two writes of when steps were seen
 
 
 class Found(NamedTuple):
@@ -306,6 +307,28 @@ def say(text: str) -> None:
     print(f"\nmnrun: {text}", file=sys.stderr, flush=True)
 
 
+class StepTimes:
+    """When the first step was seen and when the last one, in a file of the record, for reports.
+    The file is up to `_EVERY` seconds behind."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._written = job, -math.inf
+        self._first: list[float] = []
+
+    def take(self, found: Found) -> None:
+        """Take one look into account."""
+        made = [one.number for one in found.steps if not one.validation]
+        if not made:
+            return
+        now = time.time()
+        self._first = self._first or [made[0], now]
+        if time.monotonic() - self._written >= _EVERY:
+            self._written = time.monotonic()
+            content = {"token": os.environ["MNRUN_TOKEN"], "first": self._first,
+                       "last": [made[-1], now]}  # fmt: skip
+            self._job.write(f"steps-{self._job.number}.json", json.dumps(content))
+
+
 def rhythm(plan: dict[str, Any]) -> Rhythm:
     """How often it saves and validates; mnrun itself may have chosen the first."""
     every = os.environ.get("MNRUN_SAVE_EVERY", "")
@@ -328,6 +351,7 @@ def watch(job: Job, plan: dict[str, Any], form: Words) -> None:
     looks = Looks(Follower([f"{own}/1", f"{own}/2"], Path(plan["path"]), form))
     pace, clock = Pace(floor, float(plan["factor"]), rhythm(plan)), Clock()
     guard = Guard(bounds(plan["guard"])) if plan["guard"] else None
+    times = StepTimes(job)
     while not job.is_over:
         time.sleep(tick)
         pace.passes(clock.passed(2 * tick))
@@ -338,6 +362,7 @@ def watch(job: Job, plan: dict[str, Any], form: Words) -> None:
             return
         if found:
             feed(pace, found, form)
+            times.take(found)
         if pace.stalled and not job.is_over and job.trainer():
             stalled(job, pace, f"{own}/1")
             return

@@ -85,6 +85,11 @@ def test_a_training_that_hangs_is_ended_with_its_stack(job: Path) -> None:
     seen = evidence["stacks"].get(str(rank["pid"])) or (job / "err").read_text()
     assert "<string>" in seen
     assert json.loads((job / "stall-1-log.json").read_text())["others"][-1].startswith("step:8 -")
+    times = json.loads((job / "steps-1.json").read_text())
+    (first, begun), (last, ended) = times["first"], times["last"]
+    assert (times["token"], first) == (TOKEN, 1)
+    assert 1 <= last <= 8
+    assert time.time() - 120 < begun <= ended <= time.time()
 
 
 def test_a_stopped_rank_is_named(job: Path) -> None:
@@ -110,7 +115,7 @@ print("step:10 - train/loss:nan", flush=True); time.sleep(600)
 def test_a_training_that_ends_is_left_alone(job: Path) -> None:
     with training(job, "print('done')") as started:
         assert started.wait(60) == 0, (job / "err").read_text()
-    assert not list(job.glob("st*-1*.json"))
+    assert not list(job.glob("st[ao]*-1*.json"))
 
 
 def test_a_checkpoint_that_is_being_written_takes_as_long_as_it_takes(job: Path) -> None:

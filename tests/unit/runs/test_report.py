@@ -101,6 +101,22 @@ def test_a_tracker_file_tells_the_times_of_the_attempt_that_it_is_of(tmp_path: P
     assert found["packages"] == {"ray": "2.52", "torch": "2.6.0"}
 
 
+def test_without_a_tracker_the_times_are_those_that_the_job_saw(tmp_path: Path) -> None:
+    own = attempt(tmp_path, 1, Phase.SUCCEEDED, line(1, 6.0) + line(2, 5.0))
+    folder = Path(look(tmp_path, own)["stages"][0]["record"])
+    for text, expected in (
+        ('{"token": "t1", "first": [1, 12.0], "last": [2, 14.5]}', (12.0, 14.5)),
+        ('{"token": "another", "first": [1, 12.0], "last": [2, 14.5]}', None),
+        ('{"token": "t1", "first": [1, 15.0], "last": [2, 14.5]}', None),
+        ('{"token": "t1", "first": [1, true], "last": [2, NaN]}', None),
+        ('{"token": "t1", "first": 1, "last": [1e999, 1e999]}', None),
+        ("[", None),
+    ):
+        (folder / "steps-1.json").write_text(text)
+        times = look(tmp_path, own)["stages"][0]["attempts"][0]["times"]
+        assert (times and (times["first"], times["last"])) == expected, text
+
+
 def test_what_is_read_becomes_a_page(tmp_path: Path) -> None:
     keep(tmp_path, "sft:\n  optim.lr: 0.25\n")
     found = look(tmp_path, attempt(tmp_path, 1, Phase.FAILED, line(1, 6.0) + line(2, 5.0)))
