@@ -20,6 +20,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.finding import (
     as_dicts,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.base.text import plural
+from ansible_collections.mnrun.train.plugins.plugin_utils import templates
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
 from ansible_collections.mnrun.train.plugins.plugin_utils.ignored import ignored
 from ansible_collections.mnrun.train.plugins.plugin_utils.kept_options import (
@@ -37,7 +38,9 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_types import type_faults
 from ansible_collections.mnrun.train.plugins.plugin_utils.origin import place_of
 from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import (
+    SHIPPED,
     ProfileError,
+    needs,
     places,
     profile,
 )
@@ -45,6 +48,10 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_options import
     OptionsError,
     stage_options,
 )
+
+# What the tasks' processes inherit.
+templates.preload()
+needs([SHIPPED])
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "inventory" / "osk"
 _ROLES = Path(__file__).resolve().parents[2] / "roles"

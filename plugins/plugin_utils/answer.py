@@ -8,7 +8,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from . import packs
+from . import packs, templates
+
+templates.install()
 
 _OURS = "invocation"
 """Each module returns it; no banner does."""
