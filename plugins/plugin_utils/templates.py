@@ -140,7 +140,7 @@ def _remove_old(folder: Path) -> None:
 @functools.cache
 def install() -> Codes | None:
     """Let Ansible's templates be compiled once, in this process and those that it forks."""
-    with suppress(ImportError, AttributeError, OSError):
+    with suppress(ImportError, AttributeError, *_FAULTS):  # also without a home
         from ansible._internal._datatag._tags import Origin  # noqa: PLC0415 - may not be there
         from ansible._internal._templating import _jinja_bits  # noqa: PLC0415 - likewise
 

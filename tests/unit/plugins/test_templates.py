@@ -165,3 +165,10 @@ def test_an_ansible_with_other_internals_compiles_on_its_own(
     templates.preload()
     assert environment.compile is before
     templates.install.cache_clear()
+
+
+def test_a_user_without_a_home_compiles_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "FOLDER", "~nobody-of-that-name/templates")
+    templates.install.cache_clear()
+    assert templates.install() is None
+    templates.install.cache_clear()
