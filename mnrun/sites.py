@@ -15,7 +15,7 @@ No site is named. A site is a folder that describes your cluster. Make one, then
 
   mnrun init ~/my-site                     # on the login node; from a laptop: --login HOST
   export MNRUN_INVENTORY=~/my-site         # or: mnrun -i ~/my-site …
-  mnrun preflight                          # names what is missing or wrong
+  mnrun doctor                             # names all that is missing or wrong
 
 Without a cluster, try it on this machine:  mnrun sandbox up; mnrun all -i sandbox"""
 

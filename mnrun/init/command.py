@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mnrun import consent
 from mnrun.collection import module_util, plugin_util
-from mnrun.commands import COMMANDS, Command
+from mnrun.commands import Command
 from mnrun.errors import CliError, UsageError
 from mnrun.init.choice import Choice, Facts
 from mnrun.init.decide import Seen, decide, job, open_question
@@ -156,13 +156,12 @@ class _Init:
             yield ""
             yield "Guesses, marked in the file, with what was found:"
             yield f"  {', '.join(one.name for one in guesses)}"
-        check = "doctor" if "doctor" in COMMANDS else "preflight"
         yield ""
         yield "Next:"
         if guesses:
             yield f"  $EDITOR {folder}/group_vars/all.yml"
         yield f"  export MNRUN_INVENTORY={folder}"
-        yield f"  mnrun {check}"
+        yield "  mnrun doctor"
         yield "  mnrun plan"
         yield "  mnrun all"
 
