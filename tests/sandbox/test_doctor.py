@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import ROOT, Cluster
+from .faults import _first_of
 
 pytestmark = pytest.mark.sandbox
 
@@ -103,3 +104,28 @@ def test_a_login_node_that_does_not_answer_hides_no_fault_of_the_variables() -> 
     assert "does not answer" in text
     assert "✗ variables    mnrun_nodes" in text
     assert text.splitlines()[-1].startswith("2 faults")
+
+
+def test_a_node_without_the_shared_folder_is_found_by_a_job_that_leaves_nothing(
+    sandbox: Cluster,
+) -> None:
+    folder = sandbox.run("mkdir -p training/multinode && realpath training/multinode")
+    enter = ["nsenter", "--target", str(_first_of(sandbox, "osk-gpu95")), "--mount"]
+    subprocess.run([*enter, "mount", "-t", "tmpfs", "none", folder], check=True, timeout=10)
+    try:
+        before = tree(sandbox)
+        code, text, _ = doctor("--deep", "-o", "json")
+    finally:
+        subprocess.run([*enter, "umount", folder], check=True, timeout=10)
+    nodes = [one for one in json.loads(text)["findings"] if one["part"] in ("nodes", "GPUs")]
+    faults = [one["what"] for one in nodes if one["level"] == "fault"]
+    assert code == 1, text
+    assert f"osk-gpu95: {folder} is not there; is it mounted there?" in faults
+    assert {"level": "ok", "what": "they reach each other at 37173 and 37174"}.items() <= {
+        name: value
+        for one in nodes
+        if "reach each other" in one["what"]
+        for name, value in one.items()
+    }.items()
+    assert tree(sandbox) == before
+    sandbox.assert_none_queued()
