@@ -88,7 +88,7 @@ class _Init:
         if slurm and slurm["version"] and not slurm["lost"]:
             return
         where = self.asked.host or "this machine"
-        why = "; ".join(slurm["unknown"]) if slurm else "no answer in time"
+        why = next(iter(slurm["unknown"]), "no answer") if slurm else "no answer in time"
         here = "" if self.asked.host else "\nFrom a laptop:  mnrun init --login HOST"
         raise CliError(f"Slurm does not answer on {where}: {why}{here}")
 

@@ -62,6 +62,22 @@ def test_ppo_runs_and_runs_again_from_the_login_node(installed: Cluster) -> None
     assert installed.run(f"{live} | grep -c {FOLDER}", check=False) == "0"
 
 
+def test_a_new_site_made_there_passes_its_checks(installed: Cluster) -> None:
+    program, site = f"~/{FOLDER}/venv/bin/mnrun", f"~/{FOLDER}-new"
+    installed.run(f"rm -rf {site}")
+    said = installed.run(f"cd /tmp && {program} init {site} --yes", timeout=120)
+    assert f"/home/mluser/{FOLDER}-new (hosts.yml, group_vars/all.yml)" in said, said
+    hosts = installed.run(f"cat {site}/hosts.yml")
+    assert "ansible_connection: local" in hosts
+    checked = installed.run(
+        f"cd /tmp && {program} preflight -i {site} -e mnrun_base_dir={RUN}", timeout=120
+    )
+    assert "the options of sft and ppo, the Slurm requests of sft, ray and convert" in checked
+    again = installed.run(f"cd /tmp && {program} init {site} --yes", check=False)
+    assert "is there already, and is left as it is" in again
+    installed.run(f"rm -rf {site}")
+
+
 def test_a_step_on_the_head_through_srun(installed: Cluster) -> None:
     folder = f"/home/mluser/{FOLDER}"
     shutil.copy(RAW, installed.home / FOLDER)
