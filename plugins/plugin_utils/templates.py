@@ -40,6 +40,8 @@ _SEAL = hashlib.sha256().digest_size
 _HEAD = _SEAL + 4
 _FAULTS = (OSError, EOFError, ValueError, TypeError, RuntimeError)
 _COLLECTION = f"{Path(__file__).parents[2]}{os.sep}"
+_ROOMS = tuple(f"{Path(_COLLECTION).resolve() / name}{os.sep}" for name in ("playbooks", "roles"))
+"""Where its own texts are. A checkout also has inventories, which are a site's."""
 _SETTINGS = (
     *("block_start_string", "block_end_string", "variable_start_string", "variable_end_string"),
     *("comment_start_string", "comment_end_string", "line_statement_prefix"),
@@ -244,7 +246,7 @@ class Memory:
     def _is_ours(self, text: str) -> bool:
         origin = self._origin(text)
         path = os.path.realpath(origin.path) if origin and origin.path else ""
-        return path.startswith(os.path.realpath(_COLLECTION) + os.sep)
+        return path.startswith(_ROOMS)
 
 
 def _called(environment: Any, tree: nodes.Template) -> tuple[Plugin, ...]:

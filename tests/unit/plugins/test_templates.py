@@ -18,6 +18,7 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.templates import Codes
 
 OURS = Origin(path=str(Path(__file__).parents[3] / "roles" / "sft" / "vars" / "main.yml"))
 THEIRS = Origin(path="/home/me/site/group_vars/all.yml")
+IN_A_CHECKOUT = Origin(path=str(Path(__file__).parents[3] / "inventory/mine/group_vars/all.yml"))
 Context = _jinja_bits._TemplateCompileContext
 
 
@@ -61,7 +62,7 @@ def test_a_text_of_the_collection_is_compiled_once_for_all_processes(path: Path)
     assert [path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777] == [0o700, 0o600]
 
 
-@pytest.mark.parametrize("origin", [THEIRS, Origin(description="given with -e")])
+@pytest.mark.parametrize("origin", [THEIRS, IN_A_CHECKOUT, Origin(description="given with -e")])
 def test_a_text_of_a_site_stays_in_memory(path: Path, origin: Origin) -> None:
     process = Process(path)
     for _ in range(2):
