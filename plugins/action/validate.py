@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,30 +20,28 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.text import plura
 from ansible_collections.mnrun.train.plugins.plugin_utils import templates
 from ansible_collections.mnrun.train.plugins.plugin_utils.connection import PatientAction
 from ansible_collections.mnrun.train.plugins.plugin_utils.ignored import ignored
-from ansible_collections.mnrun.train.plugins.plugin_utils.kept_options import (
-    options_over,
-    read,
-    with_more,
-)
+from ansible_collections.mnrun.train.plugins.plugin_utils.kept_options import read, with_more
 from ansible_collections.mnrun.train.plugins.plugin_utils.left_over import left_over
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_faults import (
     mappings_in,
     placeholders,
     text_faults,
-    texts,
 )
 from ansible_collections.mnrun.train.plugins.plugin_utils.option_types import type_faults
-from ansible_collections.mnrun.train.plugins.plugin_utils.origin import place_of
-from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import (
-    SHIPPED,
-    ProfileError,
-    needs,
-    places,
-    profile,
+from ansible_collections.mnrun.train.plugins.plugin_utils.origin import at
+from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import SHIPPED, needs
+from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_choice import (
+    STAGES,
+    logs_to_wandb,
+    trainer_faults,
 )
-from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_options import (
-    OptionsError,
-    stage_options,
+from ansible_collections.mnrun.train.plugins.plugin_utils.variable_names import (
+    subject,
+    unknown_names,
+)
+from ansible_collections.mnrun.train.plugins.plugin_utils.variable_values import (
+    OF_WANDB,
+    value_faults,
 )
 
 # What the tasks' processes inherit.
@@ -55,27 +50,6 @@ needs([SHIPPED])
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "inventory" / "osk"
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
-# Options that every role shares.
-_SITE = "mnrun"
-# Roles that have another name now; the options kept theirs behind the role's.
-_RENAMED_ROLES = {"data_check": "preflight"}
-# A value that depends on the result of a task cannot be checked before it.
-_OF_WANDB = ("environment_wandb_entity", "environment_wandb_project")
-_STAGES = ("sft", "ppo")  # that train
-_TRAINERS_OWN = ("options", "kept", "overrides")  # the later counts
-_WAITS_FOR_A_RESULT = re.compile(r"'\w+_result' is undefined")
-
-
-@dataclass
-class _Reported:
-    """What was reported already, so that an option derived from it is not named as well."""
-
-    placeholders: set[str] = field(default_factory=set)  # with the place where each was written
-    texts: set[str] = field(default_factory=set)  # values that hold what may not be in them
-
-    def holds(self, value: Any) -> bool:
-        """Whether a reported text is part of this value."""
-        return any(text in str(value) for text in self.texts)
 
 
 class _Kept(NamedTuple):
@@ -122,22 +96,22 @@ class ActionModule(PatientAction):
         kept = self._kept(known, given) if "sft_kept" in given else None
         if kept:
             result["ansible_facts"] = {"mnrun_kept": kept.fact}
-            known |= {f"{stage}_kept": kept.fact.get(stage, {}) for stage in _STAGES}
-        faults = [*self._twice(), *self._unknown(given, specs), *self._bad(known, wanted)]
-        faults += kept.faults if kept else []
+            known |= {f"{stage}_kept": kept.fact.get(stage, {}) for stage in STAGES}
+        faults = [*self._twice(), *unknown_names(given, specs, self._internal(specs))]
         templar = self._templar.copy_with_new_env(available_variables=known)
+        faults += [*value_faults(known, wanted, templar), *(kept.faults if kept else [])]
         useless = self._useless(given, known, wanted)
         faults += [text for text, refused in useless if refused]
         if not faults or arguments["report"]:  # those of an option's type may come twice
             faults += [
                 fault
-                for fault in _trainer_faults(known, templar, arguments["roles"])
-                if not any(_subject(fault) == _subject(other) for other in faults)
+                for fault in trainer_faults(known, templar, arguments["roles"])
+                if not any(subject(fault) == subject(other) for other in faults)
             ]
         result["changed"] = False
         result["warnings"] = [] if faults else [text for text, refused in useless if not refused]
         if self._is_a_copy(given) and not faults:
-            wandb = bool(set(_OF_WANDB) & set(wanted)) and _logs_to_wandb(given, self._templar)
+            wandb = bool(set(OF_WANDB) & set(wanted)) and logs_to_wandb(given, self._templar)
             with suppress(AnsibleError):  # a value that is not known before a task
                 result["warnings"] += left_over(given, self._shipped(), wandb=wandb)
         if arguments["report"]:
@@ -189,7 +163,7 @@ class ActionModule(PatientAction):
             return None
 
         return [
-            (f"{one.name}{_at(given[one.name])}: {one.text}.", one.refused)
+            (f"{one.name}{at(given[one.name])}: {one.text}.", one.refused)
             for one in ignored(set(given) & set(wanted), value, lambda name: value(name, defaults))
         ]
 
@@ -228,6 +202,10 @@ class ActionModule(PatientAction):
             options |= entry.get("options") or {}
         return options
 
+    def _internal(self, roles: Iterable[str]) -> set[str]:
+        """The variables that roles set for themselves."""
+        return {name for role in roles for name in self._load(role, "vars/main.yml")}
+
     def _twice(self) -> Iterator[str]:
         """Mappings that more than one -e gives: Ansible drops all but the last without a word."""
         count: dict[str, int] = {}
@@ -237,196 +215,6 @@ class ActionModule(PatientAction):
         for name in sorted(name for name, times in count.items() if times > 1):
             times = f"given {count[name]} times with -e"
             yield f"{name}: {times}, of which only the last counts; put all into one"
-
-    def _unknown(
-        self, given: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]]
-    ) -> Iterator[str]:
-        """Variables that look like ours but are not used."""
-        known = {name for options in specs.values() for name in options}
-        internal = {name for role in specs for name in self._load(role, "vars/main.yml")}
-        for name in sorted(set(given) - known - internal):
-            renamed = _renamed(name)
-            if renamed:
-                yield f"{name}{_at(given[name])}: is now called {renamed}; rename it"
-            role = _owner(name, specs)
-            if not role and not name.startswith("ansible_"):
-                meant = _mistyped(name, known)
-                if meant:
-                    yield f"{name}{_at(given[name])}: not an option; did you mean {meant}?"
-            if role and not name.endswith("_result"):
-                likely = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-                hint = f"did you mean {likely[0]}?" if likely else f"remove it. {_help(role)}"
-                of = "any role" if role == _SITE else f"the role {role}"
-                yield f"{name}{_at(given[name])}: not an option of {of}; {hint}"
-
-    def _bad(self, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-        """Options that are missing, of the wrong type, or that still contain a placeholder."""
-        templar = self._templar.copy_with_new_env(available_variables=known)
-        reported = _Reported()
-        unused = {name for name in _OF_WANDB if not _logs_to_wandb(known, templar)}
-
-        def late(name: str) -> tuple[bool, bool]:
-            # A fault is reported where the value was written, not where it is used.
-            compound = wanted[name].get("type") in ("dict", "list")
-            return compound, any("{{" in text for text in texts(known.get(name)))
-
-        for name in sorted(set(wanted) - unused, key=late):
-            yield from self._option(name, wanted[name], known, templar, reported)
-
-    def _option(
-        self, name: str, spec: Mapping[str, Any], known: Mapping[str, Any], templar: Any,
-        reported: _Reported,
-    ) -> Iterator[str]:  # fmt: skip
-        try:
-            value = templar.template(known[name]) if name in known else None
-        except AnsibleError as error:
-            if _WAITS_FOR_A_RESULT.search(error.message):
-                return
-            yield f"{name}{_about(spec)}{_at(known[name])}: {_why(error.message)}."
-            return
-        if value in (None, "", []) and spec.get("required"):
-            yield f"{name}{_about(spec)}: not set. {_mend(name)}"
-        elif name in known:
-            left_in = placeholders(value, spec)
-            yield from _placeholder_faults(name, spec, left_in, reported)
-            faults = [] if left_in else type_faults(name, value, spec)
-            faults = faults or _new_text_faults(name, value, spec, reported)
-            yield from (f"{name}{_about(spec)}{_at(known[name])}: {fault}." for fault in faults)
-
-
-def _new_text_faults(
-    name: str, value: Any, spec: Mapping[str, Any], reported: _Reported
-) -> list[str]:
-    """What is wrong with the texts in a value, unless it was reported for another option."""
-    faults = text_faults(name, value, spec)
-    if not faults or reported.holds(value):
-        return []
-    reported.texts.update(text for text in texts(value) if text_faults(name, text, spec))
-    return faults
-
-
-def _placeholder_faults(
-    name: str, spec: Mapping[str, Any], left_in: list[tuple[str, str]], reported: _Reported
-) -> Iterator[str]:
-    for placeholder, text in left_in:
-        place = _at(text)
-        # Several options may refer to one: it is reported where it was written, once.
-        once = f"{placeholder} {place or name}"
-        if once not in reported.placeholders:
-            reported.placeholders.add(once)
-            start = f"{name}{_about(spec)}{place}: still the placeholder {placeholder}."
-            yield f"{start} {_mend(name)}"
-
-
-def _mistyped(name: str, known: set[str]) -> str:
-    """The option that a variable of nearly the same name was meant to be, even its prefix; empty
-    for a variable of the user's own."""
-    plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
-    return next(iter(difflib.get_close_matches(plain, sorted(known), n=1, cutoff=0.9)), "")
-
-
-def _logs_to_wandb(known: Mapping[str, Any], templar: Any) -> bool:
-    """Whether a trainer logs to W&B, as it does unless its options name other loggers."""
-    loggers: list[Any] = []
-    try:
-        if templar.template(known.get("environment_wandb_mode")) == "disabled":
-            return False
-        for stage in _STAGES:
-            given = [templar.template(known.get(f"{stage}_{part}")) for part in _TRAINERS_OWN]
-            options = options_over({}, *(part for part in given if isinstance(part, Mapping)))
-            of = (_profile(known, templar, stage).get(stage) or {}).get("loggers") or {}
-            loggers.append(options.get(str(of.get("option")), of.get("default") or []))
-    except (AnsibleError, ProfileError):  # what is wrong with it is reported where it is checked
-        return True
-    return any("wandb" in logger for logger in loggers if isinstance(logger, (str, list, tuple)))
-
-
-def _profile(known: Mapping[str, Any], templar: Any, stage: str) -> Mapping[str, Any]:
-    """The trainer's profile of a stage. Raises ProfileError."""
-    name = templar.template(known.get(f"{stage}_profile") or known.get("mnrun_trainer") or "")
-    return profile(str(name), places(str(known.get("inventory_dir") or "")))
-
-
-def _trainer_faults(known: Mapping[str, Any], templar: Any, roles: Iterable[str]) -> list[str]:
-    """What is wrong with the profiles of the stages in `roles`, and with what variables ask of
-    them."""
-    stages = [stage for stage in _STAGES if stage in roles]
-    faults = [fault for stage in stages for fault in _stage_faults(stage, known, templar)]
-    return list(dict.fromkeys(faults))
-
-
-def _stage_faults(stage: str, known: Mapping[str, Any], templar: Any) -> list[str]:
-    """What is wrong with a stage's profile, with lines, or with what variables ask of it."""
-    try:
-        own = _profile(known, templar, stage).get(stage)
-        given = {
-            word: templar.template(known.get(f"{stage}_{word}") or 0)
-            for word in ("algorithm", "lora_rank", "lora_alpha")
-        }
-        lora = {"rank": given["lora_rank"], "alpha": given["lora_alpha"]}
-        if own:
-            stage_options(stage, own, {}, {}, str(given["algorithm"] or ""), lora)
-    except ProfileError as error:
-        return str(error).splitlines()
-    except OptionsError as error:
-        return [str(error).rstrip(".")]
-    except AnsibleError:
-        pass  # a value that is not known before a task
-    return []
-
-
-def _owner(name: str, roles: Mapping[str, Any]) -> str:
-    owners = [role for role in [*roles, _SITE] if name.startswith(f"{role}_")]
-    return max(owners, key=len, default="")
-
-
-def _renamed(name: str) -> str:
-    """The current name of an option of a renamed role; empty for any other name."""
-    news = (
-        f"{new}{name[len(old) :]}"
-        for old, new in _RENAMED_ROLES.items()
-        if name.startswith(f"{old}_")
-    )
-    return next(news, "")
-
-
-def _help(role: str) -> str:
-    return "" if role == _SITE else f"`ansible-doc -t role mnrun.train.{role}` lists them"
-
-
-def _about(spec: Mapping[str, Any]) -> str:
-    """The start of an option's description, in brackets and without Ansible's markup."""
-    description = spec.get("description") or ""
-    text = description if isinstance(description, str) else description[0]
-    first = re.sub(r"\b[A-Z]\((.*?)\)", r"\1", text)
-    first = re.split(r"[.;:] |\.$", first)[0]
-    if not first[1:2].isupper():  # GPUs, SFT
-        first = f"{first[:1].lower()}{first[1:]}"
-    return f" ({first})" if first else ""
-
-
-def _why(problem: str) -> str:
-    """Why a value cannot be worked out, from what ansible-core reports."""
-    unset = re.fullmatch(r"'(\w+)' is undefined", problem)
-    return (
-        f"depends on {unset[1]}, which is not set" if unset else f"cannot be evaluated, {problem}"
-    )
-
-
-def _mend(name: str) -> str:
-    return f"Set it in your inventory's group_vars, or with -e {name}=VALUE."
-
-
-def _at(value: Any) -> str:
-    found = place_of(value)
-    how = ", in" if found.path else ", as given in"
-    return f"{how} {found.text}" if found.text else ""
-
-
-def _subject(fault: str) -> str:
-    """The variable that a fault is about."""
-    found = re.match(r"\w+", fault)
-    return found[0] if found else fault
 
 
 def _findings(faults: list[str], warnings: list[str], checked: int) -> list[dict[str, Any]]:

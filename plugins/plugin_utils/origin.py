@@ -27,3 +27,10 @@ def place_of(value: Any) -> Place:
     path = Path(origin.path)
     short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return Place(f"{short}:{origin.line_num}" if origin.line_num else str(short), path=True)
+
+
+def at(value: Any) -> str:
+    """The place, as it goes on behind a variable's name; empty if it is not known."""
+    found = place_of(value)
+    how = ", in" if found.path else ", as given in"
+    return f"{how} {found.text}" if found.text else ""

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.mnrun.train.plugins.action.validate import _trainer_faults
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import VERL, words
 from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import (
     DEFAULT,
@@ -20,6 +19,7 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import (
     profile,
     schema,
 )
+from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_choice import trainer_faults
 from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_options import words_of
 
 ALL = sorted(known([SHIPPED]))
@@ -134,11 +134,11 @@ def test_what_is_wrong_with_the_profiles_of_a_play_is_reported_once(tmp_path: Pa
     site(tmp_path, mine="sft: {lancher: srun}\n")
     templar = SimpleNamespace(template=lambda value: value)
     given = {"mnrun_trainer": "mine", "inventory_dir": str(tmp_path)}
-    (fault,) = _trainer_faults(given, templar, ["environment", "sft", "ppo"])
+    (fault,) = trainer_faults(given, templar, ["environment", "sft", "ppo"])
     assert fault.endswith(
         "mine.yml:1: sft.lancher is not a key of a profile; did you mean launcher?"
     )
-    assert _trainer_faults({**given, "sft_profile": DEFAULT}, templar, ["sft"]) == []
+    assert trainer_faults({**given, "sft_profile": DEFAULT}, templar, ["sft"]) == []
 
 
 def test_an_unknown_name_is_answered_with_a_known_one() -> None:
