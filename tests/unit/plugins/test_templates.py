@@ -168,7 +168,7 @@ def test_an_ansible_with_other_internals_compiles_on_its_own(
     templates.install.cache_clear()
 
 
-def test_a_user_without_a_home_compiles_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_ansible_compiles_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "FOLDER", "~nobody-of-that-name/templates")
     templates.install.cache_clear()
     assert templates.install() is None
