@@ -32,7 +32,9 @@ _OF_SSH = (
     ),
     (r"(?i)connection refused|connection closed", "is it the login node, and up?", "ansible_host"),
 )
-_OF_PYTHON = re.compile(r"(?i)python\S*: (?:command )?not found|no such file|interpreter|syntax")
+_OF_PYTHON = re.compile(
+    r"(?i)python\S{0,99}: (?:command )?not found|no such file|interpreter|syntax"
+)
 
 
 class ActionModule(PatientAction):

@@ -19,7 +19,8 @@ _FEWEST = 2  # ranks of which one can differ
 _FRAMES = 6
 _OURS = ("/sft_node.py", "/observer", "/keep.py", "/cluster.py", "/cluster_node.py", "/script.sh")
 _STARTERS = re.compile(
-    r"^\S*\b(?:bash|sh|srun) |^\S*python\S* (?:-\S+ )*\S*/(?:torchrun|accelerate) "
+    r"^\S{0,999}\b(?:bash|sh|srun) "
+    r"|^\S{0,999}python\S{0,99} (?:-\S{1,99} ){0,9}\S{0,999}/(?:torchrun|accelerate) "
 )
 _RAY = re.compile(r"^ray::(?!IDLE)|(?:^|/)(?:raylet|gcs_server)(?: |$)")
 _STOPPED = {"T": "is stopped (SIGSTOP)", "t": "is stopped by a debugger"}

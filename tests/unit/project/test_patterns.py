@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import words
+from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import SHIPPED, known, profile
+from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_options import words_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = [path for folder in ("plugins", "mnrun", "roles/*/files")
@@ -19,7 +22,7 @@ SOURCES = [path for folder in ("plugins", "mnrun", "roles/*/files")
            if path.stem not in ("__main__", "__init__")]  # fmt: skip
 METHODS = ("search", "match", "fullmatch", "sub", "split", "findall", "finditer")
 LENGTH = 24_000  # characters; a square of it are seconds
-LIMIT = 0.4  # seconds of CPU; one look takes less than a hundredth of it
+LIMIT = 0.1  # seconds of CPU; one look takes less than a tenth of it
 PIECES = ("a", "1", " ", "_", "-", "[", "(", ":", "=", "/", "\\", "'", "*", "\x1b", "\x9b", "a.",
           "1,", "a:", "a=", "1 ", "-a", "[1", "\r")  # fmt: skip
 TAILS = ("", " \n!")  # so that what began does not end
@@ -112,7 +115,19 @@ def patterns() -> dict[tuple[str, int], tuple[str, set[str], re.Pattern[str]]]:
                 add(f"{place}: {name}", known.get(name, {"search"}), pattern)
         for method, pattern in in_place(nodes[path], names):
             add(place, {method}, pattern)
+    for place, pattern in of_profiles():
+        add(place, {"match", "fullmatch"}, pattern)
     return found
+
+
+def of_profiles() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """The patterns of lines in the trainers' profiles, those of the examples too."""
+    folders = [SHIPPED, ROOT / "docs/examples/trainers"]
+    for name in known(folders):
+        whole = profile(name, folders)
+        for stage in ("sft", "ppo"):
+            for found in compiled(words(words_of(whole[stage])) if stage in whole else ()):
+                yield f"{name}.yml: {stage}", found
 
 
 def of_its_own(pattern: str) -> set[str]:
