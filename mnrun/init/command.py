@@ -19,7 +19,7 @@ from mnrun.init.decide import Seen, decide, job, open_question
 from mnrun.init.look import EndedError, look
 from mnrun.init.render import hosts_text, variables_text
 from mnrun.init.target import Target, partial, refuse_unsafe, target
-from mnrun.terminal import Terminal
+from mnrun.terminal import Terminal, printable
 
 _HUB = "huggingface.co"
 
@@ -111,9 +111,10 @@ class _Init:
     def _answer(self, choice: Choice) -> str:
         self.terminal.line()
         self.terminal.line(f"{choice.why.removeprefix('GUESS: ')}.")
+        prompt = printable(f"{choice.question} [{choice.value}]: ")
         while True:
             try:
-                typed = input(f"{choice.question} [{choice.value}]: ").strip() or str(choice.value)
+                typed = input(prompt).strip() or str(choice.value)
             except EOFError:
                 raise CliError("No answer. Nothing was written.") from None
             wrong = refuse_unsafe(choice.name, typed)

@@ -37,12 +37,12 @@ def _interface(node: Facts, values: dict[str, Any]) -> Iterator[str]:
     ]
     listed = ", ".join(_named(one) for one in usable)
     yield f"interfaces with an address: {listed or 'none'}"
-    own = [one["name"] for one in usable if one["of_the_name"]] or [
-        one["name"] for one in usable if one["name"] == node["route"]
-    ]
+    by_name = [one["name"] for one in usable if one["of_the_name"]]
+    own = by_name or [one["name"] for one in usable if one["name"] == node["route"]]
     if len(usable) > 1 and own:
         values["NCCL_SOCKET_IFNAME"] = values["GLOO_SOCKET_IFNAME"] = own[0]
-        yield f"{own[0]} is that of the node's name"
+        whose = "the node's name" if by_name else "the default route"
+        yield f"{own[0]} is that of {whose}"
 
 
 def _named(interface: Facts) -> str:

@@ -58,8 +58,12 @@ def target(folder: str, login: str | None, extra_vars: Sequence[str]) -> Target:
             f"-e {', '.join(unknown)}: mnrun init takes variables of the connection (ansible_*), "
             f"and answers: {', '.join(ANSWERS)}. Others go into the inventory afterwards."
         )
-    path = _free(Path(folder).expanduser().absolute())
     answers = {name: str(value) for name, value in given.items()}
+    for name, value in answers.items():
+        wrong = refuse_unsafe(name, value)
+        if wrong:
+            raise UsageError(f"-e {name}={value}: {wrong}")
+    path = _free(Path(folder).expanduser().absolute())
     if not login:
         here = {"ansible_host": "localhost", "ansible_connection": "local", **connection}
         from_a_laptop = {"ansible_connection": "from a laptop: ssh, and ansible_host its ssh name"}

@@ -101,6 +101,22 @@ def test_answers_lead_on(tmp_path: Path, cluster: Any, monkeypatch: pytest.Monke
     assert len(cluster["asked"]) == 1
 
 
+def test_a_folder_of_somebody_else_does_not_command_the_terminal(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster["site"]["models"] = ["/data/\x1b]0;mine\x07one", "/data/two"]
+    asked: list[str] = []
+
+    def typed(question: str) -> str:
+        asked.append(question)
+        return "/data/two" if "model" in question else ""
+
+    monkeypatch.setattr(consent, "can_ask", lambda: True)
+    monkeypatch.setattr("builtins.input", typed)
+    assert cli.main(["init", str(tmp_path / "site"), "--no-job"]) == 0
+    assert "The model [/data/one]: " in asked
+
+
 def test_the_job_is_for_what_was_chosen(tmp_path: Path, cluster: Any) -> None:
     words = ["init", str(tmp_path / "site"), "--yes", "-e", "mnrun_partition=gpu"]
     assert cli.main([*words, "-e", "mnrun_model=~/m"]) == 0
@@ -114,6 +130,9 @@ def test_the_job_is_for_what_was_chosen(tmp_path: Path, cluster: Any) -> None:
         ("mnrun_partitoin=gpu", "takes variables of the connection"),
         ("ansible_ssh_pass=x", "would hold it in clear"),
         ("@more.yml", "reads no files"),
+        ("mnrun_nodes=two", "mnrun_nodes=two: give a number"),
+        ("mnrun_gpus_per_node=0", "give a number"),
+        ('{"mnrun_base_dir": "/my runs"}', "it may have no blanks"),
     ],
 )
 def test_variables_that_it_does_not_take(given: str, words: str, tmp_path: Path) -> None:

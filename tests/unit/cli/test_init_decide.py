@@ -169,8 +169,16 @@ def test_among_interfaces_the_one_of_the_nodes_name_counts() -> None:
     there = [interface("lo"), interface("docker0"), interface("ib0"), interface("enp1"),
              interface("enp2", up=False)]  # fmt: skip
     there[3]["of_the_name"] = True
-    values = decided(site(), node(interfaces=there))["environment_variables"].value
-    assert values == {"NCCL_SOCKET_IFNAME": "enp1", "GLOO_SOCKET_IFNAME": "enp1"}
+    choice = decided(site(), node(interfaces=there))["environment_variables"]
+    assert choice.value == {"NCCL_SOCKET_IFNAME": "enp1", "GLOO_SOCKET_IFNAME": "enp1"}
+    assert "enp1 is that of the node's name" in choice.why
+
+
+def test_where_the_name_is_of_the_loopback_the_default_route_counts() -> None:
+    there = [interface("ib0"), interface("enp1")]
+    choice = decided(site(), node(interfaces=there, route="enp1"))["environment_variables"]
+    assert choice.value["NCCL_SOCKET_IFNAME"] == "enp1"
+    assert "enp1 is that of the default route" in choice.why
 
 
 def test_adapters_are_named_if_some_are_of_another_kind() -> None:
