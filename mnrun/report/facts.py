@@ -98,9 +98,18 @@ def options(stage: Found) -> dict[str, str]:
 
 def _value(name: str, value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    if _SECRET.search(name) or _SECRET_VALUE.search(text):
+    if _SECRET_VALUE.search(text) or any(map(_SECRET.search, (name, *_names_in(value)))):
         return "…"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _names_in(value: object) -> Iterator[str]:
+    """The names in a value that is a mapping, or holds some."""
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+        value = list(value.values())
+    for one in value if isinstance(value, list) else ():
+        yield from _names_in(one)
 
 
 def kept_options(run: Found) -> dict[str, str]:

@@ -33,6 +33,7 @@ _ANSWERS = 8
 _SAVES = 200
 _BINS = 120  # of the use of GPUs
 _TEXT = 4000  # characters of a text
+_KEPT = 1 << 16  # characters of a run's options, of which no value may be cut
 _EARLY = 5.0  # seconds that the clocks of nodes may differ
 
 
@@ -45,7 +46,8 @@ def reported(run: TrainingRun, client: SlurmClient, clock: Clock, points: int) -
         record = Ledger(run.path, entry["stage"], clock).load(entry["fingerprint"])
         if record is not None:
             entry.update(_stage(run.path, record, entry, backend_of(record), points))
-    kept = (read_text(path_of(run.path)) or "")[:_TEXT]
+    kept = read_text(path_of(run.path)) or ""
+    kept = kept if len(kept) <= _KEPT else kept[:_KEPT].rpartition("\n")[0]
     return {**found, "kept_options": kept, "packages": _packages(run.path), "time": clock.now()}
 
 

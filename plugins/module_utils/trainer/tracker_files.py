@@ -151,8 +151,10 @@ def _of_event(event: bytes) -> Iterator[Logged]:
 
 
 def _trackio(path: Path) -> Iterator[Logged]:
-    import sqlite3  # noqa: PLC0415 - not every Python has it
-
+    try:
+        import sqlite3  # noqa: PLC0415 - not every Python has it
+    except ImportError:
+        return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             rows = base.execute("SELECT timestamp, step, metrics FROM metrics ORDER BY id")

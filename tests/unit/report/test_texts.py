@@ -120,10 +120,11 @@ def test_ticks_are_round_numbers(scale: Scale, shown: list[float]) -> None:
 
 def test_options_that_hold_secrets_are_not_shown() -> None:
     options = {"hub_token": "abc", "x": "hf_abcdefghijkl", "wandb.api_key": "1", "lr": 0.1,
-               "url": "https://me:pw@host/x", "data.prompt_key": "question"}  # fmt: skip
+               "url": "https://me:pw@host/x", "data.prompt_key": "question",
+               "env": {"vars": [{"WANDB_API_KEY": "0123"}]}, "keys": {"a": [1]}}  # fmt: skip
     shown = facts.options({"spec": {"options": options}})
     assert shown == {"hub_token": "…", "x": "…", "wandb.api_key": "…", "lr": "0.1", "url": "…",
-                     "data.prompt_key": "question"}  # fmt: skip
+                     "data.prompt_key": "question", "env": "…", "keys": '{"a": [1]}'}  # fmt: skip
 
 
 def test_without_matplotlib_the_pictures_are_svg(

@@ -71,6 +71,12 @@ def test_all_attempts_count_in_their_order(tmp_path: Path) -> None:
     assert two["cause"] is None
 
 
+def test_the_last_of_many_options_is_there(tmp_path: Path) -> None:
+    keep(tmp_path, "# a comment\n" * 1000 + "sft: {optim.lr: 2.0e-5}\n")
+    one = attempt(tmp_path, 1, Phase.SUCCEEDED, line(1, 6.0))
+    assert look(tmp_path, one)["kept_options"].endswith("sft: {optim.lr: 2.0e-5}\n")
+
+
 def test_a_long_training_is_thinned(tmp_path: Path) -> None:
     text = "".join(line(step, 1.0 + step % 5) for step in range(1, 5_001) if step != 3777)
     text = text.replace(line(4999, 5.0), line(4999, 123.0))

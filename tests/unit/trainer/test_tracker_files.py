@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def test_a_database_of_trackio_is_read(tmp_path: Path) -> None:
     first, second = logged(path)
     assert (first.step, first.values) == (1, {"train/loss": 0.5})
     assert second.time - first.time == 0.5
+
+
+def test_a_python_without_sqlite_leaves_databases_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.db").write_bytes(b"SQLite format 3\0")
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    assert list(logged(tmp_path / "a.db")) == []
 
 
 def test_something_else_of_that_name_holds_nothing(tmp_path: Path) -> None:
