@@ -167,7 +167,9 @@ def _found(folder: Path, token: str, sbatch: Mapping[str, str], trial: Trial) ->
 
 
 def _before(folder: Path) -> Finding | None:
-    """What kept the job from looking at all."""
+    """What kept the job from looking at all; what a node prints beside its address does not."""
+    if (folder / "nodes").exists():
+        return None
     if not (folder / "activation").exists():
         said = " ".join(_read(folder, "err").split())[-300:]
         text = f"the first node of the job did not see {folder.parent}, or could not write there"

@@ -108,6 +108,21 @@ def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
     assert found["folder"] == "is not there"
 
 
+def test_a_message_beside_the_address_is_no_fault(tmp_path: Path) -> None:
+    files = {"activation": "", "address": "warning: setlocale", "nodes": json.dumps({
+        "node": "n1", **GOOD, "folder": "is not there"}), "gate.code": "0"}  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = list(trial._found(tmp_path, "token", {"nodes": "1"}, TRIAL))
+    assert [one.what for one in found] == [
+        f"n1: {tmp_path.parent} is not there; is it mounted there?"
+    ]
+    (tmp_path / "nodes").unlink()
+    assert [one.what for one in trial._found(tmp_path, "token", {"nodes": "1"}, TRIAL)] == [
+        "warning: setlocale"
+    ]
+
+
 class Slurm:
     """Takes the job, which then is in a state for ever; counts what is cancelled."""
 
