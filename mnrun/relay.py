@@ -231,7 +231,7 @@ def _last(folder: Path) -> int:
     """The last number of those that held the run (module_utils/record/holder.py); 0 if it cannot be
     read now."""
     try:
-        return max((int(path.name[:6]) for path in folder.glob("[0-9]*.json")), default=0)
+        return max((int(path.name[:6]) for path in folder.glob("[0-9]*.json*")), default=0)
     except OSError:
         return 0
 

@@ -153,15 +153,16 @@ def test_it_asks_again_when_another_one_has_just_claimed_the_run(
     assert played.names == ["relay_begin", "relay_begin", "sft", "relay_end"]
 
 
+@pytest.mark.parametrize("name", ["000002.json", "000002.json.d"])
 def test_it_ends_when_another_one_has_claimed_the_run_since(
-    left: Callable[[Played], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    left: Callable[[Played], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     interrupted = threading.Event()
     monkeypatch.setattr(os, "kill", lambda _pid, _number: interrupted.set())
 
     def claimed() -> None:
         (tmp_path / "holders").mkdir()
-        (tmp_path / "holders" / "000002.json").write_text("{}")
+        (tmp_path / "holders" / name).write_text("{}")
         assert interrupted.wait(10)
 
     played = Played(TURN, [(130, claimed)])
