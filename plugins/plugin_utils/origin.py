@@ -30,7 +30,7 @@ def place_of(value: Any) -> Place:
 
 
 def at(value: Any) -> str:
-    """The place, as it goes on behind a variable's name; empty if it is not known."""
+    """The place, as it is written behind a variable's name; empty if it is not known."""
     found = place_of(value)
     how = ", in" if found.path else ", as given in"
     return f"{how} {found.text}" if found.text else ""

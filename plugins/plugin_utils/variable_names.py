@@ -18,7 +18,7 @@ _RENAMED_ROLES = {"data_check": "preflight"}
 def unknown_names(
     given: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]], internal: set[str]
 ) -> Iterator[str]:
-    """Faults of variables that look like options of `specs`, by role, but are none.
+    """Faults of variables that look like options of `specs`, by role, and are not in it.
 
     `internal` are those that roles set for themselves.
     """
