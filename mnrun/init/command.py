@@ -65,7 +65,8 @@ class _Init:
             looked = None
             if not self.options.init_no_job and choices["mnrun_partition"].value in _names(site):
                 self.terminal.line("Looking at a compute node, with a job of a few seconds.")
-                paths = [one["path"] for one in site["folders"]]
+                # Ansible would take braces for a template.
+                paths = [one["path"] for one in site["folders"] if "{" not in one["path"]]
                 variables = {"mnrun_init_sbatch": job(choices), "mnrun_init_folders": paths}
                 looked = self._look(hosts, variables)
             choices = self._asked(Seen(site, looked, self._hub_here(site, looked)))

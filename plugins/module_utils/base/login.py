@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _LIMIT = 10.0  # seconds
+_LAST_WORDS = 2.0  # seconds for a killed shell to end
 _MARK = "mnrun-environment "
 _PROGRAM = f"import json, os; print({_MARK!r} + json.dumps(dict(os.environ)))"
 
@@ -41,7 +42,9 @@ def _output(command: list[str]) -> str:
         except subprocess.TimeoutExpired:
             with suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            # One that waits for a file server which is gone does not end.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LAST_WORDS)
         printed.seek(0)
         return printed.read().decode("utf-8", "replace")
 

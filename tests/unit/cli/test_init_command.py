@@ -12,7 +12,7 @@ from mnrun import cli, consent
 from mnrun.errors import UsageError
 from mnrun.init import command, target
 from mnrun.init.look import EndedError, advice
-from tests.helpers.clusters import kind, partition, site, slurm
+from tests.helpers.clusters import folder, kind, partition, site, slurm
 
 
 @pytest.fixture
@@ -122,6 +122,12 @@ def test_the_job_is_for_what_was_chosen(tmp_path: Path, cluster: Any) -> None:
     assert cli.main([*words, "-e", "mnrun_model=~/m"]) == 0
     assert cluster["asked"][1]["mnrun_init_sbatch"] == {"partition": "gpu", "gpus-per-node": 1}
     assert values(tmp_path / "site")["mnrun_model"] == "~/m"
+
+
+def test_a_path_of_the_cluster_is_no_template(tmp_path: Path, cluster: Any) -> None:
+    cluster["site"]["folders"].append(folder("/scratch/{{ 7 * 7 }}", "$SCRATCH"))
+    assert cli.main(["init", str(tmp_path / "site"), "--yes"]) == 0
+    assert cluster["asked"][1]["mnrun_init_folders"] == ["/home/me"]
 
 
 @pytest.mark.parametrize(

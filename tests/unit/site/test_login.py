@@ -154,6 +154,22 @@ def test_a_shell_that_is_gone_sets_nothing() -> None:
     assert bounded(lambda: login_environment("/gone/shell"), nothing) == {}
 
 
+def test_a_shell_that_cannot_even_be_killed_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its start-up file is on a file server that is gone."""
+
+    class Stuck:
+        pid = 2**22 + 1  # no process has it
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def wait(self, timeout: float | None = None) -> int:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("sh", timeout)
+
+    monkeypatch.setattr(subprocess, "Popen", Stuck)
+    assert login_environment("/bin/sh") == {}
+
+
 def installed(prefix: Path, **packages: str) -> Path:
     place = prefix / "lib/python3.11/site-packages"
     place.mkdir(parents=True)
