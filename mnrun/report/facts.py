@@ -20,6 +20,7 @@ _SECRET_VALUE = re.compile(
     r"\b(?:hf|gh[pousr]|github_pat)_\w{9}|\b(?:sk|glpat|nvapi)-\w{9}|://[^/@\s]*@"
 )
 _LONGEST, _MOST_BRACKETS = 200, 200
+_NOT_READ = object()
 
 
 def stages_of(run: Found) -> dict[str, Found]:
@@ -97,7 +98,10 @@ def options(stage: Found) -> dict[str, str]:
 
 
 def _value(name: str, value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    except TypeError:  # a key that JSON does not have, such as a date
+        text = str(value)
     if _SECRET_VALUE.search(text) or any(map(_SECRET.search, (name, *_names_in(value)))):
         return "…"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
@@ -112,15 +116,25 @@ def _names_in(value: object) -> Iterator[str]:
         yield from _names_in(one)
 
 
+def _is_small(text: str) -> bool:
+    """Whether a YAML text is no longer than it looks: many brackets make very long work, and
+    aliases very large values. Raises YAMLError."""
+    if sum(map(text.count, "{[")) > _MOST_BRACKETS:
+        return False
+    events = yaml.parse(text, Loader=yaml.SafeLoader)
+    return not any(isinstance(one, yaml.AliasEvent) for one in events)
+
+
 def kept_options(run: Found) -> dict[str, str]:
-    """Return the options that were given for this run and differ from the site's, `sft.NAME`."""
+    """Return the options that were given for this run and differ from the site's, `sft.NAME`; of a
+    file that is not read, its name alone."""
     text = run.get("kept_options") or ""
-    if sum(map(text.count, "{[")) > _MOST_BRACKETS:  # of which YAML makes very long work
-        return {}
     try:
-        read = yaml.safe_load(text)
+        read = yaml.safe_load(text) if _is_small(text) else _NOT_READ
     except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
+        read = _NOT_READ
+    if read is _NOT_READ:
+        return {"options.yml": "…"}
     stages = read if isinstance(read, Mapping) else {}
     return {
         f"{stage}.{name}": _value(str(name), value)

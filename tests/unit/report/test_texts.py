@@ -127,6 +127,22 @@ def test_options_that_hold_secrets_are_not_shown() -> None:
                      "data.prompt_key": "question", "env": "…", "keys": '{"a": [1]}'}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", {}),
+        ("# a comment\n", {}),
+        ("sft: {lr: 0.1}", {"sft.lr": "0.1"}),
+        ("sft: {x: {2020-01-01: 1}}", {"sft.x": "{datetime.date(2020, 1, 1): 1}"}),
+        ("a: &a [x]\nsft: {x: *a}", {"options.yml": "…"}),
+        ("{" * 5000, {"options.yml": "…"}),
+        ("sft: [", {"options.yml": "…"}),
+    ],
+)
+def test_options_that_are_not_read_are_not_none(text: str, shown: dict[str, str]) -> None:
+    assert facts.kept_options({"kept_options": text}) == shown
+
+
 def test_without_matplotlib_the_pictures_are_svg(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
