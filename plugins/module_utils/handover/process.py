@@ -21,6 +21,7 @@ from ..base.process import clean_environment, find_tool
 from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import read_end, read_start
 from ..record.recorder import with_end_recorder
+from ..record.witness import forget
 
 FRESH = 120.0  # seconds after a heartbeat in which a process of another host counts as alive
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -121,14 +122,14 @@ class ProcessBackend:
         name = parse(attempt.job_id)
         if name is None:
             return Observation(Phase.UNKNOWN, detail="it is not a process of a login node")
-        seen_now = read_end(folder, attempt) or self._living(name, attempt)
+        seen_now = read_end(folder, attempt) or self._living(folder, name, attempt)
         # It may have ended by itself between the two.
         ended = read_end(folder, attempt) if seen_now.phase is Phase.GONE else None
         return replace(_told(ended or seen_now, attempt), nodes=name.host)
 
-    def _living(self, name: Name, attempt: Attempt) -> Observation:
+    def _living(self, folder: Path, name: Name, attempt: Attempt) -> Observation:
         if name.host != _host():
-            return self._from_afar(name)
+            return self._from_afar(folder, name)
         if attempt.submitted_by not in (None, os.geteuid()):
             detail = f"it belongs to the user with uid {attempt.submitted_by}, and may be hidden"
             return Observation(Phase.UNKNOWN, detail=detail, advice="let that user run this")
@@ -138,17 +139,19 @@ class ProcessBackend:
             return Observation(Phase.RUNNING, "RUNNING")
         return Observation(Phase.GONE, GONE, "it was killed, perhaps as its user logged out")
 
-    def _from_afar(self, name: Name) -> Observation:
-        beat = self._program.run_dir / ".mnrun" / "relay" / "heartbeat"
+    def _from_afar(self, folder: Path, name: Name) -> Observation:
+        relay = self._program.run_dir / ".mnrun" / "relay"
+        beat = relay / "heartbeat"
         about = seen(beat.stat)
         age = self._clock.now() - about.st_mtime if about else None
         if age is not None and abs(age) < FRESH and read_text(beat) == name.job.job_id:
             return Observation(Phase.RUNNING, "RUNNING")
+        over = f"{forget(folder)}, and {relay / 'holders'} as well"
         since = "none" if age is None else f"the last one {age / 60:.0f} min ago"
         return Observation(
             Phase.UNKNOWN,
             detail=f"it runs on {name.host}, and this is {_host()}; signs of life: {since}",
-            advice=f"run this on {name.host}",
+            advice=f"run this on {name.host}; if that no longer exists, {over}",
         )
 
     def stop(self, attempt: Attempt, signal: str) -> None:

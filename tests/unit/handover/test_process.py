@@ -154,6 +154,7 @@ def test_another_host_sees_only_its_heartbeat(host: Host, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(process, "_host", lambda: "login2")
         assert not host.observe().known
+        assert f"and {beat.with_name('holders')} as well" in host.call()["msg"]
         beat.parent.mkdir(parents=True, exist_ok=True)
         beat.write_text(host.started["job"]["id"])
         assert host.observe().phase is Phase.RUNNING
