@@ -11,9 +11,11 @@ from ..base.errors import MnrunError
 from ..slurm.capacity import Partition, survey
 from ..slurm.client import Denied, SlurmClient
 from ..slurm.nodes import is_lost
+from .bounded import bounded
 
 _OUT = ("down", "drain", "fail", "maint", "unknown", "inval")
 _MOST_TRIED = 24  # requests that Slurm is asked to judge
+_TRYING = 15.0  # seconds for all of them
 _ENFORCING = re.compile(r"^AccountingStorageEnforce\s*=\s*(.+)$", re.MULTILINE)
 _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)\b")
 
@@ -126,18 +128,26 @@ def _accepted(
     client: SlurmClient, partitions: list[dict[str, Any]], accounts: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """What Slurm itself answers to a request for one GPU of each partition that has any: without an
-    account, and where that is refused with each of this user's. Nothing is submitted."""
+    account, and where that is refused with each of this user's. Nothing is submitted. Of a Slurm
+    that is slow, the answers that came in time."""
     found: list[dict[str, Any]] = []
+    bounded(lambda: _try_all(client, partitions, accounts, found), None, _TRYING)
+    return list(found)
+
+
+def _try_all(
+    client: SlurmClient, partitions: list[dict[str, Any]], accounts: list[dict[str, Any]],
+    found: list[dict[str, Any]],
+) -> None:  # fmt: skip
     names = list(dict.fromkeys(one["account"] for one in accounts))
     for partition in (one["name"] for one in partitions if any(k["gpus"] for k in one["kinds"])):
         for account in ["", *names]:
             if len(found) >= _MOST_TRIED:
-                return found
+                return
             answer = _judged(client, partition, account)
             found.append({"partition": partition, "account": account, "why": answer})
             if not answer:
                 break
-    return found
 
 
 def _judged(client: SlurmClient, partition: str, account: str) -> str | None:

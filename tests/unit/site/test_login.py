@@ -17,6 +17,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Mis
 from ansible_collections.mnrun.train.plugins.module_utils.base.login import login_environment
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result, run
 from ansible_collections.mnrun.train.plugins.module_utils.site import folders, node, software
+from ansible_collections.mnrun.train.plugins.module_utils.site import scheduler as site_scheduler
 from ansible_collections.mnrun.train.plugins.module_utils.site.bounded import bounded, together
 from ansible_collections.mnrun.train.plugins.module_utils.site.node import seen
 from ansible_collections.mnrun.train.plugins.module_utils.site.outside import reaches, wandb_key
@@ -41,7 +42,7 @@ g3|gpu|64|500000|gpu:a100:4|idle
 REFUSED = "sbatch: error: Batch job submission failed: Invalid account or account/partition"
 
 
-def slurm(answers: dict[str, Result | str | None]) -> SlurmClient:
+def slurm(answers: dict[str, Result | str | threading.Event | None]) -> SlurmClient:
     """A Slurm that answers by the first word that is in a command."""
 
     def answer(command: list[str], _seconds: float, _stdin: str) -> Result:
@@ -49,6 +50,9 @@ def slurm(answers: dict[str, Result | str | None]) -> SlurmClient:
             if all(word in command for word in words.split()):
                 if result is None:
                     raise Missing(f"There is no {command[0]}")
+                if isinstance(result, threading.Event):
+                    result.wait(10)
+                    return Result(0, "", "")
                 return Result(0, result, "") if isinstance(result, str) else result
         raise AssertionError(command)
 
@@ -70,6 +74,16 @@ def whole(**more: Any) -> dict[str, Any]:
     }
     answers.update({name.replace("_", " "): value for name, value in more.items()})
     return scheduler(slurm(answers), "me")
+
+
+def test_a_slurm_that_judges_slowly_is_not_one_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(site_scheduler, "_TRYING", 0.5)
+    judged = threading.Event()
+    found = whole(**{"sbatch_--account=b": judged})
+    judged.set()
+    assert [(one["account"], REFUSED in one["why"]) for one in found["accepted"]] == [("", True)]
 
 
 def test_slurm_is_told_in_types() -> None:
