@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import locale
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,17 +31,24 @@ display, and with -v the job's log."""
 _LONGEST_CONTROL_FOLDER = 75
 """Characters. A socket's path holds 103 everywhere, and ssh appends up to 28 to its folder."""
 
+_MOST_FILES = 100  # of a site that are looked at for how its hosts are reached
+_MOST_TEXT = 1_000_000  # characters of each
+
 _LOCALES = ("", "C.UTF-8", "C.utf8", "en_US.UTF-8")
 """Where UTF-8 is looked for; the first is the caller's own choice."""
 
 
-def settings(collection: Path, private: Path, verbose: bool) -> dict[str, str]:
+def settings(
+    collection: Path, private: Path, verbose: bool, inventory: str = "", given: Sequence[str] = ()
+) -> dict[str, str]:
     """Return what is set for ansible-playbook on top of the caller's environment.
 
     Args:
         collection: the folder of the collection mnrun.train.
         private: a folder of this run alone.
         verbose: results of failed tasks carry a traceback, and followed jobs their logs.
+        inventory: the site.
+        given: the arguments of the command line.
     """
     scripts = Path(sys.executable).parent
     places = [str(collection.parents[2]), *_own_collections()]
@@ -61,8 +69,10 @@ def settings(collection: Path, private: Path, verbose: bool) -> dict[str, str]:
     usable = _utf8_locale()
     if usable:
         found["LC_ALL"] = usable
-    if len(str(_control_folder())) > _LONGEST_CONTROL_FOLDER:
-        found["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(private / "cp")
+    sockets = _control_folder() / _way(inventory, given)
+    if len(str(sockets)) > _LONGEST_CONTROL_FOLDER:
+        sockets = private / "cp"
+    found["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(sockets)
     return found
 
 
@@ -91,6 +101,28 @@ def _control_folder() -> Path:
     """Where ssh keeps the sockets of open connections."""
     home = os.environ.get("ANSIBLE_HOME", "~/.ansible")
     return Path(os.environ.get("ANSIBLE_SSH_CONTROL_PATH_DIR", f"{home}/cp")).expanduser()
+
+
+def _way(inventory: str, given: Sequence[str]) -> str:
+    """Return a name for how a site's hosts are reached.
+
+    Ansible names an open connection by host, port and user alone. Behind another jump host, or by
+    another ssh configuration, the same three are another machine.
+    """
+    site = Path(inventory)
+    files = sorted(site.rglob("*")) if site.is_dir() else [site]
+    texts = [_text(file) for file in files[:_MOST_FILES] if file.is_file()]
+    said = [line for text in (*texts, *given) for line in text.splitlines() if "ansible_" in line]
+    whole = "\n".join([str(site.absolute()) if site.exists() else inventory, *said])
+    return hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            return stream.read(_MOST_TEXT)
+    except OSError:  # Ansible reports it
+        return ""
 
 
 def _utf8_locale() -> str:

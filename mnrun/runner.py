@@ -148,7 +148,9 @@ def run_playbook(
         _no_orphans(interruption),
     ):
         _settings_of_runner(folder)
-        environment = settings(playbook.collection, folder, playbook.verbose)
+        environment = settings(
+            playbook.collection, folder, playbook.verbose, playbook.inventory, playbook.arguments
+        )
         program = _ansible_playbook(environment["PATH"])
         environment["PATH"] = f"{_tied(program, folder)}{os.pathsep}{environment['PATH']}"
         with without_callers_settings():

@@ -20,6 +20,12 @@ class StepTimes(NamedTuple):
 
     first: float
     last: float
+    made: int  # between the two
+
+    @property
+    def each(self) -> float | None:
+        """What one took, with validations and saves between them; None before the second."""
+        return (self.last - self.first) / self.made if self.made else None
 
 
 def read_step_times(folder: Path, attempt: Attempt) -> StepTimes | None:
@@ -27,12 +33,16 @@ def read_step_times(folder: Path, attempt: Attempt) -> StepTimes | None:
     data = parse_json(read_text(folder / f"steps-{attempt.number}.json") or "")
     if not isinstance(data, dict) or data.get("token") != attempt.token:
         return None
-    first, last = _moment(data.get("first")), _moment(data.get("last"))
-    return None if first is None or last is None or last < first else StepTimes(first, last)
-
-
-def _moment(pair: Any) -> float | None:
-    """The time in a pair of a step and a time."""
-    if not isinstance(pair, list) or len(pair) != 2 or type(pair[1]) not in (int, float):
+    first, last = _seen(data.get("first")), _seen(data.get("last"))
+    if first is None or last is None or last[1] < first[1] or last[0] < first[0]:
         return None
-    return float(pair[1]) if 0 < pair[1] < _LATEST else None
+    return StepTimes(first[1], last[1], last[0] - first[0])
+
+
+def _seen(pair: Any) -> tuple[int, float] | None:
+    """A step, and when it was seen."""
+    if not isinstance(pair, list) or len(pair) != 2:
+        return None
+    step, moment = pair
+    right = type(step) is int and step >= 0 and type(moment) in (int, float)
+    return (step, float(moment)) if right and 0 < moment < _LATEST else None

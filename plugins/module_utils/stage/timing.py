@@ -11,6 +11,7 @@ from ..base.clock import Clock
 from ..base.files import changed_at
 from ..record.contract import Attempt, CheckpointRule, Observation, Phase, Record
 from ..record.ledger import Ledger
+from ..record.step_times import StepTimes, read_step_times
 from ..trainer.checkpoint import steps, tracked
 from ..trainer.words import words
 from .budget import spent
@@ -35,7 +36,7 @@ def timing(
         "nodes": job.nodes,
         "since": job.start,
         "limit": job.time_limit,
-        "step_seconds": _step_seconds(record, attempt, step, now),
+        "step_seconds": _step_seconds(ledger, record, attempt, step, now),
         "gpu_hours": spent([replace(record, attempts=held)], now).used if job.gpus else None,
     }
 
@@ -76,13 +77,25 @@ def _slurm_job(ledger: Ledger, attempt: Attempt, clock: Clock) -> Attempt:
     return next((one for one in jobs if one.job_id == attempt.head_job), attempt)
 
 
-def _step_seconds(record: Record, attempt: Attempt, step: int | None, now: float) -> float | None:
-    """What a step takes: by this attempt, with its start, or else by the one before."""
+def _step_seconds(
+    ledger: Ledger, record: Record, attempt: Attempt, step: int | None, now: float
+) -> float | None:
+    """What a step takes: by the job's own record, or else with the start of an attempt."""
+    seen = _by_itself(ledger.folder(record.fingerprint), attempt)
+    if seen and seen.each:
+        return seen.each
     made = (step or 0) - attempt.first_step
-    if attempt.phase is Phase.RUNNING and attempt.start and made > 0:
+    if seen is None and attempt.phase is Phase.RUNNING and attempt.start and made > 0:
         # Between two steps that would grow.
         written = max(map(changed_at, attempt.log_paths), default=0) / 1e9
         until = written if attempt.start < written <= now else now
         return max(0.0, until - attempt.start) / made
     known = [one for one in map(seconds_a_step, _with(record, attempt)) if one]
     return known[-1] if known else None
+
+
+def _by_itself(folder: Path, attempt: Attempt) -> StepTimes | None:
+    try:
+        return read_step_times(folder, attempt)
+    except OSError:
+        return None

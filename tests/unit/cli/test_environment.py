@@ -70,6 +70,28 @@ def test_sockets_of_ssh_have_a_short_path(
     assert (given.get("ANSIBLE_SSH_CONTROL_PATH_DIR") == "/tmp/mnrun-cli-ab/cp") is moved
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("elsewhere", "ansible_host: login", ()),
+        ("site", "ansible_host: login\n  ansible_ssh_common_args: -J bastion", ()),
+        ("site", "ansible_host: login", ("-e", "ansible_ssh_common_args=-Jbastion")),
+    ],
+)
+def test_an_open_connection_is_used_only_for_hosts_that_are_reached_alike(
+    tmp_path: Path, other: tuple[str, str, tuple[str, ...]]
+) -> None:
+    def sockets(name: str, text: str, given: tuple[str, ...]) -> str:
+        (tmp_path / name / "group_vars").mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "group_vars" / "all.yml").write_text(text)
+        found = settings(COLLECTION, Path("/tmp/x"), False, str(tmp_path / name), given)
+        return found["ANSIBLE_SSH_CONTROL_PATH_DIR"]
+
+    mine = sockets("site", "ansible_host: login", ())
+    assert mine == sockets("site", "ansible_host: login\nmnrun_nodes: 3", ("-e", "mnrun_nodes=4"))
+    assert mine != sockets(*other)
+
+
 def test_collections_of_the_caller_stay_behind_ours(
     caller: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

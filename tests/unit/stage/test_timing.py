@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -39,6 +40,21 @@ def test_a_running_job_has_its_limit_its_cost_and_the_time_of_a_step(run: Run) -
     assert found["gpu_hours"] == pytest.approx(16 * 600 / 3600)
     run.clock.sleep(3600)
     assert timing(run)["step_seconds"] == 125.0, "it does not grow between two steps"
+
+
+def test_the_start_of_a_job_is_no_part_of_its_steps(run: Run) -> None:
+    running(run, BEGUN.format(4))
+    begun = run.clock.now()
+    run.clock.sleep(200)
+    seen = run.stage().ledger.folder(run.record().fingerprint) / "steps-1.json"
+
+    def told(*last: float) -> Any:
+        pairs = {"first": [1, begun + 140.0], "last": list(last)}
+        seen.write_text(json.dumps({"token": run.attempt().token, **pairs}))
+        return timing(run)["step_seconds"]
+
+    assert told(1, begun + 140.0) is None, "nothing is known of a step after the first one"
+    assert told(4, begun + 146.0) == pytest.approx(2.0)
 
 
 def test_before_its_first_step_the_attempt_before_tells_what_one_takes(run: Run) -> None:
