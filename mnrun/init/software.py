@@ -112,8 +112,8 @@ def _modules(site: Facts) -> list[Choice]:
     names = [name for name in there["names"] if _OF_INTEREST.search(name)]
     listed = f", among them {', '.join(names[-_SHOWN:])}" if names else ""
     how = f"{there['kind'] or 'Environment Modules'} has {len(there['names'])} modules{listed}"
-    none = f"a trainer's own packages bring CUDA and NCCL along, so none is needed; {how}"
-    return [
-        found("environment_modules_init", there["init"], "it defines the command module"),
-        guess("environment_modules", [], none),
-    ]
+    none = (
+        f"a trainer's own packages bring CUDA and NCCL along, so none is needed; {how}. With some,"
+        f" also set environment_modules_init: {there['init']}"
+    )
+    return [guess("environment_modules", [], none)]
