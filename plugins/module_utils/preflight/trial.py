@@ -5,31 +5,24 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import select
-import shutil
-import signal
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
-from ..base.clock import Clock, Deadline
-from ..base.errors import MnrunError
+from ..base.clock import Clock
 from ..base.finding import FAULT, OK, WARNING, Finding
 from ..base.text import listed, plural
-from ..slurm.client import SlurmClient, own_words
-from ..slurm.directives import with_directives
+from ..slurm.client import SlurmClient
+from ..slurm.judge import least
 from ..slurm.nodelist import names_in
-from ..slurm.parse import parse_submitted
 from .login import existing
+from .trial_job import TrialJob, interruptible
 
 MINUTES = 10
 """The job's own time limit: the all-reduce may take that long on a slow file system."""
 
-_PAUSE = 1.0  # seconds
 _APART = 30.0  # seconds between the clocks of two nodes
-_WAITS = ("PENDING", "CONFIGURING", "REQUEUED")
-_LIVE = (*_WAITS, "RUNNING", "COMPLETING", "SUSPENDED")
 _SCRIPT = r"""#!/bin/bash
 # Looks at the nodes, for `mnrun doctor --deep`.
 set -uo pipefail
@@ -63,52 +56,47 @@ class Trial(NamedTuple):
     seconds: float  # to wait for the job to start and to end
 
 
-class Interrupted(MnrunError):  # noqa: N818 - not an error of anything
-    """The controller is gone, or wants this to end."""
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], None]]:
-    """Signals that end this process raise Interrupted, so that it cleans up before; the function
-    does so if no one reads its answer any more."""
-
-    def end(number: int, _frame: Any) -> None:
-        raise Interrupted(f"ended by {signal.Signals(number).name}")
-
-    before = {
-        one: signal.signal(one, end) for one in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-    }
-    output = select.poll()
-    output.register(1, select.POLLERR | select.POLLHUP)
-
-    def look() -> None:
-        if any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0)):
-            raise Interrupted("the controller is gone")
-
-    try:
-        yield look
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def try_nodes(
     parent: Path, sbatch: Mapping[str, str], trial: Trial, client: SlurmClient, clock: Clock
 ) -> list[Finding]:
     """Run the job, and say what it found. The folder, on the shared file system below `parent`, and
-    the job are gone afterwards, whatever happens."""
+    the job are gone afterwards, whatever happens; where they cannot be, that is a finding, too."""
     with interruptible() as look:
         folder = Path(tempfile.mkdtemp(prefix=".mnrun-doctor-", dir=str(existing(parent))))
+        job = TrialJob(folder.name[1:], client, clock)
         try:
-            token = secrets.token_hex(8)
-            count = int(sbatch.get("nodes", "1"))
-            _fill(folder, token, count, trial)
-            ended = _run(folder, sbatch, trial, client, clock, look)
-            return ended or list(_found(folder, token, sbatch, trial))
+            found = list(_tried(folder, sbatch, trial, job, look))
         finally:
-            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_IGN)
-            shutil.rmtree(str(folder), ignore_errors=True)
+            left = job.remove(folder)
+        return [*found, *([left] if left else [])]
+
+
+def _tried(
+    folder: Path, sbatch: Mapping[str, str], trial: Trial, job: TrialJob, look: Callable[[], None]
+) -> Iterator[Finding]:
+    token, count = secrets.token_hex(8), _count(sbatch)
+    _fill(folder, token, count, trial)
+    script = _SCRIPT.format(folder=folder, gpus=trial.gpus)
+    refused = job.submit(script, _options(folder, sbatch, count))
+    if refused:
+        yield refused
+    elif job.ended(trial.seconds, look):
+        yield from _found(folder, token, sbatch, trial)
+    else:
+        yield job.unlooked(trial.seconds)
+
+
+def _count(sbatch: Mapping[str, str]) -> int:
+    """Nodes to look at: of a range the least, as a training may get no more."""
+    return max(1, least(sbatch.get("nodes", "1")), len({*names_in(sbatch.get("nodelist", ""))}))
+
+
+def _options(folder: Path, sbatch: Mapping[str, str], count: int) -> dict[str, str]:
+    options = {name: value for name, value in sbatch.items() if name not in ("signal", "time-min")}
+    options.update(output=str(folder / "out"), error=str(folder / "err"), chdir="/")
+    if "nodes" in options:
+        options["nodes"] = str(count)
+    return {**options, "time": f"0:{MINUTES}:00"}
 
 
 def _fill(folder: Path, token: str, count: int, trial: Trial) -> None:
@@ -119,46 +107,15 @@ def _fill(folder: Path, token: str, count: int, trial: Trial) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _run(
-    folder: Path, sbatch: Mapping[str, str], trial: Trial, client: SlurmClient, clock: Clock,
-    look: Callable[[], None],
-) -> list[Finding]:  # fmt: skip
-    """Wait for the end of the job. What kept it from ending, if anything did."""
-    options = {**sbatch, "time": f"0:{MINUTES}:00", "job-name": "mnrun-doctor"}
-    options = {name: value for name, value in options.items() if name not in ("signal", "time-min")}
-    options.update(output=str(folder / "out"), error=str(folder / "err"), chdir="/")
-    script = _SCRIPT.format(folder=folder, gpus=trial.gpus)
-    done = client.sbatch(["--parsable", "--no-requeue"], with_directives(script, options))
-    job = parse_submitted(done.out) if done.code == 0 else None
-    if job is None:
-        said = " ".join(own_words("sbatch", done).split())[:300] or "sbatch did not answer"
-        return [Finding(FAULT, "nodes", f"Slurm refuses the job that looks at the nodes: {said}")]
-    deadline, state = Deadline(clock, trial.seconds), "PENDING"
-    try:
-        while not deadline.over():
-            look()
-            rows = client.show(job.job_id).rows
-            state, reason = (rows[0].state, rows[0].reason) if rows else (state, "")
-            if rows is not None and (not rows or state not in _LIVE):
-                return []
-            deadline.pause(_PAUSE)
-    finally:
-        client.cancel(job.job_id, "", "")
-    waited = f"after {trial.seconds:.0f} s"
-    why = f"still waits ({reason})" if state in _WAITS else f"has not ended (it is {state})"
-    text = f"the job that looks at the nodes {why} {waited}, so they were not looked at"
-    return [Finding(WARNING, "nodes", f"{text}: try again, or with -e mnrun_nodes=1")]
-
-
 def _found(folder: Path, token: str, sbatch: Mapping[str, str], trial: Trial) -> Iterator[Finding]:
     failed = _before(folder)
     if failed:
         yield failed
         return
     nodes = reports(_read(folder, "nodes"))
-    yield from of_nodes(folder, token, nodes, int(sbatch.get("nodes", "1")), trial.ports)
+    yield from of_nodes(folder, token, nodes, _count(sbatch), trial.ports)
     said = " ".join(_read(folder, "nodes.err").split())[:300]
-    if len(nodes) < int(sbatch.get("nodes", "1")):
+    if len(nodes) < _count(sbatch):
         asked = names_in(sbatch.get("nodelist", ""))
         silent = [name for name in asked if name not in {one["node"] for one in nodes}]
         who = listed(silent) if silent else "a node"

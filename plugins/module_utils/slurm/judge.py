@@ -75,7 +75,7 @@ class _Request:
         self._listed = names_in(given.get("nodelist", ""))
         excluded = names_in(given.get("exclude", ""))
         self._nodes = {name: node for name, node in nodes.items() if name not in excluded}
-        self._count = max(_least(given.get("nodes", "1")), 1)
+        self._count = max(least(given.get("nodes", "1")), 1)
 
     def faults(self) -> Iterator[str]:
         """What Slurm would refuse, or keep pending for ever."""
@@ -88,8 +88,8 @@ class _Request:
         yield from self._node_faults()
         gpus, kind = _gpus_wanted(self._given)
         memory = _megabytes(self._given.get("mem", "0"))
-        cpus = _least(self._given.get("cpus-per-task", "1"))
-        cpus *= _least(self._given.get("ntasks-per-node", "1"))
+        cpus = least(self._given.get("cpus-per-task", "1"))
+        cpus *= least(self._given.get("ntasks-per-node", "1"))
         label = f"{kind} GPUs" if kind else "GPUs"
         yield from self._lack(gpus, label, {n.name: n.gpus.get(kind, 0) for n in self._usable()})
         yield from self._lack(cpus, "CPUs", {n.name: n.cpus for n in self._usable()})
@@ -174,7 +174,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(shown[:16]) + (f" and {len(shown) - 16} more" if len(shown) > 16 else "")
 
 
-def _least(text: str) -> int:
+def least(text: str) -> int:
     """The number in `2`, or the smaller one in `2-4`; 1 for forms that only Slurm can interpret."""
     match = re.match(r"\d+", text)
     return int(match.group()) if match else 1

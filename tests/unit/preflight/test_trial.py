@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.finding import FAULT, OK, WARNING
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.preflight import trial
+from ansible_collections.mnrun.train.plugins.module_utils.preflight import trial, trial_job
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
 
 from tests.helpers.fake_slurm import FakeClock
@@ -124,34 +128,147 @@ def test_a_message_beside_the_address_is_no_fault(tmp_path: Path) -> None:
 
 
 class Slurm:
-    """Takes the job, which then is in a state for ever; counts what is cancelled."""
+    """Takes the job, which is in a state until it is cancelled and its last seconds are over."""
 
-    def __init__(self, state: str) -> None:
-        self.state, self.cancelled = state, 0
+    def __init__(self, clock: FakeClock, state: str, ends: float = 0.0) -> None:
+        self.clock, self.state, self.ends = clock, state, ends
+        self.cancelled, self.script = 0, ""
+        self.during_sbatch: Callable[[], Result | None] = lambda: None
+        self.at_end: Callable[[], None] = lambda: None
+        self.listed = True  # by squeue
 
-    def __call__(self, command: list[str], _seconds: float, _stdin: str) -> Result:
-        if command[0] == "sbatch":
-            return Result(0, "12\n", "")
-        if command[0] == "scancel":
-            self.cancelled += 1
-            return Result(0, "", "")
-        return Result(
-            0,
-            f"JobId=12 JobName=x JobState={self.state} Reason=Resources ExitCode=0:0 NodeList=\n",
-            "",
-        )
+    def __call__(self, command: list[str], _seconds: float, stdin: str) -> Result:
+        return getattr(self, command[0])(command, stdin)  # type: ignore[no-any-return]
+
+    def sbatch(self, _command: list[str], stdin: str) -> Result:
+        self.script = stdin
+        return self.during_sbatch() or Result(0, "12\n", "")
+
+    def scancel(self, _command: list[str], _stdin: str) -> Result:
+        self.cancelled += 1
+        if self.cancelled == 1:
+            self.state = "COMPLETING" if self.state == "RUNNING" else "CANCELLED"
+            self.clock.after(self.ends, self._end)
+        return Result(0, "", "")
+
+    def _end(self) -> None:
+        self.at_end()
+        self.state = "CANCELLED"
+
+    def scontrol(self, _command: list[str], _stdin: str) -> Result:
+        shown = f"JobId=12 JobName=x JobState={self.state} Reason=Resources"
+        return Result(0, f"{shown} ExitCode=0:0 NodeList=\n", "")
+
+    def squeue(self, command: list[str], _stdin: str) -> Result:
+        bar = command[-1].partition("%i")[2].partition("%T")[0]
+        heads = ["JOBID", "STATE", "REASON", "START_TIME", "NODELIST", "NAME", "COMMENT"]
+        row = ["12", self.state, "None", "N/A", "", self.name, ""]
+        rows = [heads, *([row] if self.listed else [])]
+        return Result(0, "".join(f"{bar.join(one)}\n" for one in rows), "")
+
+    @property
+    def name(self) -> str:
+        found = re.search(r"--job-name=(\S+)", self.script)
+        return found[1] if found else ""
+
+    @property
+    def nodes(self) -> list[str]:
+        return re.findall(r"#SBATCH --nodes=(\S+)", self.script)
+
+
+def tried(slurm: Slurm, parent: Path, **sbatch: str) -> list[Any]:
+    client = SlurmClient(slurm, slurm.clock)
+    return trial.try_nodes(parent, {"nodes": "2", **sbatch}, TRIAL, client, slurm.clock)
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(select, "poll", Listening)
+    return monkeypatch
 
 
 def test_a_job_that_waits_too_long_is_cancelled_and_nothing_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, listening: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(select, "poll", Listening)
-    slurm, clock = Slurm("PENDING"), FakeClock()
-    (found,) = trial.try_nodes(tmp_path, {"nodes": "2"}, TRIAL, SlurmClient(slurm, clock), clock)
+    slurm = Slurm(FakeClock(), "PENDING")
+    (found,) = tried(slurm, tmp_path)
     assert found.level == WARNING
     assert "still waits (Resources) after 60 s" in found.what
     assert slurm.cancelled == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_sbatch_runs_waits_until_the_job_can_be_cancelled(
+    tmp_path: Path, listening: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    slurm = Slurm(FakeClock(), "PENDING")
+    main = threading.get_ident()
+    slurm.during_sbatch = lambda: signal.pthread_kill(main, number)
+    with pytest.raises(trial_job.Interrupted, match=number.name):
+        tried(slurm, tmp_path)
+    assert slurm.cancelled == 1
+    assert list(tmp_path.iterdir()) == []
+    assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize(
+    "lost", [Result(None, "", ""), Result(-1, "", ""), Result(0, "1\n2\n", ""),
+             Result(1, "", "sbatch: error: Unable to contact slurm controller")]
+)  # fmt: skip
+def test_a_job_whose_sbatch_got_no_answer_is_found_by_its_name(
+    tmp_path: Path, listening: pytest.MonkeyPatch, lost: Result
+) -> None:
+    slurm = Slurm(FakeClock(), "PENDING")
+    slurm.during_sbatch, slurm.listed = lambda: lost, False
+    slurm.clock.after(5, lambda: setattr(slurm, "listed", True))
+    (found,) = tried(slurm, tmp_path)
+    assert "still waits (Resources)" in found.what
+    assert slurm.cancelled == 1
+
+
+def test_a_job_that_may_come_later_is_named(tmp_path: Path, listening: pytest.MonkeyPatch) -> None:
+    slurm = Slurm(FakeClock(), "PENDING")
+    slurm.during_sbatch, slurm.listed = lambda: Result(None, "", ""), False
+    (found,) = tried(slurm, tmp_path)
+    assert found.what.endswith(f"scancel --name={slurm.name}")
+    assert slurm.name.startswith("mnrun-doctor-")
+    assert slurm.cancelled == 0
+
+
+def test_the_folder_stays_until_the_job_writes_no_more(
+    tmp_path: Path, listening: pytest.MonkeyPatch
+) -> None:
+    slurm = Slurm(FakeClock(), "RUNNING", ends=40.0)
+    there: list[Path] = []
+    slurm.at_end = lambda: there.extend(tmp_path.iterdir())
+    (found,) = tried(slurm, tmp_path)
+    assert "has not ended (it is RUNNING) after 60 s" in found.what
+    assert [path.name for path in there] == [f".{slurm.name}"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_removed_is_named(tmp_path: Path, listening: pytest.MonkeyPatch) -> None:
+    slurm = Slurm(FakeClock(), "RUNNING", ends=1000.0)
+    listening.setattr(shutil, "rmtree", lambda *_args, **_options: None)
+    found = tried(slurm, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert [one.level for one in found] == [WARNING, WARNING]
+    assert "(90 s after it was cancelled):  scancel 12" in found[1].what
+    assert f"{folder} could not be removed" in found[1].what
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "nodes"),
+    [({"nodes": "1-2"}, "1"), ({"nodes": "2-4", "nodelist": "n[1-3]"}, "3"), ({"nodes": "2"}, "2")],
+)
+def test_of_a_range_of_nodes_the_least_is_looked_at(
+    tmp_path: Path, listening: pytest.MonkeyPatch, sbatch: dict[str, str], nodes: str
+) -> None:
+    slurm = Slurm(FakeClock(), "PENDING")
+    (found,) = tried(slurm, tmp_path, **sbatch)
+    assert found.level == WARNING
+    assert slurm.nodes == [nodes]
 
 
 class Listening:
@@ -174,9 +291,8 @@ def test_without_a_controller_the_job_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(select, "poll", Gone)
-    slurm, clock = Slurm("RUNNING"), FakeClock()
-    with pytest.raises(trial.Interrupted):
-        trial.try_nodes(tmp_path, {"nodes": "2"}, TRIAL, SlurmClient(slurm, clock), clock)
+    slurm = Slurm(FakeClock(), "RUNNING")
+    with pytest.raises(trial_job.Interrupted):
+        tried(slurm, tmp_path)
     assert slurm.cancelled == 1
     assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
