@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mnrun.init.choice import Answers, Choice, Facts, answered, found, guess
@@ -65,8 +65,8 @@ def _base_dir(site: Facts, node: Facts | None, answers: Answers) -> Choice:
     if name in answers:
         return answered(name, answers[name])
     home = site["home"]
-    usable = [one for one in site["folders"] if _seen_by_nodes(one, node) is not False]
-    usable.sort(key=lambda one: (_seen_by_nodes(one, node) is None, not _has_room(one)))
+    usable = [one for one in site["folders"] if _shared(one, node) is not False]
+    usable.sort(key=lambda one: (_shared(one, node) is None, not _has_room(one)))
     if not usable:
         how = "no folder was found that compute nodes share and you can write to"
         return guess(name, f"~/{_RUNS}", f"{how}: ask the administrator", "The folder of runs")
@@ -76,18 +76,25 @@ def _base_dir(site: Facts, node: Facts | None, answers: Answers) -> Choice:
     others = [f"{one['path']} ({_room(one)})" for one in usable[1:4]]
     how = f"{best['path']} ({best['why']}, {_room(best)})"
     how += f"; there are also {', '.join(others)}" if others else ""
-    if _seen_by_nodes(best, node):
-        how = f"compute nodes have the same {how}"
-        return found(name, value, how)
+    if best["path"] in _same(node):
+        looked = _shared(best, node)
+        if looked:
+            return found(name, value, f"compute nodes have the same {how}")
+        return guess(name, value, f"{how}; a compute node gave no answer about it in time")
+    if _shared(best, node):
+        return found(name, value, f"by its file system, hosts share {how}")
     return guess(name, value, f"{how}; whether compute nodes share it is not known")
 
 
-def _seen_by_nodes(folder: Facts, node: Facts | None) -> bool | None:
-    """Whether a compute node has the same folder; None if that is not known."""
-    if node is None or not node.get("whole"):
-        return True if folder["shared"] else None
-    inode = node["inodes"].get(folder["path"])
-    return bool(inode == folder["inode"])
+def _shared(folder: Facts, node: Facts | None) -> bool | None:
+    """Whether compute nodes have the same folder; None if that is not known."""
+    return _same(node).get(folder["path"], True if folder["shared"] else None)
+
+
+def _same(node: Facts | None) -> Mapping[str, bool | None]:
+    """Of the folders that a compute node was asked about, whether it has the same."""
+    same: Mapping[str, bool | None] = (node or {}).get("same", {})
+    return same
 
 
 def _left(folder: Facts) -> int:

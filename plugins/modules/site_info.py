@@ -73,7 +73,7 @@ environments:
 folders:
   description: >-
     Folders that the user can write to, each with its C(path), C(why) it is named, the C(kind) of
-    its file system, whether that is C(shared), C(free) bytes, the C(quota) left and its C(inode).
+    its file system, whether that is C(shared), C(free) bytes and the C(quota) left.
   type: list
   elements: dict
   returned: success

@@ -10,23 +10,26 @@ description:
   - Runs a short job of one task, and returns the networks, the GPUs and the folders of its node,
     and whether ssh from the controller reaches it meanwhile. The job ends with that, or after two
     minutes.
+  - To learn whether the node has the same folders, it writes an empty file into each, has the job
+    look for it, and removes it.
   - Without a free node within 20 seconds, C(why) says so, and the rest is null.
 author: The mnrun authors (@mnrun)
 version_added: 0.1.0
 attributes:
   check_mode:
     support: full
-    description: Runs no job.
+    description: Runs no job, and writes no file.
   diff_mode:
     support: none
-    description: Changes no file.
+    description: Leaves no file.
 options:
   sbatch:
     description: Options of sbatch for the job, long names without the dashes.
     type: dict
     default: {}
   folders:
-    description: Folders of the login node to look for on the compute node.
+    description: Folders of the login node to look for on the compute node. Those that cannot be
+      written are left out.
     type: list
     elements: str
     default: []
@@ -71,7 +74,8 @@ why:
 node:
   description: >-
     The node's C(name), C(cpus), C(interfaces), the one of its default C(route), InfiniBand
-    C(adapters), C(gpus), the C(inodes) of the folders, and whether the C(hub) can be reached.
+    C(adapters), C(gpus), for each folder whether the node has the C(same) one (null: it gave no
+      answer in time), and whether the C(hub) can be reached.
   type: dict
   returned: success
 ssh:
@@ -88,6 +92,7 @@ from ..module_utils.base.clock import Clock
 from ..module_utils.base.errors import MnrunError
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.process import run
+from ..module_utils.site.canary import canaries
 from ..module_utils.site.node import look
 from ..module_utils.slurm.client import SlurmClient
 from ..module_utils.slurm.visit import hold_node
@@ -106,7 +111,8 @@ def visit(given: dict[str, Any], dry: bool) -> dict[str, Any]:
     found = {"changed": False, "job_id": held.job_id, "why": held.why, "node": None}
     if held.node:
         try:
-            found["node"] = {**look(client, held.job_id, given["folders"]), "host": held.node}
+            with canaries(given["folders"]) as paths:
+                found["node"] = {**look(client, held.job_id, paths), "host": held.node}
         except MnrunError as error:
             found["why"] = error.message
     return found

@@ -54,7 +54,7 @@ def slurm(*partitions: Any, **more: Any) -> dict[str, Any]:
 
 def folder(path: str, why: str = "home", free: int = 10_000, **more: Any) -> dict[str, Any]:
     """A folder; `free` in GiB."""
-    own = {"kind": "nfs4", "shared": True, "quota": None, "inode": 7}
+    own = {"kind": "nfs4", "shared": True, "quota": None}
     return {"path": path, "why": why, **own, "free": free * 1024**3, **more}
 
 

@@ -7,8 +7,6 @@ import threading
 import time
 from typing import Any, Callable, TypeVar
 
-from ..base.errors import MnrunError
-
 Found = TypeVar("Found")
 
 LIMIT = 8.0  # seconds for one look
@@ -22,7 +20,7 @@ def bounded(look: Callable[[], Found], otherwise: Found, seconds: float = LIMIT)
 
 def together(looks: list[tuple[Callable[[], Any], Any]], seconds: float) -> list[Any]:
     """What each of several looks returns, all at once, in their order."""
-    answers = [_begun(look) for look, _otherwise in looks]
+    answers = [_begun(look, otherwise) for look, otherwise in looks]
     end = _now() + seconds
     return [_in_time(answer, end, otherwise) for answer, (_look, otherwise) in zip(answers, looks)]
 
@@ -34,14 +32,14 @@ def _in_time(answer: queue.Queue[Any], end: float, otherwise: Any) -> Any:
         return otherwise
 
 
-def _begun(look: Callable[[], Any]) -> queue.Queue[Any]:
+def _begun(look: Callable[[], Any], otherwise: Any) -> queue.Queue[Any]:
     answer: queue.Queue[Any] = queue.Queue()
 
     def work() -> None:
         try:
             answer.put(look())
-        except (MnrunError, OSError, ValueError):  # no answer
-            return
+        except Exception:  # noqa: BLE001 - a look that fails in any way must not keep the others
+            answer.put(otherwise)
 
     # A thread that hangs must not keep this process.
     threading.Thread(target=work, daemon=True).start()

@@ -31,7 +31,7 @@ def folders(
 ) -> list[dict[str, Any]]:
     """Where this user may keep runs, home first: `path`, `why` it is named, `kind` of its file
     system, whether that is `shared` by its kind, `free` bytes and the `quota` left (None: not
-    known), `inode` to recognize it by on another host. Folders that cannot be written are left out.
+    known). Folders that cannot be written are left out.
     """
     named = dict(_named(home, user, environment))
     looks = [(partial(_looked, Path(path), run), None) for path in list(named)[:_MOST]]
@@ -71,7 +71,6 @@ def _looked(path: Path, run: Runner) -> dict[str, Any] | None:
         "shared": mount.kind in _SHARED if mount else False,
         "free": space.f_bavail * space.f_frsize,
         "quota": min(left) if left else None,
-        "inode": path.stat().st_ino,
     }
 
 

@@ -31,9 +31,19 @@ done
 columns=name,memory.total,driver_version
 timeout 10 nvidia-smi --query-gpu=$columns --format=csv,noheader 2> /dev/null |
   while read -r line; do say "gpu=$line"; done
-for folder in "$@"; do
-  say "inode=$(timeout 5 stat -L -c %i "$folder" 2> /dev/null)|$folder"
+for path in "$@"; do
+  (
+    # SIGKILL is all that a file system without a server obeys.
+    answer=$(LC_ALL=C timeout -k 1 5 stat -L -c %i "$path" 2>&1)
+    case "$? $answer" in
+      "0 "*) same=yes ;;
+      "1 "*": No such file or directory" | "1 "*": Not a directory") same=no ;;
+      *) same=unknown ;;
+    esac
+    say "same=$same|${path%/*}"
+  ) &
 done
+wait
 to=${https_proxy:-${HTTPS_PROXY:-}}; to=${to#*://}; to=${to%%/*}; to=${to##*@}
 host=HUB port=443; [ -z "$to" ] || { host=${to%%:*}; port=${to##*:}; }
 hub=no
@@ -41,15 +51,16 @@ timeout 4 bash -c 'exec 3<> "/dev/tcp/$0/$1"' "$host" "$port" 2> /dev/null && hu
 say "hub=$hub"
 say end=yes
 """.replace("HUB", HUB)
+_ANSWERS = {"yes": True, "no": False}
 
 
-def look(client: SlurmClient, job_id: str, folders: list[str]) -> dict[str, Any]:
+def look(client: SlurmClient, job_id: str, canaries: list[str]) -> dict[str, Any]:
     """What a compute node shows, in a step of the running job `job_id`. Raises Unknown or Denied.
 
-    `folders`: paths of the login node to look for.
+    `canaries`: paths of files of the login node to look for.
     """
     step = ["srun", f"--jobid={job_id}", "--overlap", "--nodes=1", "--ntasks=1"]
-    return seen(client.ask([*step, "bash", "-c", _SCRIPT, "bash", *folders]))
+    return seen(client.ask([*step, "bash", "-c", _SCRIPT, "bash", *canaries]))
 
 
 def seen(text: str) -> dict[str, Any]:
@@ -78,12 +89,11 @@ def seen(text: str) -> dict[str, Any]:
             _adapter(line.split("|")) for line in found.get("ib", []) if line.count("|") == 4
         ],
         "gpus": found.get("gpu", []),
-        "inodes": {
-            path: int(number)
-            for number, _, path in (line.partition("|") for line in found.get("inode", []))
-            if number.isdecimal()
+        "same": {
+            folder: _ANSWERS.get(answer)
+            for answer, _, folder in (line.partition("|") for line in found.get("same", []))
         },
-        "hub": {"yes": True, "no": False}.get(one("hub")),
+        "hub": _ANSWERS.get(one("hub")),
     }
 
 

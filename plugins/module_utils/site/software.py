@@ -83,8 +83,9 @@ def condas(
 ) -> list[dict[str, str]]:
     """The installations of conda: `hook`, its conda.sh, and `where` it was found."""
     places: dict[str, str] = {}
-    if environment.get("CONDA_EXE"):
-        places[str(Path(environment["CONDA_EXE"]).parents[1])] = "the login shell"
+    program = Path(environment.get("CONDA_EXE", ""))
+    if program.is_absolute():
+        places[str(program.parent.parent)] = "the login shell"
     for folder in environment.get("PATH", "").split(":"):
         if Path(folder).name == "condabin":
             places.setdefault(str(Path(folder).parent), "PATH")

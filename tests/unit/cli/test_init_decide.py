@@ -16,7 +16,7 @@ def node(**more: Any) -> dict[str, Any]:
     ethernet = {"name": "eth0", "up": True, "speed": 25000, "physical": True,
                 "addresses": ["10.0.0.7"], "of_the_name": True}  # fmt: skip
     own = {"host": "n7", "name": "n7", "whole": True, "cpus": 64, "interfaces": [ethernet],
-           "route": "eth0", "adapters": [], "gpus": [], "inodes": {"/home/me": 7},
+           "route": "eth0", "adapters": [], "gpus": [], "same": {"/home/me": True},
            "hub": True}  # fmt: skip
     ssh = more.pop("ssh", "")
     return {"job_id": "5", "why": "", "ssh": ssh, "node": {**own, **more}}
@@ -81,12 +81,33 @@ def test_modules_that_may_be_wanted_are_named() -> None:
 
 def test_a_home_that_nodes_have_too_is_found() -> None:
     choice = decided(site(folders=[folder("/home/me", shared=False)]), node())["mnrun_base_dir"]
-    assert (choice.value, choice.why[:5]) == ("~/training/multinode", "found")
+    assert choice.value == "~/training/multinode"
+    assert choice.why.startswith("found: compute nodes have the same /home/me ")
+
+
+def test_a_node_that_was_not_asked_about_a_folder_does_not_have_the_same() -> None:
+    """As where no file could be written into it: the number of its inode says nothing."""
+    for looked in (node(same={}), None):
+        local = decided(site(folders=[folder("/home/me", shared=False)]), looked)["mnrun_base_dir"]
+        assert local.why.startswith("GUESS: /home/me ")
+        shared = decided(site(folders=[folder("/home/me")]), looked)["mnrun_base_dir"]
+        assert shared.why.startswith("found: by its file system, hosts share /home/me ")
+
+
+def test_a_folder_about_which_a_node_gave_no_answer_is_a_guess() -> None:
+    looked = node(same={"/home/me": None, "/lustre/me": True})
+    choice = decided(site(folders=[folder("/home/me")]), looked)["mnrun_base_dir"]
+    assert choice.value == "~/training/multinode"
+    assert choice.why.startswith("GUESS: /home/me ")
+    assert choice.why.endswith("a compute node gave no answer about it in time")
+    both = [folder("/home/me"), folder("/lustre/me", "$WORK")]
+    known = decided(site(folders=both), looked)["mnrun_base_dir"]
+    assert known.value == "/lustre/me/training/multinode"
 
 
 def test_a_home_of_the_login_node_alone_is_passed_over() -> None:
-    there = [folder("/home/me", inode=8), folder("/lustre/me", "$WORK", inode=9)]
-    looked = node(inodes={"/home/me": 1234, "/lustre/me": 9})
+    there = [folder("/home/me"), folder("/lustre/me", "$WORK")]
+    looked = node(same={"/home/me": False, "/lustre/me": True})
     assert decided(site(folders=there), looked)["mnrun_base_dir"].value == (
         "/lustre/me/training/multinode"
     )

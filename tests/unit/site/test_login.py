@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -16,9 +17,11 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Cloc
 from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Missing
 from ansible_collections.mnrun.train.plugins.module_utils.base.login import login_environment
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result, run
+from ansible_collections.mnrun.train.plugins.module_utils.site import bounded as site_bounded
 from ansible_collections.mnrun.train.plugins.module_utils.site import folders, node, software
 from ansible_collections.mnrun.train.plugins.module_utils.site import scheduler as site_scheduler
 from ansible_collections.mnrun.train.plugins.module_utils.site.bounded import bounded, together
+from ansible_collections.mnrun.train.plugins.module_utils.site.canary import canaries
 from ansible_collections.mnrun.train.plugins.module_utils.site.node import seen
 from ansible_collections.mnrun.train.plugins.module_utils.site.outside import reaches, wandb_key
 from ansible_collections.mnrun.train.plugins.module_utils.site.scheduler import scheduler
@@ -127,6 +130,14 @@ def test_a_site_without_accounting_is_one() -> None:
     config = "ClusterName = big\nAccountingStorageType = (null)\nJobAcctGatherType = (null)\n"
     found = whole(scontrol_config=config, sacctmgr_assoc=None)
     assert (found["accounting"], found["accounts"]) == (False, [])
+
+
+@pytest.mark.parametrize("error", [OSError, IndexError, RuntimeError, Missing])
+def test_a_look_that_fails_in_any_way_is_not_waited_for(error: type[Exception]) -> None:
+    def fails() -> str:
+        raise error("broken")
+
+    assert site_bounded._begun(fails, "failed").get(timeout=20) == "failed"
 
 
 def test_a_look_that_hangs_or_fails_is_left_behind() -> None:
@@ -256,6 +267,17 @@ def test_conda_is_found_in_homes_shells_and_modules(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("named", ["conda", "bin/conda", "/conda", "/", "", "~/c/bin/conda"])
+def test_a_conda_that_is_named_without_its_folder_is_looked_for_elsewhere(
+    tmp_path: Path, named: str
+) -> None:
+    hook = tmp_path / "miniforge3/etc/profile.d/conda.sh"
+    hook.parent.mkdir(parents=True)
+    hook.touch()
+    found = software.condas({"CONDA_EXE": named}, [tmp_path], software.Modules(), run)
+    assert str(hook) in [one["hook"] for one in found]
+
+
 def test_folders_come_from_home_variables_and_mounts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +303,6 @@ def test_folders_come_from_home_variables_and_mounts(
     }  # fmt: skip
     assert found[0]["why"] == "home"
     assert found[0]["free"] > 0
-    assert found[0]["inode"] == (tmp_path / "home/me").stat().st_ino
 
 
 def test_models_and_data_in_the_usual_places(tmp_path: Path) -> None:
@@ -329,8 +350,9 @@ mnrun-node route=bond0.5
 mnrun-node ib=mlx5_0|1|4: ACTIVE|InfiniBand|400 Gb/sec (4X NDR)
 mnrun-node ib=mlx5_1|1|1: DOWN|InfiniBand|10 Gb/sec
 mnrun-node gpu=NVIDIA H100, 81559 MiB, 550.54
-mnrun-node inode=77|/home/me
-mnrun-node inode=|/lustre/odd|name
+mnrun-node same=yes|/home/me
+mnrun-node same=no|/tmp/me
+mnrun-node same=unknown|/lustre/odd|name
 mnrun-node hub=no
 mnrun-node end=yes
 """
@@ -343,15 +365,17 @@ def test_what_a_node_printed_is_told_in_types() -> None:
         ("ib0", False), ("bond0.5", True),
     ]  # fmt: skip
     assert [one["active"] for one in found["adapters"]] == [True, False]
-    assert (found["inodes"], found["hub"], found["whole"]) == ({"/home/me": 77}, False, True)
+    assert found["same"] == {"/home/me": True, "/tmp/me": False, "/lustre/odd|name": None}
+    assert (found["hub"], found["whole"]) == (False, True)
     nothing = seen("slurmstepd: error: no bash\n")
-    assert (nothing["whole"], nothing["hub"], nothing["inodes"]) == (False, None, {})
+    assert (nothing["whole"], nothing["hub"], nothing["same"]) == (False, None, {})
 
 
-def test_the_script_for_a_node_runs_here(tmp_path: Path) -> None:
+def on_a_node(*paths: Path, **environ: str) -> dict[str, Any]:
+    """What the script for a node shows here."""
     done = subprocess.run(
-        ["bash", "-c", node._SCRIPT, "bash", str(tmp_path), "/gone"],
-        env={**os.environ, "https_proxy": "http://127.0.0.1:9"},
+        ["bash", "-c", node._SCRIPT, "bash", *map(str, paths)],
+        env={**os.environ, "https_proxy": "http://127.0.0.1:9", **environ},
         capture_output=True,
         text=True,
         timeout=60,
@@ -359,8 +383,59 @@ def test_the_script_for_a_node_runs_here(tmp_path: Path) -> None:
     )
     found = seen(done.stdout)
     assert found["whole"], done.stderr
-    assert found["inodes"] == {str(tmp_path): tmp_path.stat().st_ino}
+    return found
+
+
+def test_the_script_for_a_node_runs_here(tmp_path: Path) -> None:
+    (tmp_path / "seen").touch()
+    (tmp_path / "file").touch()
+    found = on_a_node(tmp_path / "seen", Path("/gone/file"), tmp_path / "file/below")
+    assert found["same"] == {str(tmp_path): True, "/gone": False, str(tmp_path / "file"): False}
     assert found["hub"] is False
+
+
+@pytest.mark.parametrize(
+    "stat",
+    [
+        "trap '' TERM; sleep 60",
+        "echo 'stat: cannot statx: Permission denied' >&2; exit 1",
+        "echo 'stat: cannot statx: Stale file handle' >&2; exit 1",
+        "exec /gone/stat",
+    ],
+)
+def test_a_node_that_cannot_look_does_not_say_that_a_folder_is_not_there(
+    tmp_path: Path, stat: str
+) -> None:
+    tool = tmp_path / "stat"
+    tool.write_text(f"#!/bin/sh\n{stat}\n")
+    tool.chmod(0o755)
+    found = on_a_node(tmp_path / "a/file", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert found["same"] == {str(tmp_path / "a"): None}
+
+
+def test_a_file_in_each_folder_is_there_for_the_look_only(tmp_path: Path) -> None:
+    mine, closed = tmp_path / "mine", tmp_path / "closed"
+    mine.mkdir()
+    closed.touch()
+    with canaries([str(mine), str(closed), "/gone"]) as first, canaries([str(mine)]) as second:
+        assert [Path(one).parent for one in first + second] == [mine, mine]
+        assert sorted(str(one) for one in mine.iterdir()) == sorted(first + second)
+    assert [*mine.iterdir()] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_no_file_is_left_by_a_look_that_is_ended(tmp_path: Path, number: int) -> None:
+    before = signal.getsignal(number)
+
+    def look() -> None:
+        with canaries([str(tmp_path)]) as paths:
+            assert Path(paths[0]).exists()
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(SystemExit):
+        look()
+    assert [*tmp_path.iterdir()] == []
+    assert signal.getsignal(number) == before
 
 
 def test_the_login_nodes_python_is_found_by_any_shell() -> None:
