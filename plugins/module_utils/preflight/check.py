@@ -377,7 +377,8 @@ def _with_accounts(found: Findings, options: dict[str, str], client: SlurmClient
         faults = of_accounts(options, client) if found.faults else []
     except (Invalid, Unknown):
         faults = []
-    doubts = unknown_account(options, client) if options.get("account") and not faults else []
+    account = options.get("account")
+    doubts = unknown_account(account, client) if account and not faults else ()
     return found._replace(faults=[*found.faults, *faults], warnings=[*found.warnings, *doubts])
 
 

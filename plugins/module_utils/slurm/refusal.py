@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Callable, Mapping, NamedTuple
 
 from ..base.errors import Unknown
@@ -120,17 +121,17 @@ def of_accounts(options: Mapping[str, str], client: SlurmClient) -> list[str]:
     return [explain(complaint, asked, client)]
 
 
-def unknown_account(options: Mapping[str, str], client: SlurmClient) -> list[str]:
-    """That the accounting does not know the account of a request, which a Slurm that does not
-    enforce accounts takes all the same."""
-    name = options.get("account", "")
+@lru_cache(maxsize=None)
+def unknown_account(name: str, client: SlurmClient) -> tuple[str, ...]:
+    """That the accounting does not know an account, which a Slurm that does not enforce accounts
+    takes all the same. Asks once, however many requests name it."""
     try:
         shown = client.ask(["sacctmgr", "-n", "-P", "show", "account", name, "format=Account"])
     except Unknown:
-        return []
+        return ()
     if shown.strip():
-        return []
-    return [f"account: the accounting knows no {name}, which Slurm takes here all the same"]
+        return ()
+    return (f"account: the accounting knows no {name}, which Slurm takes here all the same",)
 
 
 def _partitions(client: SlurmClient) -> str:

@@ -102,3 +102,24 @@ def test_an_option_that_is_wrong_does_not_hide_the_data(
     trainer = {"stage": "sft", "overrides": ["+trainer.bad=3", "data.x=1"]}
     checks._reads_despite(trainer, complaint, [], [])
     assert [[one.lstrip("+") for one in each] for each in tried] == ([others] if others else [])
+
+
+def test_the_accounting_is_asked_once_for_each_account(tmp_path: Path) -> None:
+    asked_for: list[str] = []
+
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        if command[0] == "sacctmgr" and "account" in command:
+            asked_for.append(command[-2])
+            return Result(0, "", "")
+        test = command[:2] == ["sbatch", "--test-only"]
+        return Result(0, "", "") if test else slurm(command, seconds, stdin)
+
+    stages = {"sft": "a", "ray": "b", "convert": "a", "publish": "a"}
+    requests = [{"stage": stage, "options": {"partition": "gpu", "account": account}}
+                for stage, account in stages.items()]  # fmt: skip
+    report = checks.check(asked(tmp_path, slurm=requests), run)
+    assert asked_for == ["a", "b"]
+    assert [text.partition(", which")[0] for text in report.warnings] == [
+        "sft, convert, publish: account: the accounting knows no a",
+        "ray: account: the accounting knows no b",
+    ]
