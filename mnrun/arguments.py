@@ -66,6 +66,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"Only shell and sandbox shell take '--' and a command.\n{_SEE_HELP}")
     if options.run and not COMMANDS[options.command].one_run:
         raise UsageError(f"mnrun {options.command} does not take --run.")
+    unchecked = COMMANDS[options.command].unchecked
+    if options.check and unchecked:
+        raise UsageError(f"mnrun {options.command} {unchecked}; it takes no --check.")
     if options.run:
         options.extra_vars.append(f"mnrun_run_name={options.run}")
     if VARIABLE in COMMANDS[options.command].variables:
@@ -158,16 +161,16 @@ def _add_command(commands: Any, word: str, command: Command) -> None:
         **shown,
         epilog=epilog(command.name),
         description=f"{command.help[0].upper()}{command.help[1:]}.",
-        parents=[_shared(command.one_run)],
+        parents=[_shared(command.one_run, not command.unchecked)],
     )
     parser.set_defaults(command=command.name)
     add_own(parser, command)
 
 
-def _shared(run: bool = True) -> Parser:
+def _shared(run: bool = True, check: bool = True) -> Parser:
     """The options of every command. SUPPRESS: a second parser must not reset them."""
     parser = Parser(prog="mnrun", add_help=False, argument_default=argparse.SUPPRESS)
-    add_shared(parser, run)
+    add_shared(parser, run, check)
     return parser
 
 

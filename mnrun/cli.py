@@ -26,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     1: it is not. 2: the command line is invalid. 128 + N: ended by signal N (Ctrl-C: 130).
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if sys.stdout is None:  # closed by the caller: discard the output
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    open_closed()
     if VARIABLE in os.environ:
         print("\n".join(words_for(words or [""])))
         return 0
@@ -43,6 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def open_closed() -> None:
+    """Open the null device for each standard stream that the caller closed: Python has None there,
+    and nothing else needs to look for that."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
 
 
 def _run(options: argparse.Namespace, command: Command) -> int:

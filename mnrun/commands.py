@@ -28,6 +28,8 @@ class Command:
     """It always runs as with --check."""
     one_run: bool = True
     """It is about one run, which --run can name."""
+    unchecked: str = ""
+    """Why it takes no --check: what it does that a check could not leave out."""
     raw_lines: bool = False
     """Its output is a log: every line is printed unchanged."""
 
@@ -46,6 +48,7 @@ COMMANDS = {
             "init",
             reads=True,
             one_run=False,
+            unchecked="changes nothing that is there",
         ),
         Command(
             "all",
@@ -166,6 +169,7 @@ COMMANDS = {
             "open a shell, or run a command, on a node of a running job",
             "shell",
             reads=True,
+            unchecked="only opens a shell or runs a command",
             raw_lines=True,
         ),
         Command(
@@ -183,6 +187,7 @@ COMMANDS = {
             variables=("mnrun_report_runs",),
             reads=True,
             one_run=False,
+            unchecked="only writes its pages here",
         ),
         Command(
             "prune",
@@ -230,7 +235,10 @@ COMMANDS = {
             one_run=False,
         ),
         Command(
-            "sandbox shell", "open a shell, or run a command, on one of its nodes", one_run=False
+            "sandbox shell",
+            "open a shell, or run a command, on one of its nodes",
+            one_run=False,
+            unchecked="only opens a shell or runs a command",
         ),
     )
 }

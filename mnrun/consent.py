@@ -26,7 +26,7 @@ def always(environ: Mapping[str, str] = os.environ) -> bool:
 
 def can_ask() -> bool:
     """Whether there is somebody to ask."""
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def not_yet(given: Sequence[str], asks: bool) -> dict[str, Any]:

@@ -66,7 +66,7 @@ _EXAMPLES = {
     "shell": (
         ("shell", "on the first node of what trains"),
         ("shell ppo -- nvidia-smi", "a command, with its exit code"),
-        ("shell osk-gpu95 -- 'ps aux; free -g'", "one word is a line for the shell"),
+        ("shell NODE -- 'ps aux; free -g'", "one word is a line for the shell"),
     ),
     "status": (
         ("status --watch", "until q"),

@@ -20,8 +20,8 @@ DEFAULT_RUN = "default"
 """The name that `mnrun runs` gives to the site's own run, in the site's own folder."""
 
 
-def add_shared(parser: argparse.ArgumentParser, run: bool = True) -> None:
-    """Add the options that every command has; `run`: including --run."""
+def add_shared(parser: argparse.ArgumentParser, run: bool, check: bool) -> None:
+    """Add the options that every command has; `run`, `check`: including --run and --check."""
     add = parser.add_argument_group("options of every command").add_argument
     add("-i", "--inventory", metavar="SITE", help="name of a site, or path of an inventory")
     if run:
@@ -38,7 +38,8 @@ def add_shared(parser: argparse.ArgumentParser, run: bool = True) -> None:
         metavar="VARS",
         help="set variables, as in ansible: key=value, JSON, YAML or @file",
     )
-    add("--check", action="store_true", help="show what would be done, change nothing")
+    if check:
+        add("--check", action="store_true", help="show what would be done, change nothing")
     add("--diff", action="store_true", help="show what changes, line by line")
     add("-v", "--verbose", action="count", help="show every task; -vv: ansible's output as well")
 

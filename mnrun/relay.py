@@ -203,6 +203,7 @@ class Relay:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the relay of a job; its exit code."""
+    cli.open_closed()
     parser = argparse.ArgumentParser(prog="mnrun.relay")
     parser.add_argument("handover", type=Path)
     parser.add_argument("--stage", required=True)

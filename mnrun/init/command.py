@@ -32,8 +32,6 @@ def init(options: argparse.Namespace, command: Command, terminal: Terminal) -> i
     """
     if options.inventory:
         raise UsageError("mnrun init makes a site; it takes none with -i.")
-    if options.check:
-        raise UsageError("mnrun init changes nothing that is there; it takes no --check.")
     asked = target(options.init_dir, options.init_login, options.extra_vars)
     if not options.init_yes and not consent.always() and not consent.can_ask():
         raise UsageError("No one can be asked here. To take the best guesses:  mnrun init --yes")

@@ -14,23 +14,63 @@ import yaml
 from mnrun.arguments import help_text, parse, words_for
 from mnrun.cli import extra_vars, main
 from mnrun.commands import ALIASES, COMMANDS, GROUPS
+from mnrun.consent import can_ask
 from mnrun.errors import UsageError
+from mnrun.help import epilog
 from mnrun.variables import refuse_unreadable
 
 ROOT = Path(__file__).parents[3]
 NEEDS_MORE = {"logs": ["sft"], "wait": ["sft"], "prune": ["first"], "sweep": ["lr.yml"]}
+UNCHECKED = ["init", "shell", "report", "sandbox shell"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_parses_and_takes_the_shared_options(name: str) -> None:
     words = [*name.split(), *NEEDS_MORE.get(name, [])]
-    options = parse([*words, "-i", "here", "-e", "a=1", "--check", "--diff", "-vv", "-e", "@b"])
+    check = [] if name in UNCHECKED else ["--check"]
+    options = parse([*words, "-i", "here", "-e", "a=1", *check, "--diff", "-vv", "-e", "@b"])
     assert options.command == name
     assert options.inventory == "here"
     assert options.extra_vars == ["a=1", "@b"]
-    assert options.check
+    assert options.check == bool(check)
     assert options.diff
     assert options.verbose == 2
+
+
+@pytest.mark.parametrize("name", UNCHECKED)
+def test_what_a_check_could_not_hold_back_takes_none(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--check", *name.split(), "-e", f"sandbox_dir={tmp_path}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"mnrun: mnrun {name} ")
+    assert said.endswith("; it takes no --check.\n")
+    with pytest.raises(SystemExit):
+        parse([*name.split(), "--help"])
+    assert "--check" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_no_example_names_a_node_of_one_site(name: str) -> None:
+    assert not re.search(r"gpu\d", epilog(name))
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_like_an_empty_one(tmp_path: Path, closed: str) -> None:
+    line = f"exec {sys.executable} -m mnrun sandbox shell -e sandbox_dir={tmp_path} {closed}"
+    command = ["bash", "-c", line]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    if "2>&-" not in closed:
+        assert done.stderr.startswith("mnrun: ")
+
+
+def test_where_input_is_closed_no_one_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main([]) == 2
+    assert not can_ask()
+    sys.stdin.close()
 
 
 def test_shared_options_may_stand_before_between_and_behind() -> None:
