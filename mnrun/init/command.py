@@ -18,7 +18,7 @@ from mnrun.init.choice import Choice, Facts
 from mnrun.init.decide import Seen, decide, job, open_question
 from mnrun.init.look import EndedError, look
 from mnrun.init.render import hosts_text, variables_text
-from mnrun.init.target import Target, partial, refuse_unsafe, target
+from mnrun.init.target import Target, partial, refuse_unsafe, target, writing
 from mnrun.terminal import Terminal, printable
 
 _HUB = "huggingface.co"
@@ -80,7 +80,9 @@ class _Init:
     def _write_hosts(self, path: Path, more: Mapping[str, str]) -> None:
         variables = {**more, **self.asked.variables}
         ordered = {**self.asked.variables, **variables}
-        path.write_text(hosts_text(self.asked.name, ordered, self.asked.comments), encoding="utf-8")
+        text = hosts_text(self.asked.name, ordered, self.asked.comments)
+        with writing(self.asked.folder):
+            path.write_text(text, encoding="utf-8")
 
     def _refuse_without_slurm(self, site: Facts) -> None:
         slurm = site["slurm"]
@@ -110,19 +112,22 @@ class _Init:
     def _answer(self, choice: Choice) -> str:
         self.terminal.line()
         self.terminal.line(f"{choice.why.removeprefix('GUESS: ')}.")
-        prompt = printable(f"{choice.question} [{choice.value}]: ")
+        offered = "" if refuse_unsafe(choice.name, str(choice.value)) else str(choice.value)
+        prompt = printable(
+            f"{choice.question} [{offered}]: " if offered else f"{choice.question}: "
+        )
         while True:
             try:
-                typed = input(prompt).strip() or str(choice.value)
+                typed = input(prompt).strip() or offered
             except EOFError:
                 raise CliError("No answer. Nothing was written.") from None
-            wrong = refuse_unsafe(choice.name, typed)
+            wrong = refuse_unsafe(choice.name, typed) if typed else "type one"
             if choice.options and choice.name in ("mnrun_partition", "account"):
                 known = typed in choice.options
                 wrong = wrong or ("" if known else f"one of {', '.join(choice.options)}")
             if not wrong:
                 return typed
-            self.terminal.line(f"  {typed}: {wrong}")
+            self.terminal.line(f"  {typed}: {wrong}" if typed else f"  {wrong}")
 
     def _hub_here(self, site: Facts, looked: Facts | None) -> bool:
         """Whether this machine reaches the Hub, asked only where the cluster does not."""
@@ -139,9 +144,11 @@ class _Init:
             "date": time.strftime("%Y-%m-%d"),
             "accounting": _accounting(slurm),
         }
+        text = variables_text(choices, about)
         place = folder / "group_vars"
-        place.mkdir()
-        (place / "all.yml").write_text(variables_text(choices, about), encoding="utf-8")
+        with writing(self.asked.folder):
+            place.mkdir()
+            (place / "all.yml").write_text(text, encoding="utf-8")
 
     def _closing(self, choices: Mapping[str, Choice]) -> Iterator[str]:
         folder = shlex.quote(str(self.asked.folder))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mnrun.init.choice import Answers, Choice, Facts, answered, found, guess
+from mnrun.init.target import refuse_unsafe
 
 _GIB = 1024**3
 _ENOUGH = 500 * _GIB
@@ -38,22 +39,36 @@ def _model_and_data(site: Facts, answers: Answers) -> Iterator[Choice]:
     tables = {_short(one["train"], home): _short(one["test"], home) for one in site["tables"]}
     train = _one("mnrun_train_files", list(tables), "YOUR_TRAIN.parquet", "training data", answers)
     beside = [tables[one] for one in [str(train.value)] if one in tables]
-    test = _one("mnrun_test_files", beside, "YOUR_TEST.parquet", "validation data", answers)
+    test = _one(
+        "mnrun_test_files", beside, "YOUR_TEST.parquet", "validation data", answers,
+        "beside the training data",
+    )  # fmt: skip
     yield train
     yield test
 
 
-def _one(name: str, there: list[str], otherwise: str, what: str, answers: Answers) -> Choice:
+def _one(
+    name: str,
+    there: list[str],
+    otherwise: str,
+    what: str,
+    answers: Answers,
+    alone: str = "the only one in the usual folders",
+) -> Choice:
     if name in answers:
         return answered(name, answers[name])
-    if len(there) == 1:
-        return found(
-            name, there[0], "the only one in the usual folders" if otherwise else "beside it"
-        )
-    if there:
-        how = f"there are also {', '.join(there[1:6])}"
-        return guess(name, there[0], how, f"The {what}", there)
-    return guess(name, otherwise, f"no {what} was found: name yours", f"The {what} (a path)")
+    if not there:
+        return guess(name, otherwise, f"no {what} was found: name yours", f"The {what} (a path)")
+    # Those that can be used as they are come first.
+    first, *others = sorted(there, key=lambda path: bool(refuse_unsafe(name, path)))
+    wrong = refuse_unsafe(name, first)
+    if wrong:
+        how = f"{first} has to be renamed: {wrong}"
+        return guess(name, first, how, f"The {what} (a path)", there)
+    if others:
+        how = f"there are also {', '.join(others[:5])}"
+        return guess(name, first, how, f"The {what}", [first, *others])
+    return found(name, first, alone)
 
 
 def _short(path: str, home: str) -> str:

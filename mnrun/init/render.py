@@ -75,6 +75,18 @@ def _value(value: Any) -> str:
     """Return a value as YAML in one line, which Ansible takes as it is."""
     if isinstance(value, str) and ("{{" in value or "{%" in value):
         return f"!unsafe {json.dumps(value)}"
+    if isinstance(value, list):
+        return f"[{', '.join(_in_flow(one) for one in value)}]"
+    return _dumped(value)
+
+
+def _in_flow(value: Any) -> str:
+    """Return an entry of a list in one line: more is quoted there than outside of brackets."""
+    text = _value(value)
+    return text if text.startswith("!unsafe") else _dumped([value])[1:-1]
+
+
+def _dumped(value: Any) -> str:
     text = yaml.safe_dump(
         value, default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True
     )

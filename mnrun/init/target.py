@@ -116,20 +116,26 @@ def _has_an_open_connection(login: str) -> bool:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Reports an error of the file system as one of writing `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise CliError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+@contextmanager
 def partial(path: Path) -> Iterator[Path]:
     """A folder beside `path`, which becomes it at the end; until then, and after an error or an
     interruption, nothing is at `path`."""
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise CliError(f"{path.parent} cannot be written: {error.strerror}") from error
     try:
         yield part
-        part.chmod(0o755)
-        part.rename(path)
-    except OSError as error:
-        raise CliError(f"{path} could not be written: {error.strerror}") from error
+        with writing(path):
+            part.chmod(0o755)
+            part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

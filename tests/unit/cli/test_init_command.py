@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mnrun import cli, consent
-from mnrun.errors import UsageError
+from mnrun.errors import CliError, UsageError
 from mnrun.init import command, target
 from mnrun.init.look import EndedError, advice
 from tests.helpers.clusters import folder, kind, partition, site, slurm
@@ -68,7 +68,7 @@ def test_a_folder_that_is_there_is_left_as_it_is(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yml"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), EndedError(1), OSError("disk")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), EndedError(1), CliError("no")])
 def test_after_an_interruption_nothing_is_there(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -78,6 +78,25 @@ def test_after_an_interruption_nothing_is_there(
     monkeypatch.setattr(command, "variables_text", breaks)
     assert cli.main(["init", str(tmp_path / "site"), "--yes"]) != 0
     assert cluster["asked"]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    tmp_path: Path,
+    cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def in_the_way(*_arguments: Any) -> str:
+        (part,) = tmp_path.iterdir()
+        (part / "group_vars").touch()
+        return ""
+
+    monkeypatch.setattr(command, "variables_text", in_the_way)
+    assert cli.main(["init", str(tmp_path / "site"), "--yes"]) == 1
+    assert cluster["asked"]
+    message = f"mnrun: {tmp_path / 'site'} could not be written: File exists\n"
+    assert capsys.readouterr().err == message
     assert [*tmp_path.iterdir()] == []
 
 
@@ -101,10 +120,47 @@ def test_answers_lead_on(tmp_path: Path, cluster: Any, monkeypatch: pytest.Monke
     assert len(cluster["asked"]) == 1
 
 
+def test_enter_takes_no_default_that_would_be_refused(
+    tmp_path: Path,
+    cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cluster["site"]["models"] = ["/data/my model"]
+    typed = iter(["gpu", "", "~/m"])
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return next(typed)
+
+    monkeypatch.setattr(consent, "can_ask", lambda: True)
+    monkeypatch.setattr("builtins.input", answer)
+    assert cli.main(["init", str(tmp_path / "site"), "--no-job"]) == 0
+    assert asked[1:] == ["The model (a path): "] * 2
+    assert "\n  type one\n" in capsys.readouterr().out
+    assert values(tmp_path / "site")["mnrun_model"] == "~/m"
+
+
+def test_an_error_of_the_look_is_not_one_of_the_folder(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with pytest.raises(OSError, match="terminal"), target.partial(site):
+        raise OSError("the terminal is gone")
+    with pytest.raises(CliError, match=f"{site} could not be written: Is a dir|not empty"):
+        in_the_way(site)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def in_the_way(site: Path) -> None:
+    """Another one makes the folder meanwhile."""
+    with target.partial(site):
+        (site / "theirs").mkdir(parents=True)
+
+
 def test_a_folder_of_somebody_else_does_not_command_the_terminal(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster["site"]["models"] = ["/data/\x1b]0;mine\x07one", "/data/two"]
+    cluster["site"]["models"] = ["/data/\x1b\x07one", "/data/two"]
     asked: list[str] = []
 
     def typed(question: str) -> str:

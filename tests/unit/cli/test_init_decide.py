@@ -136,6 +136,20 @@ def test_model_and_data_are_asked_for_where_they_are_not_found() -> None:
     assert (mine["mnrun_model"].value, mine["mnrun_train_files"].value) == ("~/m", "~/t.parquet")
 
 
+def test_a_file_says_where_it_was_found() -> None:
+    choices = decided(site())
+    assert choices["mnrun_train_files"].why == "found: the only one in the usual folders"
+    assert choices["mnrun_test_files"].why == "found: beside the training data"
+
+
+def test_a_path_that_could_not_be_typed_is_not_chosen() -> None:
+    choice = decided(site(models=["/m/a b", "/m/c"]))["mnrun_model"]
+    assert (choice.value, [*choice.options]) == ("/m/c", ["/m/c", "/m/a b"])
+    alone = decided(site(models=["/m/a,b"]))["mnrun_model"]
+    assert alone.why.startswith("GUESS: /m/a,b has to be renamed: it may have no blanks")
+    assert alone.question
+
+
 def test_several_models_are_a_question_with_a_guess() -> None:
     choice = decided(site(models=["/home/me/model/A", "/work/me/model/B"]))["mnrun_model"]
     assert choice.value == "~/model/A"

@@ -79,22 +79,25 @@ def test_the_rollout_is_what_the_environment_has() -> None:
     assert found["sft_options"]["trainer.device"] == "cpu"
 
 
+class _Loader(yaml.SafeLoader):
+    """As Ansible reads it."""
+
+
+_Loader.add_constructor("!unsafe", lambda _loader, node: node.value)
+
+
 HOSTILE = "gpu\n# {{ lookup('pipe', 'id') }}\r\nmnrun_model: x\u2028y\x1b[31m"
 
 
 def test_what_a_cluster_calls_its_things_stays_text() -> None:
     facts = site(
         slurm=slurm(partition(HOSTILE, kind(2, 8))),
-        models=[f"/home/me/model/{HOSTILE}", "/home/me/model/b"],
+        models=[f"/home/me/model/{HOSTILE}"],
         modules={"init": "/etc/m.sh", "kind": HOSTILE, "names": ["cuda/12\nmnrun_nodes: 9"]},
     )
     text = variables_text(decided(facts), {**ABOUT, "cluster": HOSTILE})
 
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_constructor("!unsafe", lambda _loader, node: node.value)
-    found = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+    found = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     assert found["mnrun_partition"] == HOSTILE
     assert "mnrun_partition: !unsafe" in text
     assert found["mnrun_nodes"] == 2
@@ -104,6 +107,19 @@ def test_what_a_cluster_calls_its_things_stays_text() -> None:
 @pytest.mark.parametrize("value", ["no", "1e3", "0123", "2:00:00", "~", "null", "a: b", "#x", "'"])
 def test_values_keep_their_types(value: str) -> None:
     assert variables(site(), mnrun_partition=value)["mnrun_partition"] == value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a,b", "a]b", "[a", "a}", "{a", "a: b", "a # b", "'", '"', "a\\b", "{{ 1 }},x", "é", "?"],
+)
+def test_a_list_of_one_file_stays_one(name: str) -> None:
+    path = f"/data/{name}/train.parquet"
+    tables = [{"train": path, "test": f"{name}/test.parquet"}]
+    text = variables_text(decided(site(tables=tables)), ABOUT)
+    found = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    assert found["mnrun_train_files"] == [path]
+    assert found["mnrun_test_files"] == [f"{name}/test.parquet"]
 
 
 def test_hosts_name_the_login_node() -> None:
