@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -17,8 +16,7 @@ from typing import NamedTuple
 from mnrun.processes import interrupted_by_signals, send
 
 _TICK = 0.2  # seconds
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_TIED = str(Path(__file__).with_name("tied.py"))
 _READ = 64 * 1024  # bytes of a log
 
 
@@ -108,28 +106,18 @@ class Drive:
 
 def _start(child: Child) -> _Started:
     """Start a command that is interrupted when this process ends, however that happens."""
-    parent = os.getpid()
     with child.log.open("ab") as log:
         log.write(f"\n== {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
         log.flush()
         offset = log.tell()
         process = subprocess.Popen(
-            child.argv,
+            [sys.executable, "-IS", _TIED, str(os.getpid()), *child.argv],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a terminal's Ctrl-C comes to us alone
-            preexec_fn=lambda: _tie_to(parent),  # noqa: PLW1509 - this process has one thread
         )
     return _Started(child, process, time.monotonic(), offset)
-
-
-def _tie_to(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nohup ignores it, and so would the command
-    if _LIBC:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _written(one: _Started) -> str:

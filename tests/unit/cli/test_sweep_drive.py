@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,22 @@ def test_what_is_stopped_elsewhere_ends_likewise(tmp_path: Path) -> None:
     drive = Drive(1, stopped=(tmp_path / "on").exists)
     ended = drive.run([child(tmp_path, "a", held(tmp_path / "on")), child(tmp_path, "b", "pass")])
     assert [(one.run, one.code) for one in ended] == [("a", 130)]
+
+
+def test_no_python_runs_between_fork_and_exec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay has a second thread, and a lock that it holds stays locked in a child for ever."""
+    given: list[str] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, argv: Sequence[str], **options: Any) -> None:
+            given.extend(name for name, value in options.items() if value)
+            super().__init__(argv, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    assert [one.code for one in Drive(1).run([child(tmp_path, "a", "pass")])] == [0]
+    assert "preexec_fn" not in given
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ties processes on Linux")
