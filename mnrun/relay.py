@@ -174,7 +174,9 @@ class Relay:
         options.extra_vars = [*options.extra_vars, f"mnrun_handed_over_at={self._since}"]
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # of its runs: the installation stays as it is
         table = partial(cli.play, options, COMMANDS["sweep"], self._inventory)
-        return sweep(options, self._inventory, Terminal(sys.stdout), table)
+        code = sweep(options, self._inventory, Terminal(sys.stdout), table)
+        self._problem = "The sweep has ended, and not all of its runs are done: see its table."
+        return code
 
     def _work(self) -> int:
         if self._options.command == "sweep":

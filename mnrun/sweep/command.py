@@ -56,14 +56,15 @@ def sweep(
     command = _Sweep(found, path, options, inventory, place, terminal)
     if options.sweep_only == "table":
         return table(command.for_table())
-    if options.sweep_only == "cancel" and relay and relay(found.name, True):
-        return 1
+    left = relay(found.name, True) if options.sweep_only == "cancel" and relay else 0
+    if left > 1:  # interrupted; one that cannot be stopped from here keeps no run going
+        return left
     if options.detach and relay:
         return command.hand_over(relay)
     done = command.cancel() if options.sweep_only == "cancel" else command.run(bool(relay))
     if done.interrupted or done.nothing_ran or options.check:
-        return done.code
-    return table(command.for_table()) or done.code
+        return done.code or left
+    return table(command.for_table()) or done.code or left
 
 
 def _refuse_set_twice(given: Sequence[str], found: Sweep) -> None:

@@ -98,7 +98,8 @@ def may_hold(stages: Sequence[Entry], held: Mapping[str, Any], own: Turn, job: s
         return own
     entry = next((one for one in relays(stages) if one["stage"] == held["stage"]), None)
     if entry is None:
-        return Turn(False, f"How {_held_by(held)} ended is not known.", waits=True)
+        gone = "there is no record of it. If it is over, move .mnrun/relay/holders of the run away"
+        return Turn(False, f"How {_held_by(held)} ended is not known: {gone}.", waits=True)
     if entry["job"]["id"] != held["job"] or not live(entry):
         return own
     if entry["known"]:

@@ -24,6 +24,7 @@ TRAIN = "ray_job ppo present on ray-head"
 ASK = "ray_job ppo present"
 DOWN = "slurm_job ray absent"
 
+STANDS_FOR = ("slurm_job", "ray_job", "ray_cluster_info", "slurm_job_info", "relay_process")
 AGAIN = {"action": "resubmitted", "changed": True}
 STARTED = {"action": "submitted", "changed": True}
 A_HEAD = {"head": a_head(Path("/t"), "7")}
@@ -50,15 +51,23 @@ class Role:
             if path.name != "action":
                 (top / "plugins" / path.name).symlink_to(path)
         (top / "plugins" / "action").mkdir()
-        for name in ("slurm_job", "ray_job", "ray_cluster_info"):
+        for name in STANDS_FOR:
             (top / "plugins" / "action" / f"{name}.py").symlink_to(HERE / "stub_action.py")
 
     def run(self, **answers: Any) -> tuple[str, list[str]]:
         """What the play printed, and the calls in their order."""
+        return self.play(HERE / "ppo_role.yml", {}, answers)
+
+    def play(
+        self, playbook: Path, given: dict[str, str], answers: dict[str, Any]
+    ) -> tuple[str, list[str]]:
+        """The same of any playbook, with these variables."""
         (self.scratch / "answers.json").write_text(json.dumps(answers))
-        play = [sys.executable, "-m", "ansible.cli.playbook", str(HERE / "ppo_role.yml")]
+        (self.scratch / "hosts").write_text("[login]\nlocalhost ansible_connection=local\n")
+        variables = {"ansible_python_interpreter": sys.executable, **given}
+        play = [sys.executable, "-m", "ansible.cli.playbook", str(playbook)]
         done = subprocess.run(
-            [*play, "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}"],
+            [*play, "-i", "hosts", "-e", json.dumps(variables)],
             cwd=self.scratch,
             env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(self.scratch),
                  "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "MNRUN_STUB": str(self.scratch)},

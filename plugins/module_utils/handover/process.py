@@ -140,18 +140,16 @@ class ProcessBackend:
         return Observation(Phase.GONE, GONE, "it was killed, perhaps as its user logged out")
 
     def _from_afar(self, folder: Path, name: Name) -> Observation:
-        relay = self._program.run_dir / ".mnrun" / "relay"
-        beat = relay / "heartbeat"
+        beat = self._program.run_dir / ".mnrun" / "relay" / "heartbeat"
         about = seen(beat.stat)
         age = self._clock.now() - about.st_mtime if about else None
         if age is not None and abs(age) < FRESH and read_text(beat) == name.job.job_id:
             return Observation(Phase.RUNNING, "RUNNING")
-        over = f"{forget(folder)}, and {relay / 'holders'} as well"
         since = "none" if age is None else f"the last one {age / 60:.0f} min ago"
         return Observation(
             Phase.UNKNOWN,
-            detail=f"it runs on {name.host}, and this is {_host()}; signs of life: {since}",
-            advice=f"run this on {name.host}; if that no longer exists, {over}",
+            detail=f"the relay is on {name.host}, and this is {_host()}; signs of life: {since}",
+            advice=f"run this on {name.host}; if that no longer exists, {forget(folder)}",
         )
 
     def stop(self, attempt: Attempt, signal: str) -> None:
@@ -160,7 +158,9 @@ class ProcessBackend:
         name = parse(attempt.job_id)
         if name is None or name.host != _host():
             where = name.host if name else "the host on which it runs"
-            raise Unknown(f"{attempt.job_id} can only be stopped on {where}: run this there.")
+            raise Unknown(
+                f"The relay is on {where}, and can be stopped only there: run this there."
+            )
         _end(_processes(name))
 
     def slurm_name(self) -> str:

@@ -107,7 +107,11 @@ def _submitter(folder: Path, attempt: Attempt) -> int | None:
 
 def forget(folder: Path) -> str:
     """How a user makes mnrun forget an attempt that is certainly over."""
-    return f"move {folder} and {folder.parent / 'intents'} away"
+    own = f"move {folder} and {folder.parent / 'intents'} away"
+    if folder.parent.name.partition("-")[0] != "relay":
+        return own
+    # Else the next relay waits for the end of one of which nothing is known.
+    return f"{own}, and {folder.parent.with_name('relay') / 'holders'} as well"
 
 
 def _user(uid: int | None) -> str:

@@ -249,7 +249,7 @@ def test_a_sweep_is_driven_with_a_relay_of_its_own(
 
     def sweep(options: Any, *_: Any) -> int:
         driven.append((options.sweep_file, options.extra_vars))
-        return 0
+        return len(driven) - 1
 
     monkeypatch.setattr(relay, "sweep", sweep)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "")
@@ -258,6 +258,11 @@ def test_a_sweep_is_driven_with_a_relay_of_its_own(
     assert driven == [(f"{folder}/variables/sweep/lr.yml", ["mnrun_handed_over_at=5.0"])]
     for name in ("relay_begin", "relay_end"):
         assert played.variables[name]["mnrun_run_name"] == "lr-relay"
+    assert played.variables["relay_end"]["relay_problem"] == ""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert left(played) == relay.FAILED  # people are notified that it is not done
+    problem = base64.b64decode(played.variables["relay_end"]["relay_problem"]).decode()
+    assert "not all of its runs are done" in problem
 
 
 def _sweep(folder: Path) -> Path:

@@ -133,8 +133,10 @@ def test_a_sweep_that_is_cancelled_loses_its_relay_first(case: Case) -> None:
     assert case.relays == [("lr", True)]
     case.relay = lambda _name, _stops: 1
     case.calls()
-    assert case.run("--cancel")[0] == 1
-    assert case.calls() == []
+    assert (
+        case.run("--cancel")[0] == 1
+    )  # the relay is on another host: the runs are stopped all the same
+    assert case.calls() == [f"cancel {run}" for run in RUNS]
 
 
 def test_nothing_is_submitted_while_one_is_refused(case: Case) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.handover.process impor
     parse,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Attempt, Phase
+from ansible_collections.mnrun.train.plugins.module_utils.record.witness import forget
 from ansible_collections.mnrun.train.plugins.modules import relay_process
 
 LONG = "#!/bin/bash\necho $$ > child\nexec sleep 60\n"
@@ -164,7 +165,10 @@ def test_another_host_sees_only_its_heartbeat(host: Host, monkeypatch: pytest.Mo
         assert not host.observe().known
         refused = host.call(state="absent", cancelled_by="me")
         assert refused["failed"], refused
-        assert os.uname().nodename in refused["msg"]
+        assert f"the relay is on {os.uname().nodename}" in refused["msg"]
+        beat.write_text(host.started["job"]["id"])
+        refused = host.call(state="absent", cancelled_by="me")
+        assert f"The relay is on {os.uname().nodename}" in refused["msg"]
     assert host.observe().phase is Phase.RUNNING
 
 
@@ -188,3 +192,11 @@ def _reap() -> None:
                 return
         except ChildProcessError:
             return
+
+
+@pytest.mark.parametrize("stage", ["relay", "relay-2", "relay-3", "relay-login"])
+def test_who_forgets_a_relay_forgets_that_it_held_the_run(stage: str) -> None:
+    """Else another relay would wait for the end of one of which there is no record."""
+    run = Path("/run/.mnrun")
+    assert forget(run / stage / "abc").endswith("/run/.mnrun/relay/holders as well")
+    assert "holders" not in forget(run / "sft" / "abc")

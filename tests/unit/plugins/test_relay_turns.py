@@ -138,6 +138,11 @@ def test_a_relay_holds_the_run_only_if_the_one_that_held_it_is_over(
     assert may_hold(stages, held, Turn(False, "why"), "5") == (False, "why", False, 0)
 
 
+def test_a_holder_without_a_record_is_no_riddle() -> None:
+    held = {"number": 3, "stage": "relay-3", "job": "1", "host": "node1"}
+    assert "move .mnrun/relay/holders" in may_hold([], held, Turn(True), "5").why
+
+
 def test_quick_deaths_are_bounded() -> None:
     stages = [entry("relay", "1", "FAILED", 137, ran=5), heir("2", "1", "RUNNING")]
     assert turn(stages, "relay-2", "1", MOST_DEATHS - 1).deaths == MOST_DEATHS

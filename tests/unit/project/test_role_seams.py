@@ -81,7 +81,7 @@ def test_no_two_roles_read_of_each_other() -> None:
 )
 def test_a_playbook_reads_only_what_roles_publish(path: Path) -> None:
     assert foreign(path.read_text(), "") <= {*PUBLISHED.values(), *OF_PLAYBOOKS}
-    assert "when: false" not in path.read_text()
+    assert not re.search(r"(?<!_)when: false", path.read_text())
 
 
 @pytest.mark.parametrize("role", PUBLISHED)
