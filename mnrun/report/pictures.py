@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,15 +40,25 @@ class Picture(NamedTuple):
 
 def pictures(runs: Sequence[Found]) -> Iterator[Picture]:
     """Yield the pictures of a report: a metric of a stage each, and the time line of each run."""
+    used: set[str] = set()
     for stage in facts.TRAINED:
         for metric in facts.metrics(runs, stage):
-            name = re.sub(r"[^a-z0-9]+", "-", f"{stage}-{metric}".lower()).strip("-")
+            name = _new_name(f"{stage}-{metric}", used)
             lines = facts.lines(runs, stage, metric)
-            yield Picture(name[:80], f"{stage}: {facts.title(metric)}", lines=lines)
+            yield Picture(name, f"{stage}: {facts.title(metric)}", lines=lines)
     for number, run in enumerate(runs, 1):
         found = rows(run)
         if found:
             yield Picture(f"time-{number}", f"time of {run['name']}", rows=found)
+
+
+def _new_name(text: str, used: set[str]) -> str:
+    """A name for a file that no other picture has: a/b and a_b are two metrics."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
+    others = (f"{name}-{number}" for number in count(2))
+    free = next(one for one in chain([name], others) if one not in used)
+    used.add(free)
+    return free
 
 
 def svg(picture: Picture) -> str:

@@ -22,7 +22,7 @@ from ..stage.conclude import explained
 from ..trainer import tracker_files
 from ..trainer.answers import Answer
 from ..trainer.curves import Attempted, curves, joined, with_every_metric
-from ..trainer.history import History, history
+from ..trainer.history import History, history, needed_of
 from ..trainer.tracker_files import Logged, packages
 from ..trainer.words import words
 from .backends import slurm_or_ray
@@ -96,11 +96,13 @@ def _history(attempt: Attempt, record: Record, tracked: Sequence[Logged]) -> His
 
 
 def _tracked(folder: Path, record: Record) -> list[Logged]:
-    """What trackers have of a stage, in order."""
-    form = words(record.trainer)
+    """What trackers have of a stage, in order, as far as a history needs it."""
+    form = words(with_every_metric(record.trainer))
+    needed = needed_of(form)
     files = tracker_files.found(folder, lambda name: form.step_of(name) is not None)
     return sorted(
-        (one for path in files for one in tracker_files.logged(path)), key=lambda one: one.time
+        (needed(one) for path in files for one in tracker_files.logged(path)),
+        key=lambda one: one.time,
     )
 
 
@@ -133,12 +135,19 @@ def _attempt(
         "nodes": len(names_in(attempt.nodes)),
         "gpus": attempt.gpus,
         "first_step": attempt.first_step,
-        "last_step": read.steps[-1].number if read.steps else attempt.reached,
+        "last_step": _last_step(record, attempt, read),
         "steps_logged": len({one.number for one in read.steps}),
         "times": _times(read, attempt, folder),
         "use": _use(gpu_use.read(folder, attempt)),
         **_why(record, attempt, folder, backend),
     }
+
+
+def _last_step(record: Record, attempt: Attempt, read: History) -> int | None:
+    """The last step that was trained; None of what trains nothing, such as a conversion."""
+    if not _trains(record):
+        return None
+    return read.steps[-1].number if read.steps else attempt.reached
 
 
 def _times(read: History, attempt: Attempt, folder: Path) -> dict[str, Any] | None:

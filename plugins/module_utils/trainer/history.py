@@ -3,14 +3,16 @@ and the last of them came; and sample answers."""
 
 from __future__ import annotations
 
+import functools
+import sys
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ..base.presence import is_file, opened
 from .answers import Answer, Answers
 from .log_reader import Reader, Step
 from .tracker_files import Logged
-from .words import Words, words
+from .words import Metric, Words, words
 
 _BLOCK = 1 << 20  # bytes
 _SAVING = "timing_s/save_checkpoint"  # as verl logs it, in seconds
@@ -95,12 +97,33 @@ _USUAL = {
 }
 
 
+def needed_of(form: Words) -> Callable[[Logged], Logged]:
+    """What keeps, of one record after another, what a history is made of: a tracker may have a
+    hundred values for each step."""
+    usual = {_SAVING, *(name for names in _USUAL.values() for name in names)}
+
+    @functools.lru_cache(maxsize=4096)
+    def needed(name: str) -> bool:
+        return name in usual or any(_is(metric, name) for metric in form.metrics.values())
+
+    def kept(one: Logged) -> Logged:
+        values = {sys.intern(name): value for name, value in one.values.items() if needed(name)}
+        return one._replace(values=values)
+
+    return kept
+
+
+def _is(metric: Metric, name: str) -> bool:
+    pattern = metric.pattern
+    return bool(pattern.fullmatch(name) or pattern.fullmatch(name.partition("/")[2]))
+
+
 def _known(values: Mapping[str, float], form: Words) -> dict[str, float]:
     named = {
         title: value
         for name, value in values.items()
         for title, metric in form.metrics.items()
-        if metric.pattern.fullmatch(name) or metric.pattern.fullmatch(name.partition("/")[2])
+        if _is(metric, name)
     }
     usual = {
         title: values[name] for title, names in _USUAL.items() for name in names if name in values

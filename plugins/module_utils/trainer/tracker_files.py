@@ -21,6 +21,7 @@ from .wire import fields
 
 _BLOCK = 32 * 1024  # bytes of a block of W&B's files
 _LARGEST = 16 << 20  # bytes of a record
+_LATEST = float(1 << 33)  # seconds since the epoch: in the year 2242
 _FOLDERS = 2000  # that are looked into
 _DEEP = 6
 _PACKAGES = ("torch", "ray", "vllm", "sglang", "transformers", "trl", "verl", "flash-attn",
@@ -62,9 +63,19 @@ def logged(path: Path) -> Iterator[Logged]:
         return
     try:
         for one in read(path):
+            if not 0 < one.time < _LATEST:
+                continue  # a damaged one, or NaN
             finite = {name: value for name, value in one.values.items() if math.isfinite(value)}
             yield one._replace(values=finite)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, struct.error):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        StopIteration,
+        struct.error,
+    ):
         return
 
 

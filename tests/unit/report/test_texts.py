@@ -178,3 +178,11 @@ def test_a_run_with_nothing_in_it_has_a_page() -> None:
              "gpu_hours": {"used": 0.0}, "kept_options": "", "packages": {}}  # fmt: skip
     assert "Run new" in page([empty], "s", "0")
     assert "`new`" in markdown([empty], [])
+
+
+def test_two_metrics_have_two_pictures() -> None:
+    points = [(1, 1.0), (2, 2.0)]
+    curves = {"critic/vf_loss": points, "critic_vf_loss": points}
+    run = {"name": "a", "stages": [{"stage": "ppo", "curves": curves, "resumes": []}]}
+    names = [one.name for one in pictures([run])]
+    assert len(set(names)) == len(names) == 2

@@ -19,9 +19,12 @@ from ansible_collections.mnrun.train.plugins.module_utils.record.contract import
 )
 from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
 from ansible_collections.mnrun.train.plugins.module_utils.record.run_options import keep
+from ansible_collections.mnrun.train.plugins.module_utils.runs import report
 from ansible_collections.mnrun.train.plugins.module_utils.runs.report import reported
 from ansible_collections.mnrun.train.plugins.module_utils.runs.training_runs import TrainingRun
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.client import SlurmClient
+from ansible_collections.mnrun.train.plugins.module_utils.trainer import tracker_files
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.tracker_files import Logged
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.words import VERL
 
 from mnrun.report.page import page
@@ -138,3 +141,24 @@ def test_a_log_that_is_gone_leaves_no_curve(tmp_path: Path, name: str) -> None:
     (stage,) = look(tmp_path, gone)["stages"]
     assert stage["curves"] == {}
     assert stage["attempts"][0]["times"] is None
+
+
+def test_of_a_tracker_only_what_a_report_shows_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = {f"own/{number}": 1.0 for number in range(100)}
+    wanted = {"train/loss": 2.0, "timing_s/save_checkpoint": 0.5}
+    monkeypatch.setattr(tracker_files, "found", lambda *_: [tmp_path])
+    logged = [Logged(1.0, 1, {**many, **wanted})]
+    monkeypatch.setattr(tracker_files, "logged", lambda _: logged)
+    record = Record("sft", "slurm", fingerprint(SPEC), SPEC, {}, [], None, VERL)
+    assert report._tracked(tmp_path, record) == [Logged(1.0, 1, wanted)]
+
+
+def test_what_trains_nothing_has_no_step(tmp_path: Path) -> None:
+    one = attempt(tmp_path, 1, Phase.SUCCEEDED, "", reached=7)
+    record = Record("convert-sft", "slurm", fingerprint(SPEC), SPEC, {}, [one], None, {})
+    Ledger(tmp_path, "convert-sft", Clock()).save(record)
+    run = TrainingRun("default", tmp_path)
+    (stage,) = reported(run, SlurmClient(silent, Clock()), Clock(), 600)["stages"]
+    assert stage["attempts"][0]["last_step"] is None

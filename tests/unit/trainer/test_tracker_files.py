@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import sqlite3
+import struct
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -100,3 +101,15 @@ def test_files_are_found_but_not_within_checkpoints(wandb: Path) -> None:
     (folder / "round").symlink_to(folder)
     names = found(folder, lambda name: name.startswith("step_"))
     assert {path.parent.relative_to(folder).as_posix() for path in names} == {".", *places[:2]}
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -float("inf"), 1e300, 0.0])
+def test_a_record_of_no_possible_time_does_not_count(tmp_path: Path, time: float) -> None:
+    events = EVENTS.read_bytes()
+    first = next(iter(logged(EVENTS)))
+    path = tmp_path / EVENTS.name
+    path.write_bytes(events.replace(struct.pack("<d", first.time), struct.pack("<d", time)))
+    left = list(logged(path))
+    assert left
+    assert len(left) < len(list(logged(EVENTS)))
+    assert all(abs(one.time - first.time) < 3600 for one in left)
