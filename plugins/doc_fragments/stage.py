@@ -138,12 +138,12 @@ options:
   set_aside:
     description:
       - Checkpoints of finished work with another spec may be moved aside. Without it, what would
-        move them is refused, with RV(needs_yes).
+        move them is refused, with C(needs_yes).
     type: bool
     default: true
   ask_gpu_hours:
     description:
-      - A first submission that needs more is refused, with RV(needs_yes), if it is known from an
+      - A first submission that needs more is refused, with C(needs_yes), if it is known from an
         earlier attempt how long a step takes. V(0) for any number.
     type: float
     default: 0
@@ -176,7 +176,7 @@ options:
   attempt:
     description:
       - Wait for exactly this attempt and record its end. Never submits.
-      - RV(attempt) of an earlier call with the same O(spec).
+      - C(attempt) of an earlier call with the same O(spec).
     type: int
   handed_over_at:
     description:

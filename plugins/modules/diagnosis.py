@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: diagnosis
 short_description: One list of everything that was found about a site
 description:
-  - Puts together what other modules found (RV(findings) of M(mnrun.train.validate),
+  - Puts together what other modules found (C(findings) of M(mnrun.train.validate),
     M(mnrun.train.login_info), M(mnrun.train.activation) and M(mnrun.train.preflight)), adds the
     place in the inventory where each value was written, and fails if there is a fault.
   - A check that failed as a whole is a fault of its own; one that could not be made because of

@@ -16,6 +16,7 @@ version_added: 0.1.0
 attributes:
   check_mode:
     support: none
+    description: It is skipped.
 options:
   run_dir:
     description: The run folder, on the shared file system.
