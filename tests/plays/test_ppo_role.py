@@ -24,7 +24,7 @@ TRAIN = "ray_job ppo present on ray-head"
 ASK = "ray_job ppo present"
 DOWN = "slurm_job ray absent"
 
-STANDS_FOR = ("slurm_job", "ray_job", "ray_cluster_info", "slurm_job_info", "relay_process")
+STANDS_FOR = ("slurm_job", "ray_job", "ray_cluster_info", "slurm_job_info", "module")
 AGAIN = {"action": "resubmitted", "changed": True}
 STARTED = {"action": "submitted", "changed": True}
 A_HEAD = {"head": a_head(Path("/t"), "7")}
