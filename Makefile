@@ -6,6 +6,7 @@
 # make slurms   the tests that depend on Slurm, on each version of it: SLURMS="22.05 24.11 26.05"
 # make gpu    the whole job on this machine's GPUs, with its faults, measured (docs/gpu.md)
 # make gpu-pack   what a machine with GPUs and no network needs for that: GPU_PACK="--python 3.12"
+# make docs   the documentation as a site, in build/docs; it builds and is read without a network
 # make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
 
 SHELL := /bin/bash
@@ -110,6 +111,11 @@ lint: .venv/installed-dev
 unit: .venv/installed-dev
 	@$(BIN)/pytest -n auto --dist worksteal tests/unit
 
+# MkDocs reads what is in docs/, and Material says on each start that its own days are numbered.
+.PHONY: docs
+docs: .venv/installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf .venv .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info *.tar.gz
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
@@ -127,7 +133,7 @@ clean:
 	@[ -z '$(OFFLINE)' ] || .venv/bin/python "$$(echo $(OFFLINE)/wheels/pip-*.whl)/pip" install -qq pip
 
 # An editable install copies the collection too, and a copy goes stale: see pyproject.toml.
-.venv/installed .venv/installed-dev: .venv/installed%: .venv/bin/pip pyproject.toml galaxy.yml
+.venv/installed .venv/installed-dev .venv/installed-docs: .venv/installed%: .venv/bin/pip pyproject.toml galaxy.yml
 	@echo "== mnrun in .venv"
 	@$(BIN)/pip install -qq --disable-pip-version-check -e '.$(if $*,[$(*:-%=%)])'
 	@rm -rf .venv/lib/python3*/site-packages/ansible_collections/mnrun
