@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md quotes what mnrun prints, and has all causes."""
+"""docs/troubleshooting.md and its translation quote what mnrun prints, and have all causes."""
 
 from __future__ import annotations
 
@@ -41,3 +41,13 @@ def test_each_message_is_one_that_mnrun_prints() -> None:
 def test_it_has_every_cause() -> None:
     titles = [cause.title.replace("`", "") for cause in Cause]
     assert quoted("Why a job ended") == titles
+
+
+def test_the_japanese_page_quotes_the_same() -> None:
+    japanese = (ROOT / "docs/ja/troubleshooting.md").read_text()
+    first = [
+        re.findall(r"^\| ((?:`[^`]+`[^`|]*)+) \|", page, re.MULTILINE) for page in (PAGE, japanese)
+    ]
+    english, translated = ([re.findall("`([^`]+)`", cell) for cell in cells] for cells in first)
+    assert english == translated
+    assert len(english) > 50

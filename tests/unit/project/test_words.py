@@ -13,10 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 CONVENTIONS = ROOT / "docs" / "conventions.md"
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob(".github/**/*.yml")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob(".github/**/*.yml")]
 CODE = [
     path
-    for folder in ("mnrun", "plugins", "roles", "playbooks", "inventory", "bench")
+    for folder in ("mnrun", "plugins", "roles", "playbooks", "inventory", "bench", "docs")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in (".py", ".yml", ".j2")
 ]
