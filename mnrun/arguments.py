@@ -35,6 +35,13 @@ class Parser(argparse.ArgumentParser):
         """Raise instead of exiting."""
         raise UsageError(f"{message}\nSee: {self.prog} --help")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            hint = meant(str(value), known)
+            message = f"there is no {value!r}.{hint} There are: {', '.join(known)}."
+            raise argparse.ArgumentError(action, message)
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command line. The options that all commands share may appear anywhere in it.
@@ -61,7 +68,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         words = [*ALIASES[alias], *words[1:]]
         shared, words = _shared().parse_known_args(words, namespace=shared)
     _refuse_unknown_command(words)
-    options = _parser().parse_args(words, namespace=shared)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(words, namespace=shared)
+    _refuse_unknown_options(parser, options.command, unknown)
     if shell_command and options.command not in ("shell", "sandbox shell"):
         raise UsageError(f"Only shell and sandbox shell take '--' and a command.\n{_SEE_HELP}")
     if options.run and not COMMANDS[options.command].one_run:
@@ -114,6 +123,25 @@ def _refuse_unknown_command(words: Sequence[str]) -> None:
         near = difflib.get_close_matches(typed, known, n=1)
         hint = f"Did you mean: mnrun {near[0]}" if near else _SEE_HELP
         raise UsageError(f"There is no command {typed!r}. {hint}")
+
+
+def _refuse_unknown_options(parser: Parser, command: str, unknown: Sequence[str]) -> None:
+    """Name each, with the option of the command that was meant."""
+    if not unknown:
+        return
+    known = [one for one in candidates(parser, [*command.split(), "-"]) if one.startswith("--")]
+    hints = "".join(meant(one.partition("=")[0], known) for one in unknown)
+    text = f"mnrun {command} does not take {' '.join(unknown)}.{hints}"
+    raise UsageError(f"{text}\nSee: mnrun {command} --help")
+
+
+def meant(typed: str, known: Sequence[str]) -> str:
+    """Return a question for what was meant, with a space before it; empty if nothing is near."""
+    word = typed.strip("-")
+    names = {one.strip("-"): one for one in known}
+    begun = [one for one in names if word and one.startswith(word)]
+    near = [names[one] for one in begun or difflib.get_close_matches(word, names, n=1)]
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def help_text() -> str:

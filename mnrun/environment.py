@@ -28,6 +28,10 @@ LINES = "MNRUN_LINES"
 """What plugins/plugin_utils/stage_line.py says behind its lines: the state of the stage, for the
 display, and with -v the job's log."""
 
+WIDTH = "MNRUN_WIDTH"
+"""The columns of the terminal, for tables (plugins/plugin_utils/run_table.py); not set where lines
+may have any length."""
+
 _LONGEST_CONTROL_FOLDER = 75
 """Characters. A socket's path holds 103 everywhere, and ssh appends up to 28 to its folder."""
 
@@ -65,6 +69,7 @@ def settings(
         "ANSIBLE_DISPLAY_TRACEBACK": "error" if verbose else "never",
         "PYTHONIOENCODING": "utf-8",
         LINES: "log" if verbose else "state",
+        **_width(),
     }
     usable = _utf8_locale()
     if usable:
@@ -90,6 +95,14 @@ def without_callers_settings() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+def _width() -> dict[str, str]:
+    try:
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):  # no terminal
+        return {}
+    return {WIDTH: str(columns)} if columns else {}
 
 
 def _own_collections() -> list[str]:

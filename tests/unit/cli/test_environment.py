@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
+import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from mnrun.environment import settings, without_callers_settings
+from mnrun.environment import WIDTH, settings, without_callers_settings
 
 COLLECTION = Path("/site/ansible_collections/mnrun/train")
 NAMES = ("LC_ALL", "LC_CTYPE", "LANG", "LANGUAGE")
@@ -97,3 +101,18 @@ def test_collections_of_the_caller_stay_behind_ours(
 ) -> None:
     caller.setenv("ANSIBLE_COLLECTIONS_PATH", "/mine")
     assert settings(COLLECTION, tmp_path, False)["ANSIBLE_COLLECTIONS_PATH"] == "/site:/mine"
+
+
+def test_tables_are_told_how_wide_a_terminal_is(caller: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 72, 0, 0))
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        caller.setattr(sys, "stdout", terminal)
+        assert settings(tmp_path, tmp_path, False)[WIDTH] == "72"
+    os.close(ours)
+
+
+def test_in_a_pipe_lines_may_have_any_length(caller: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w", encoding="utf-8") as pipe:
+        caller.setattr(sys, "stdout", pipe)
+        assert WIDTH not in settings(tmp_path, tmp_path, False)
