@@ -225,7 +225,9 @@ class _Sweep:
     def _child(self, run: SweepRun, *words: str) -> Child:
         variables = self.place.write_variables(run.name, run.variables)
         shared = [word for value in self.options.extra_vars for word in ("-e", value)]
-        shared += ["-e", f"@{variables}"] if words[0] != "cancel" else []
+        # One that has not begun is no mistyped name.
+        cancels = words[0] == "cancel"
+        shared += ["-e", "mnrun_of_sweep=true" if cancels else f"@{variables}"]
         agreed = self.options.sweep_yes and not {"cancel", "--check"} & {*words}
         shared += ["--yes"] if agreed else []
         shared += ["-i", self.inventory, "--run", run.name, *["-v"] * self.options.verbose]

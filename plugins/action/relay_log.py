@@ -36,7 +36,7 @@ class ActionModule(PatientAction):
         return {"failed": not done, "changed": False, "msg": "\n".join(lines(found["stages"]))}
 
     def _stages(self, asked: Mapping[str, Any], task_vars: Any) -> dict[str, Any]:
-        question = {"run_dir": asked["run_dir"], "stage": ""}
+        question = {"run_dir": asked["run_dir"], "stage": "", "named": asked.get("named", False)}
         return self.call_patiently(INFO, question, task_vars)
 
     def _follow(

@@ -75,7 +75,8 @@ class ActionModule(PatientAction):
     def _ask(self, task_vars: Any) -> dict[str, Any]:
         """The answer about the stage; a failure if nothing is known of it."""
         stage, run_dir = self._task.args["stage"], self._task.args["run_dir"]
-        asked = {"run_dir": run_dir, "stage": stage, "causes": True}
+        named = self._task.args.get("named") or False
+        asked = {"run_dir": run_dir, "stage": stage, "named": named, "causes": True}
         answer = self.call_patiently(INFO, asked, task_vars)
         if answer.get("failed") or answer["stages"]:
             return answer

@@ -19,6 +19,10 @@ options:
     description: The run folder, on the shared file system.
     type: str
     required: true
+  named:
+    description: A person named the run, so it is an error if nothing was ever submitted in it.
+    type: bool
+    default: false
   log_lines:
     description: How many lines of what is there already to show.
     type: int

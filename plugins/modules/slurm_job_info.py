@@ -22,6 +22,10 @@ options:
       - In a play only; the lines are shown while the task runs.
     type: bool
     default: false
+  named:
+    description: A person named the run, so it is an error if nothing was ever submitted in it.
+    type: bool
+    default: false
   watch:
     description:
       - Show all stages again and again until the task is interrupted, with this many seconds
@@ -136,25 +140,35 @@ damaged:
   returned: success
 """
 
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.base.clock import Clock
 from ..module_utils.base.process import run
 from ..module_utils.runs.backends import slurm_or_ray
+from ..module_utils.runs.training_runs import require
 from ..module_utils.slurm.client import SlurmClient
 from ..module_utils.slurm.nodelist import names_in
 from ..module_utils.stage.module import INFO_OPTIONS, run_info
+from ..module_utils.stage.status import BackendOf
 
 
 def main() -> None:
     options = {
         **INFO_OPTIONS,
         "follow": {"type": "bool", "default": False},
+        "named": {"type": "bool", "default": False},
         "watch": {"type": "int", "default": 0},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    run_info(
-        module, lambda run_dir, clock: slurm_or_ray(run_dir, SlurmClient(run, clock)), names_in
-    )
+
+    def backend_of(run_dir: Path, clock: Clock) -> BackendOf:
+        if module.params["named"]:
+            require(run_dir)
+        return slurm_or_ray(run_dir, SlurmClient(run, clock))
+
+    run_info(module, backend_of, names_in)
 
 
 if __name__ == "__main__":

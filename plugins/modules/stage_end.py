@@ -20,6 +20,10 @@ options:
     description: The run folder, on the shared file system.
     type: str
     required: true
+  named:
+    description: A person named the run, so it is an error if nothing was ever submitted in it.
+    type: bool
+    default: false
   stage:
     description: The stage.
     type: str

@@ -221,6 +221,10 @@ def test_runs_stand_side_by_side_and_go_when_named_and_confirmed(trained: Cluste
     gone = mnrun("prune", "copy", "--yes", mnrun_base_dir=RUN)
     assert (gone.code, gone.changed) == (0, 1), gone.text
     trained.run(f"test ! -e {RUN}/runs/copy")
+    mistyped = mnrun("cancel", "--run", "cpoy", mnrun_base_dir=RUN)
+    assert mistyped.code == 1, mistyped.text
+    assert "There is no run cpoy" in mistyped.text
+    assert "Existing runs: default." in mistyped.text
 
 
 def test_all_publishes_when_told_to_and_a_second_run_finds_nothing_to_do(trained: Cluster) -> None:

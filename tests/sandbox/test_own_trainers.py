@@ -69,6 +69,7 @@ def test_a_script_under_torchrun_trains_once(scripts: Cluster) -> None:
     assert {f"checkpoint-{n}" for n in range(1, 5)} <= checkpoints(scripts, "sft")
     again = sft({"max_steps": 4}, "torchrun")
     assert (again.code, again.changed) == (0, 0), again.text
+    assert re.search(r"^sft  job \d+ COMPLETED, 4 steps", again.text, re.MULTILINE), again.text
 
 
 def test_other_options_train_again_and_a_failure_is_explained(scripts: Cluster) -> None:

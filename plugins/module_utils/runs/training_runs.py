@@ -27,6 +27,7 @@ from ..stage.status import Question, answer
 from .backends import slurm_or_ray
 
 _LEDGER = ".mnrun"
+_RUNS = "runs"
 _GOING = ".removed-"  # before the name of a run that is being removed
 _LEFT = re.compile(r"\.removed-[^~/]+(?:~[0-9a-f]{8})?")
 
@@ -47,7 +48,7 @@ class Size(NamedTuple):
 
 def training_runs(base: Path) -> list[TrainingRun]:
     """All runs below `base`, the site's own first."""
-    folder = base / "runs"
+    folder = base / _RUNS
     found = [TrainingRun(DEFAULT_RUN, base)]
     named = [name for name in names(folder) if name[:1] != "." and name != DEFAULT_RUN]
     found += [TrainingRun(name, folder / name) for name in named]
@@ -75,6 +76,15 @@ def chosen(base: Path, wanted: list[str], skip: bool = False) -> list[TrainingRu
         there = ", ".join(known) or "none"
         raise Invalid(f"There is no run {', '.join(unknown)} in {base}. Existing runs: {there}.")
     return [runs[known.index(name)] for name in wanted] if wanted else runs
+
+
+def require(run_dir: Path) -> None:
+    """Raise Invalid, with the runs that exist, if a folder is no run: its name may be mistyped."""
+    if _has_records(run_dir):
+        return
+    if run_dir.parent.name == _RUNS:
+        chosen(run_dir.parent.parent, [run_dir.name])
+    raise Invalid(f"There is no run in {run_dir}.")
 
 
 def described(run: TrainingRun, client: SlurmClient, clock: Clock) -> dict[str, Any]:

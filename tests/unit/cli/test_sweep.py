@@ -44,6 +44,8 @@ if "--check" in words and (folder / "strict").exists() and run.endswith("bad"):
     sys.exit(1)
 if words[0] == "sft" and "--check" not in words and (folder / run).exists():
     sys.exit((folder / run).read_text())
+if words[0] == "cancel" and "mnrun_of_sweep=true" not in words:
+    sys.exit("There is no such run.")
 print("\\nDone: changed=0 (1 s)")
 """
 

@@ -31,6 +31,7 @@ from ansible_collections.mnrun.train.plugins.module_utils.runs.training_runs imp
     described,
     going,
     remove,
+    require,
     size_of,
     training_runs,
 )
@@ -118,6 +119,15 @@ def test_a_stage_of_one_run_only_is_said_to_be_missing_in_the_other(base: Path) 
     Ledger(base, "sft", Clock()).folder(fingerprint({"lr": 1})).joinpath("record.json").unlink()
     runs = [described(run, SILENT, Clock()) for run in chosen(base, [DEFAULT_RUN, "fast"])]
     assert "  not run in default" in shown(runs, comparison(*runs))
+
+
+def test_a_run_that_was_named_has_to_exist(base: Path) -> None:
+    require(base / "runs" / "fast")
+    require(base)
+    with pytest.raises(Invalid, match=r"no run fsat in .*\. Existing runs: default, fast\."):
+        require(base / "runs" / "fsat")
+    with pytest.raises(Invalid, match=r"no run in .*/elsewhere"):
+        require(base / "elsewhere")
 
 
 def test_the_table_has_a_row_for_each_run(base: Path) -> None:
