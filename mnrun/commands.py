@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COLLECTION = "mnrun.train"
+DOCS = "https://github.com/mnrun/mnrun/blob/main/docs"
+"""Where a user without a checkout finds the documentation."""
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ exit codes:
   2 invalid command line, nothing was started   130 interrupted
 
 also: mnrun completion bash|zsh|fish   mnrun help old-names   mnrun --version
+documentation: https://github.com/mnrun/mnrun#readme
 """
 
 OLD_NAMES = "old-names"

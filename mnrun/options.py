@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from mnrun.commands import Command
+from mnrun.commands import DOCS, Command
 
 TRAINED = ("sft", "ppo")
 STAGES = (
@@ -114,7 +114,7 @@ def _output_option(parser: argparse.ArgumentParser) -> None:
         dest="mnrun_output",
         choices=["json"],
         metavar="json",
-        help="print JSON alone on standard output (docs/json.md)",
+        help=f"print JSON alone on standard output ({DOCS}/json.md)",
     )
 
 
@@ -179,7 +179,7 @@ def _prune_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep_file", metavar="FILE", help="YAML with the runs (docs/sweeps.md)")
+    parser.add_argument("sweep_file", metavar="FILE", help=f"YAML with the runs ({DOCS}/sweeps.md)")
     parser.add_argument(
         "--yes",
         dest="sweep_yes",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from mnrun.commands import DOCS
 from mnrun.init.choice import Answers, Choice, Facts, answered, found, guess
 
 Fitting = Callable[[Mapping[str, str]], list[str]]
@@ -79,7 +80,7 @@ def _environment(site: Facts, fitting: Fitting, default: str, answers: Answers) 
 def _profile(packages: Mapping[str, str], profiles: list[str], default: str) -> Choice:
     if profiles:
         return found("mnrun_trainer", profiles[0], f"it fits {_listed(packages)}")
-    how = "the environment's trainer is not known; docs/trainers.md lists the profiles"
+    how = f"the environment's trainer is not known; {DOCS}/trainers.md lists the profiles"
     return guess("mnrun_trainer", default, how)
 
 

@@ -34,7 +34,8 @@ def refuse(missing: Sequence[str]) -> SandboxError:
     return SandboxError(
         f"The sandbox cannot be installed on this machine ({_name()}), and nothing was changed. "
         f"Missing: {', '.join(missing)}. It runs on Debian 12 and 13, and should on "
-        "Ubuntu 24.04 (docs/versions.md): use one of these, or a virtual machine."
+        "Ubuntu 24.04: use one of these, or a virtual machine. What was tried: "
+        "https://github.com/mnrun/mnrun/blob/main/docs/versions.md"
     )
 
 

@@ -70,7 +70,10 @@ def _files_in(folder: Path) -> str:
 
 def _conversion(path: Path) -> str:
     if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return "have `mnrun fetch` make a parquet file of it (fetch_tables; docs/recipes.md)"
+        return (
+            "have `mnrun fetch` make a parquet file of it (fetch_tables; "
+            "https://github.com/mnrun/mnrun/blob/main/docs/recipes.md)"
+        )
     reader = _OTHER_FORMS[path.suffix.lower()]
     target = path.with_suffix(".parquet")
     program = f"import pandas; pandas.{reader.format(repr(str(path)))}.to_parquet({str(target)!r})"
