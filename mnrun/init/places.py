@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from mnrun.init.choice import Answers, Choice, Facts, answered, found, guess
 from mnrun.init.target import refuse_unsafe
@@ -146,10 +145,9 @@ def _hub(site: Facts, node: Facts | None, hub_here: bool) -> Choice:
 
 def _wandb(site: Facts) -> Iterator[Choice]:
     key = site["wandb_key"]
-    logger: list[Any] = ["console", "wandb"] if key else ["console"]
     how = f"{_short(key, site['home'])} holds your key" if key else (
-        "no key of Weights & Biases; with one, add wandb to the loggers below"
+        "no key of Weights & Biases was found; others: tensorboard, mlflow, trackio"
     )  # fmt: skip
-    yield found("logger", logger, how)
+    yield found("mnrun_tracker", "wandb" if key else "none", how)
     own_file = key if key and not key.endswith(".netrc") else ""
     yield found("environment_wandb_key_file", _short(own_file, site["home"]), how)

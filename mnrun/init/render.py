@@ -34,7 +34,6 @@ def variables_text(choices: Mapping[str, Choice], about: Mapping[str, str]) -> s
             c=choices,
             about={name: _comment(text) for name, text in about.items()},
             packages=choices["packages"].value,
-            logger=choices["logger"].value,
             ranks=max(1, ranks),
             **_batches(max(1, ranks)),
         )

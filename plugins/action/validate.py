@@ -33,6 +33,8 @@ from ansible_collections.mnrun.train.plugins.plugin_utils.profiles import SHIPPE
 from ansible_collections.mnrun.train.plugins.plugin_utils.trainer_choice import (
     STAGES,
     logs_to_wandb,
+    overruled,
+    trackers,
     trainer_faults,
 )
 from ansible_collections.mnrun.train.plugins.plugin_utils.variable_names import (
@@ -95,10 +97,13 @@ class ActionModule(PatientAction):
         known = {**self._defaults(), **given}
         kept = self._kept(known, given) if "sft_kept" in given else None
         if kept:
-            result["ansible_facts"] = {"mnrun_kept": kept.fact}
             known |= {f"{stage}_kept": kept.fact.get(stage, {}) for stage in STAGES}
         faults = [*self._twice(), *unknown_names(given, specs, self._internal(specs))]
         templar = self._templar.copy_with_new_env(available_variables=known)
+        result["ansible_facts"] = {
+            **({"mnrun_kept": kept.fact} if kept else {}),
+            "mnrun_trackers": trackers(known, templar),
+        }
         faults += [*value_faults(known, wanted, templar), *(kept.faults if kept else [])]
         useless = self._useless(given, known, wanted)
         faults += [text for text, refused in useless if refused]
@@ -110,6 +115,8 @@ class ActionModule(PatientAction):
             ]
         result["changed"] = False
         result["warnings"] = [] if faults else [text for text, refused in useless if not refused]
+        if not faults:
+            result["warnings"] += overruled(known, templar, arguments["roles"])
         if self._is_a_copy(given) and not faults:
             wandb = bool(set(OF_WANDB) & set(wanted)) and logs_to_wandb(given, self._templar)
             with suppress(AnsibleError):  # a value that is not known before a task

@@ -8,7 +8,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.option_syntax import OPTIONS_FILE, Form, flags, formed, resume_words, start_of
-from ..plugin_utils.trainer_options import OptionsError, save_words, stage_options, words_of
+from ..plugin_utils.trackers import folders, named
+from ..plugin_utils.trainer_options import (
+    Choice,
+    OptionsError,
+    save_words,
+    stage_options,
+    words_of,
+)
 
 DOCUMENTATION = r"""
 name: trainer_stage
@@ -42,6 +49,11 @@ options:
     description: C(rank) and C(alpha) of a LoRA adapter. Without a rank, all weights are trained.
     type: dict
     default: {}
+  tracker:
+    description: What the trainer logs to, unless its options say that. Empty for what they say.
+    type: list
+    elements: str
+    default: []
   minutes:
     description: How many minutes of work a time limit may cost. V(0) for ten.
     type: int
@@ -74,8 +86,8 @@ _value:
     - C(then), the arguments for after a divergence.
     - C(rhythm), how often it saves and validates, as far as options tell.
     - C(parts) of a checkpoint, C(last_step), C(on_cpu), C(has_adapter), C(lora_alpha),
-      C(uses_wandb), C(faults) of options that fail together, and in C(words) what the trainer
-      writes and prints.
+      C(trackers) that it logs to, C(faults) of options that fail together, and in C(words) what
+      the trainer writes and prints.
   type: dict
 """
 
@@ -98,6 +110,16 @@ def _parse(own: Mapping[str, Any], options: Mapping[str, Any], form: Form) -> di
         "file_option": own.get("file_option") or "",
         "file": form.files.get(OPTIONS_FILE, ""),
     }
+
+
+def _choice(how: Mapping[str, Any]) -> Choice:
+    trackers = named(how.get("tracker"))
+    return Choice(how.get("algorithm") or "", how.get("lora") or {}, trackers)
+
+
+def _folder(values: Mapping[str, Any]) -> str:
+    """The folder of a stage, in which its checkpoints are."""
+    return str(values.get("output") or "").rpartition("/")[0]
 
 
 def _with_ranks(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -135,8 +157,8 @@ def trainer_stage(
     option = saved.get("resume_option") or "" if saved.get("resume") == "option" else ""
     try:
         found = stage_options(
-            stage, own, _with_ranks(values), how.get("given") or {}, how.get("algorithm") or "",
-            lora=how.get("lora") or {}, keep=bool(how.get("keep")),
+            stage, own, _with_ranks(values), how.get("given") or {}, _choice(how),
+            keep=bool(how.get("keep")),
         )  # fmt: skip
         form = formed(syntax, found["all"])
         then = _then(syntax, how.get("then") or {})
@@ -145,6 +167,7 @@ def trainer_stage(
     return {
         **found,
         **form._asdict(),
+        "variables": {**folders(found["trackers"], _folder(values)), **form.variables},
         "file_argument": _file_argument(own) if form.files else "",
         "parse": _parse(own, found["all"], form),
         "then": then,

@@ -128,10 +128,14 @@ options:
         type: str
         choices: [auto, online, offline, disabled]
         default: auto
-      used:
-        description: Whether a trainer logs to W&B. If not, nothing is reported about W&B.
-        type: bool
-        default: true
+  trackers:
+    description:
+      - What trainers log to in the environment. What each needs has to be there; a fault names what
+        is missing. Without V(wandb), nothing is reported about W&B.
+    type: list
+    elements: str
+    choices: [wandb, tensorboard, mlflow, trackio]
+    default: []
   packages:
     description: Packages that the environment has to hold, whose versions are reported.
     type: list
@@ -158,6 +162,7 @@ EXAMPLES = r"""
     conda_prefix: ~/conda_env
     limits: {v: unlimited}
     wandb: {entity: my-team, project: my-project, key_file: ~/.wandb_key}
+    trackers: [wandb]
 """
 
 RETURN = r"""
@@ -227,7 +232,8 @@ from ..module_utils.base.presence import read_text
 from ..module_utils.base.private import claim_private, warnings_above
 from ..module_utils.environment.image import PYXIS, RUNTIMES, Image, bindable, launcher
 from ..module_utils.environment.script import Settings, render
-from ..module_utils.environment.trial import Verified, store_secret, verify
+from ..module_utils.environment.tracker import NEEDS
+from ..module_utils.environment.trial import Needed, Verified, store_secret, verify
 from ..module_utils.model.identity import file_identity
 
 OFFLINE = "W&B logs this run offline"
@@ -269,9 +275,9 @@ def spec() -> dict[str, Any]:
                 "key_file": {"type": "path", "default": "", "no_log": False},
                 "key": {"type": "str", "default": "", "no_log": True},
                 "mode": {"type": "str", "default": "auto", "choices": modes},
-                "used": {"type": "bool", "default": True},
             },
         },
+        "trackers": {"type": "list", "elements": "str", "default": [], "choices": list(NEEDS)},
         "packages": {"type": "list", "elements": "str", "default": []},
         "report": {"type": "bool", "default": False},
         "verify": {"type": "bool", "default": True},
@@ -331,7 +337,8 @@ def tried(params: dict[str, Any], folder: Path) -> Verified:
     # Only a job can run an image of pyxis.
     name = image.path if image else params["conda_prefix"]
     prefix = "" if image and image.runtime == PYXIS else name
-    return verify(str(script), prefix, tuple(params["packages"]), params["wandb"]["key"])
+    needed = Needed(tuple(params["packages"]), tuple(params["trackers"]))
+    return verify(str(script), prefix, needed, params["wandb"]["key"])
 
 
 def install(path: Path, text: str) -> bool:
@@ -362,7 +369,9 @@ def make_script(module: AnsibleModule) -> dict[str, Any]:
         verified = tried(params, Path(folder))
     before = read_text(path)
     changed = store(path, text, params["wandb"]["key"], image, write=not module.check_mode)
-    notices = [line for line in verified.notices if params["wandb"]["used"] or OFFLINE not in line]
+    notices = [
+        line for line in verified.notices if "wandb" in params["trackers"] or OFFLINE not in line
+    ]
     above = warnings_above(expand(params["run_dir"])) if params["run_dir"] else []
     diff = {"before": before or "", "after": text}
     header = {"before_header": str(path), "after_header": str(path)}
@@ -452,7 +461,7 @@ def of_environment(made: dict[str, Any], params: dict[str, Any]) -> list[Finding
         for text in made["warnings"]
     ]
     offline = any(OFFLINE in text for text in made["warnings"])
-    if params["wandb"]["used"] and made["wandb_mode"] not in ("", "disabled") and not offline:
+    if "wandb" in params["trackers"] and made["wandb_mode"] not in ("", "disabled") and not offline:
         found.append(Finding(OK, "W&B", f"runs are logged {made['wandb_mode']}"))
     return found
 

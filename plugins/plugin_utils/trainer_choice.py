@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 
 from .kept_options import options_over
 from .profiles import ProfileError, places, profile
-from .trainer_options import OptionsError, stage_options
+from .trackers import NONE, TrackerError, named, tracker_names, tracker_options, trackers_in_use
+from .trainer_options import Choice, OptionsError, stage_options
 
 STAGES = ("sft", "ppo")  # that train
 _TRAINERS_OWN = ("options", "kept", "overrides")  # the later counts
 
 
 def logs_to_wandb(known: Mapping[str, Any], templar: Any) -> bool:
-    """Whether a trainer logs to W&B, as it does unless its options name other loggers."""
-    loggers: list[Any] = []
+    """Whether a trainer logs to W&B. What is wrong with that is reported where it is checked."""
     try:
         if templar.template(known.get("environment_wandb_mode")) == "disabled":
             return False
-        for stage in STAGES:
-            given = [templar.template(known.get(f"{stage}_{part}")) for part in _TRAINERS_OWN]
-            options = options_over({}, *(part for part in given if isinstance(part, Mapping)))
-            of = (_profile(known, templar, stage).get(stage) or {}).get("loggers") or {}
-            loggers.append(options.get(str(of.get("option")), of.get("default") or []))
-    except (AnsibleError, ProfileError):  # what is wrong with it is reported where it is checked
+        return any("wandb" in _used(stage, known, templar) for stage in STAGES)
+    except (AnsibleError, ProfileError, TrackerError):
         return True
-    return any("wandb" in logger for logger in loggers if isinstance(logger, (str, list, tuple)))
+
+
+def trackers(known: Mapping[str, Any], templar: Any) -> dict[str, list[str]]:
+    """What each stage logs to; nothing where that is not known."""
+    return {stage: _used_if_known(stage, known, templar) for stage in STAGES}
+
+
+def _used_if_known(stage: str, known: Mapping[str, Any], templar: Any) -> list[str]:
+    try:
+        return _used(stage, known, templar)
+    except (AnsibleError, ProfileError, TrackerError):
+        return []
+
+
+def overruled(known: Mapping[str, Any], templar: Any, roles: Iterable[str]) -> Iterator[str]:
+    """Where a user's own options choose other trackers than mnrun_tracker."""
+    for stage in (stage for stage in STAGES if stage in roles):
+        try:
+            chosen = set(_chosen(known, templar)) - {NONE}
+            used = _used(stage, known, templar)
+            options = tracker_names(_profile(known, templar, stage).get(stage) or {})
+            own = sorted(options & set(_given(stage, known, templar)))
+        except (AnsibleError, ProfileError, TrackerError):
+            continue
+        if own and _chosen(known, templar) and set(used) != chosen:
+            yield (
+                f"mnrun_tracker has no effect on {stage}, whose options set {', '.join(own)}:"
+                f" it logs to {', '.join(used) or 'none'}"
+            )
+
+
+def _used(stage: str, known: Mapping[str, Any], templar: Any) -> list[str]:
+    own = _profile(known, templar, stage).get(stage) or {}
+    if not own:
+        return []
+    chosen = _chosen(known, templar)
+    options = options_over(tracker_options(stage, own, chosen), _given(stage, known, templar))
+    return trackers_in_use(own, options, chosen)
+
+
+def _chosen(known: Mapping[str, Any], templar: Any) -> list[str]:
+    return named(templar.template(known.get("mnrun_tracker") or ""))
+
+
+def _given(stage: str, known: Mapping[str, Any], templar: Any) -> dict[str, Any]:
+    """A stage's options as the user gave them."""
+    given = [templar.template(known.get(f"{stage}_{part}")) for part in _TRAINERS_OWN]
+    return options_over({}, *(part for part in given if isinstance(part, Mapping)))
 
 
 def _profile(known: Mapping[str, Any], templar: Any, stage: str) -> Mapping[str, Any]:
@@ -54,8 +97,9 @@ def _stage_faults(stage: str, known: Mapping[str, Any], templar: Any) -> list[st
             for word in ("algorithm", "lora_rank", "lora_alpha")
         }
         lora = {"rank": given["lora_rank"], "alpha": given["lora_alpha"]}
+        choice = Choice(str(given["algorithm"] or ""), lora, _chosen(known, templar))
         if own:
-            stage_options(stage, own, {}, {}, str(given["algorithm"] or ""), lora)
+            stage_options(stage, own, {}, {}, choice)
     except ProfileError as error:
         return str(error).splitlines()
     except OptionsError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .option_syntax import start_of
+from .trackers import TrackerError, tracker_names, tracker_options, trackers_in_use
 
 Options = Mapping[str, Any]
 
@@ -31,30 +33,36 @@ class OptionsError(Exception):
     """Options that this profile cannot take. The message is for the user."""
 
 
+class Choice(NamedTuple):
+    """What a user chose by mnrun's own words, and a profile has options for."""
+
+    algorithm: str = ""
+    lora: Options = MappingProxyType({})  # the `rank` and `alpha` of an adapter
+    trackers: Sequence[str] = ()
+
+
 def stage_options(
     stage: str,
     profile: Options,
     values: Options,
     given: Options,
-    algorithm: str = "",
-    lora: Options | None = None,
+    choice: Choice = Choice(),  # noqa: B008 - it cannot be changed
     keep: bool = False,
 ) -> dict[str, Any]:
     """The options of a stage, and what follows from them.
 
     `values`: what mnrun knows, by the names of the profile's {places}; an option with one that is
-    not known yet is left out. `given`: the user's own options, which win. `lora`: the `rank` and
-    `alpha` of an adapter, where a user has set them. Raises OptionsError.
+    not known yet is left out. `given`: the user's own options, which win. Raises OptionsError.
     """
     owned, defaults = _set(profile.get("owned"), values), _set(profile.get("defaults"), values)
-    chosen = {**_algorithm(stage, profile, algorithm), **_lora(stage, profile, lora or {})}
+    chosen = _chosen(stage, profile, choice)
     keep_all = dict(profile.get("keep_all") or {}) if keep else {}
     everything = {**defaults, **owned, **chosen, **given, **keep_all}
     for name in profile.get("joined") or ():
         if isinstance(everything.get(name), list | tuple):
             everything[name] = ",".join(map(str, everything[name]))
     ours = _by_path(profile.get("owned")) | (_by_path(profile.get("defaults")) - set(given))
-    aside = ours | set(profile.get("cosmetic") or ())
+    aside = ours | set(profile.get("cosmetic") or ()) | tracker_names(profile)
     return {
         "all": everything,
         "decisive": {name: value for name, value in everything.items() if name not in aside},
@@ -63,13 +71,22 @@ def stage_options(
             for name, value in _places(profile.get("owned"))
             if name in given
         },
+        "trackers": trackers_in_use(profile, everything, choice.trackers),
         **_facts(profile, everything),
     }
 
 
+def _chosen(stage: str, profile: Options, choice: Choice) -> dict[str, Any]:
+    try:
+        logs = tracker_options(stage, profile, choice.trackers)
+    except TrackerError as error:
+        raise OptionsError(str(error)) from None
+    algorithm = _algorithm(stage, profile, choice.algorithm)
+    return {**algorithm, **_lora(stage, profile, choice.lora), **logs}
+
+
 def _facts(profile: Options, everything: Options) -> dict[str, Any]:
-    lora, loggers = profile.get("lora") or {}, profile.get("loggers") or {}
-    used = everything.get(loggers.get("option", ""), loggers.get("default") or [])
+    lora = profile.get("lora") or {}
     parts = profile["checkpoint"].get("parts") or {}
     cpu = profile.get("cpu")
     return {
@@ -80,7 +97,6 @@ def _facts(profile: Options, everything: Options) -> dict[str, Any]:
         "lora_alpha": everything.get(
             lora.get("alpha", ""), lora.get("default_alpha", _DEFAULT_ALPHA)
         ),
-        "uses_wandb": "wandb" in (used or []),
         "rhythm": {
             "saves": _every(profile.get("save_every"), everything),
             "validates": _every(profile.get("validate_every"), everything),

@@ -45,6 +45,7 @@ def command(name: str, profile: str = "trl", /, **given: Any) -> Run:
     options = yaml.safe_load((HERE / f"{form}.yml").read_text())
     own = options.pop("sft_options") | given.pop("options", {})
     options["mnrun_trainer"] = profile
+    options["mnrun_tracker"] = "none"  # its environment has none
     return mnrun(name, mnrun_run_dir=f"~/{RUN}", sft_options=own, **{**options, **given})
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Sequence
 
 from ..base.errors import Invalid
 from ..base.process import clean_environment, end_group
+from .tracker import NEEDS, tracker_faults
 
 # Seconds. Modules on a busy network file system are slow, but not slower than this.
 PATIENCE = 120.0
@@ -19,20 +20,30 @@ _MARK = "mnrun-environment: "
 _NOTE = "note: "  # before a line that is not an error
 # Reads the packages' own records: importing torch takes seconds.
 _PROBE = """
-import hashlib, importlib.metadata as metadata, json, os, platform, sys
+import hashlib, importlib.metadata as metadata, importlib.util, json, os, platform, sys
 def version(name):
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-found = {name: version(name) for name in sys.argv[2:]}
+modules, packages = json.loads(sys.argv[2])
+found = {name: version(name) for name in packages}
+there = {name: importlib.util.find_spec(name) is not None for name in modules}
+uri = os.environ.get("MLFLOW_TRACKING_URI", "")
 mode = os.environ.get("WANDB_MODE", "")
 all_of_it = metadata.distributions() if os.environ.get("MNRUN_IN_IMAGE") else []
 names = sorted(f"{one.name}=={one.version}" for one in all_of_it)
 digest = hashlib.sha256(json.dumps([platform.python_version(), names]).encode()).hexdigest()
-print(sys.argv[1] + json.dumps([platform.python_version(), found, mode, digest]))
+print(sys.argv[1] + json.dumps([platform.python_version(), found, mode, digest, there, uri]))
 """
 _SHELL = 'source "$1" || exit 3; shift; [ -z "$1" ] || exec python -c "$@"'
+
+
+class Needed(NamedTuple):
+    """What the environment has to hold: packages, whose versions are reported, and trackers."""
+
+    packages: Sequence[str] = ()
+    trackers: Sequence[str] = ()
 
 
 class Verified(NamedTuple):
@@ -48,7 +59,7 @@ class Verified(NamedTuple):
 def verify(
     script: str,
     prefix: str,
-    packages: Sequence[str],
+    needed: Needed,
     wandb_key: str = "",
     patience: float = PATIENCE,
 ) -> Verified:
@@ -56,9 +67,10 @@ def verify(
 
     `wandb_key` is one that the job will find in a file that is not written yet. With an empty
     `prefix` there is no Python to check. Raises Invalid if the script fails, takes longer than
-    `patience` seconds, or the environment lacks a package.
+    `patience` seconds, or the environment lacks a package, or what a tracker needs.
     """
-    probe = [_PROBE, _MARK, *packages] if prefix else [""]
+    modules = [module for name in needed.trackers for module in NEEDS[name]]
+    probe = [_PROBE, _MARK, json.dumps([modules, list(needed.packages)])] if prefix else [""]
     command = ["bash", "--noprofile", "--norc", "-c", _SHELL, "mnrun", script, *probe]
     key = {"WANDB_API_KEY": wandb_key} if wandb_key else {}
     code, out, err = _run(command, patience, dict(clean_environment("/usr/bin"), **key))
@@ -69,8 +81,8 @@ def verify(
     answers = [line for line in out.splitlines() if line.startswith(_MARK)]
     if code != 0 or not answers:
         raise Invalid(_failure(lines, code, err), stderr=err)
-    version, found, mode, digest = json.loads(answers[-1][len(_MARK) :])
-    _require(found, prefix)
+    version, found, mode, digest, there, uri = json.loads(answers[-1][len(_MARK) :])
+    _require(found, prefix, tracker_faults(needed.trackers, there, uri, prefix))
     return Verified(dict(found, python=version), mode, notices, digest)
 
 
@@ -83,13 +95,16 @@ def _failure(lines: list[str], code: int, err: str) -> str:
     return f"The training environment cannot be activated on {node}: " + "\n".join(reasons)
 
 
-def _require(found: dict[str, Any], prefix: str) -> None:
+def _require(found: dict[str, Any], prefix: str, faults: list[str]) -> None:
     missing = [name for name, version in found.items() if version is None]
     if missing:
-        raise Invalid(
+        faults.insert(
+            0,
             f"The environment {prefix} lacks {', '.join(missing)}: install it there, or set"
-            " environment_conda_prefix (for an image environment_image) to the one that has it."
+            " environment_conda_prefix (for an image environment_image) to the one that has it.",
         )
+    if faults:
+        raise Invalid("\n".join(faults))
 
 
 def _run(command: list[str], patience: float, environment: dict[str, str]) -> Any:

@@ -9,6 +9,7 @@ trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
 # The checkpoint to resume from, if there is one.
 MNRUN_RESUME_FROM=$(cat "$MNRUN_RECORD/resume")
 export MNRUN_RESUME_FROM
+export WANDB_DIR=/home/alice/training/multinode/ppo
 /home/alice/train \
     --model \
     /home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \

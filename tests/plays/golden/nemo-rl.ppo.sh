@@ -8,6 +8,7 @@ OBSERVER_PID=$!
 trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
 # Steps between two checkpoints, by what an earlier attempt took; empty before there is one.
 MNRUN_SAVE_EVERY=$(cat "$MNRUN_RECORD/save_every" || true)
+export WANDB_DIR=/home/alice/training/multinode/ppo
 python /home/alice/RL/examples/run_grpo.py \
     ++data.default.dataset_name=ResponseDataset \
     data.train.dataset_name=ResponseDataset \
@@ -19,6 +20,7 @@ python /home/alice/RL/examples/run_grpo.py \
     checkpointing.enabled=true \
     checkpointing.checkpoint_dir=/home/alice/training/multinode/ppo/checkpoints \
     grpo.adv_estimator.name=grpo \
+    logger.wandb_enabled=true \
     grpo.max_num_steps=9 \
     ${MNRUN_SAVE_EVERY:+"checkpointing.save_period=$MNRUN_SAVE_EVERY"} \
     ${MNRUN_SAVE_EVERY:+checkpointing.keep_top_k=3}

@@ -6,6 +6,7 @@ cd /home/alice/training/multinode/ppo
 python -B "$MNRUN_RECORD/observer.py" "$MNRUN_RECORD/observer.json" &
 OBSERVER_PID=$!
 trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
+export WANDB_DIR=/home/alice/training/multinode/ppo
 python -m openrlhf.cli.train_ppo_ray \
     --eval.dataset \
     /home/alice/data/gsm8k/test.parquet \
@@ -54,5 +55,7 @@ python -m openrlhf.cli.train_ppo_ray \
     k3 \
     --algo.advantage.estimator \
     group_norm \
+    --logger.wandb.key \
+    wandb \
     --reward.remote_url \
     /home/alice/reward.py

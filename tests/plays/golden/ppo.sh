@@ -6,6 +6,7 @@ cd /home/alice/training/multinode/ppo
 python -B "$MNRUN_RECORD/observer.py" "$MNRUN_RECORD/observer.json" &
 OBSERVER_PID=$!
 trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
+export WANDB_DIR=/home/alice/training/multinode/ppo
 python -m verl.trainer.main_ppo \
     critic.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
     'data.train_files=[/home/alice/data/gsm8k/train.parquet]' \
@@ -14,6 +15,7 @@ python -m verl.trainer.main_ppo \
     trainer.n_gpus_per_node=8 \
     trainer.default_local_dir=/home/alice/training/multinode/ppo/checkpoints \
     actor_rollout_ref.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
+    'trainer.logger=[console,wandb]' \
     algorithm.adv_estimator=gae \
     algorithm.kl_ctrl.kl_coef=0.001 \
     data.train_batch_size=256 \
@@ -30,7 +32,6 @@ python -m verl.trainer.main_ppo \
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=4 \
     critic.optim.lr=1e-05 \
     critic.ppo_micro_batch_size_per_gpu=4 \
-    'trainer.logger=[console,wandb]' \
     trainer.project_name=competition_verl_test \
     trainer.experiment_name=llama3.2_SFT_multinode_ppo \
     trainer.val_before_train=false \

@@ -6,6 +6,7 @@ cd /home/alice/training/multinode/ppo
 python -B "$MNRUN_RECORD/observer.py" "$MNRUN_RECORD/observer.json" &
 OBSERVER_PID=$!
 trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
+export WANDB_DIR=/home/alice/training/multinode/ppo
 python /home/alice/slime/train.py \
     --save-interval \
     20 \
@@ -29,5 +30,6 @@ python /home/alice/slime/train.py \
     --n-samples-per-prompt \
     8 \
     --use-kl-loss \
+    --use-wandb \
     --ref-load \
     /home/alice/torch_dist

@@ -9,6 +9,7 @@ OBSERVER_PID=$!
 trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
 # Steps between two checkpoints, by what an earlier attempt took; empty before there is one.
 MNRUN_SAVE_EVERY=$(cat "$MNRUN_RECORD/save_every" || true)
+export WANDB_DIR=/home/alice/training/multinode/ppo
 python -m verl.trainer.main_ppo \
     critic.model.path=/home/alice/training/multinode/ppo/model-with-template \
     trainer.use_v1=true \
@@ -23,6 +24,7 @@ python -m verl.trainer.main_ppo \
     actor_rollout_ref.actor.use_kl_loss=true \
     actor_rollout_ref.rollout.n=5 \
     algorithm.adv_estimator=grpo \
+    'trainer.logger=[console,wandb]' \
     max_steps=4 \
     ${MNRUN_SAVE_EVERY:+"trainer.save_freq=$MNRUN_SAVE_EVERY"} \
     ${MNRUN_SAVE_EVERY:+trainer.max_actor_ckpt_to_keep=3} \

@@ -169,9 +169,9 @@ def test_the_hub_is_reached_from_where_it_answers(
 
 
 def test_wandb_is_used_with_a_key_only() -> None:
-    assert decided(site())["logger"].value == ["console"]
+    assert decided(site())["mnrun_tracker"].value == "none"
     with_key = decided(site(wandb_key="/home/me/.config/wandb/key"))
-    assert with_key["logger"].value == ["console", "wandb"]
+    assert with_key["mnrun_tracker"].value == "wandb"
     assert with_key["environment_wandb_key_file"].value == "~/.config/wandb/key"
     # The trainer itself reads this one.
     netrc = decided(site(wandb_key="/home/me/.netrc"))

@@ -20,12 +20,16 @@ from ansible_collections.mnrun.train.plugins.modules.activation import main
 
 from tests.helpers.activation_environment import EMPTY, make_environment
 
-PACKAGES = ("verl", "torch", "ray")
+PACKAGES = activation.Needed(("verl", "torch", "ray"))
 
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_environment(tmp_path_factory.mktemp("env") / "my env's")
+
+
+def importable(prefix: Path, module: str) -> None:
+    next(prefix.glob("lib/python*/site-packages")).joinpath(f"{module}.py").touch()
 
 
 def trial(tmp_path: Path, text: str) -> str:
@@ -54,6 +58,27 @@ def test_a_trial_names_the_packages_that_are_missing(tmp_path: Path) -> None:
     script = trial(tmp_path, render(EMPTY._replace(conda_prefix=str(bare))))
     with pytest.raises(Invalid, match=r"bare lacks verl, torch, ray"):
         activation.verify(script, str(bare), PACKAGES)
+
+
+def test_a_trial_names_what_trackers_lack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = make_environment(tmp_path / "bare")
+    given: dict[str, Any] = {"path": str(tmp_path / "activate.sh"), "conda_prefix": str(bare)}
+    failed = module(capsys, **given, trackers=["trackio", "mlflow"])
+    assert failed["failed"]
+    assert [line for line in ("trackio", "mlflow") if f"bare lacks {line}, " in failed["msg"]] == [
+        "trackio", "mlflow",
+    ]  # fmt: skip
+    assert "set MLFLOW_TRACKING_URI in environment_variables" in failed["msg"]
+    importable(bare, "mlflow")
+    given["variables"] = {"MLFLOW_TRACKING_URI": "http://here:5000"}
+    assert module(capsys, **given, trackers=["mlflow"])["changed"]
+    listed = module(
+        capsys, **given, trackers=["mlflow", "wandb"], report=True, _ansible_check_mode=True
+    )
+    assert [one["level"] for one in listed["findings"]] == ["fault"]
+    assert "lacks wandb" in listed["findings"][0]["what"]
 
 
 def test_a_trial_without_a_message_shows_the_end_of_stderr(tmp_path: Path) -> None:
@@ -133,12 +158,14 @@ def test_what_the_script_says_is_a_warning_and_no_change(
     # Ansible's own way from here depends on what else this process has loaded of it.
     monkeypatch.setattr(AnsibleModule, "warn", lambda _, text: warnings.append(text))
     given = {"path": str(tmp_path / "activate.sh"), "conda_prefix": str(prefix)}
-    (first, again) = (module(capsys, **given) for _ in range(2))
+    importable(prefix, "wandb")
+    (first, again) = (module(capsys, **given, trackers=["wandb"]) for _ in range(2))
     assert (first["changed"], again["changed"]) == (True, False)
     (notice,) = again["notices"]
     assert notice.startswith("W&B logs this run offline: no key")
     assert warnings == [notice, notice]
-    unused = module(capsys, **given, wandb={"used": False})
+    importable(prefix, "tensorboardX")
+    unused = module(capsys, **given, trackers=["tensorboard"])
     assert (unused["changed"], unused["notices"]) == (False, [])
     assert warnings == [notice, notice]
 
