@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import reference
@@ -19,9 +20,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the repository's root, and the generated ones."""
+    """Add the pages of the repository's root, the generated ones, and the style."""
     pages = {page: (ROOT / name).read_text() for name, page in OUTSIDE.items()}
     pages |= {"variables.md": reference.variables(), "modules.md": reference.modules()}
+    pages["site.css"] = Path(__file__).with_name("site.css").read_text()
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
