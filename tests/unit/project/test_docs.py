@@ -153,8 +153,20 @@ def test_a_japanese_page_has_the_sections_commands_and_values_of_the_english_one
         for page in pair
     )
     assert english == japanese
-    levels = [re.findall(r"^(#+) ", without_blocks(page), re.MULTILINE) for page in pair]
-    assert levels[0] == levels[1]
+    shape = re.compile(r"^ *(#+ |\||- |\d+\. )", re.MULTILINE)
+    first, second = (shape.findall(without_blocks(page)) for page in pair)
+    assert first == second, "headings, rows of tables, items of lists"
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: name(pair[1]))
+def test_a_japanese_page_names_the_same_variables_files_and_messages(
+    pair: tuple[Path, Path],
+) -> None:
+    english, japanese = (
+        {" ".join(code.split()) for code in re.findall(r"`([^`]+)`", without_blocks(page))}
+        for page in pair
+    )
+    assert english == japanese
 
 
 def without_blocks(page: Path) -> str:
