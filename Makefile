@@ -7,6 +7,7 @@
 # make gpu    the whole job on this machine's GPUs, with its faults, measured (docs/gpu.md)
 # make gpu-pack   what a machine with GPUs and no network needs for that: GPU_PACK="--python 3.12"
 # make docs   the documentation as a site, in build/docs; it builds and is read without a network
+# make dist   what is published, in dist: wheel, sdist, collection, bill of materials, checksums
 # make clean  remove what these left here (the sandbox goes with: mnrun sandbox down --wipe)
 
 SHELL := /bin/bash
@@ -110,6 +111,11 @@ lint: .venv/installed-dev
 
 unit: .venv/installed-dev
 	@$(BIN)/pytest -n auto --dist worksteal tests/unit
+
+# The same bytes for the same commit, wherever and whenever it is built.
+.PHONY: dist
+dist: .venv/installed-dev
+	@$(BIN)/python -m release
 
 # MkDocs reads what is in docs/, and Material says on each start that its own days are numbered.
 .PHONY: docs

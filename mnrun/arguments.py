@@ -76,7 +76,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if options.run and not COMMANDS[options.command].one_run:
         raise UsageError(f"mnrun {options.command} does not take --run.")
     unchecked = COMMANDS[options.command].unchecked
-    if options.check and unchecked:
+    with_it = COMMANDS[options.command].checked_with
+    if options.check and unchecked and not (with_it and getattr(options, with_it)):
         raise UsageError(f"mnrun {options.command} {unchecked}; it takes no --check.")
     if options.run:
         options.extra_vars.append(f"mnrun_run_name={options.run}")

@@ -32,6 +32,8 @@ class Command:
     """It is about one run, which --run can name."""
     unchecked: str = ""
     """Why it takes no --check: what it does that a check could not leave out."""
+    checked_with: str = ""
+    """The option with which it takes --check all the same."""
     raw_lines: bool = False
     """Its output is a log: every line is printed unchanged."""
 
@@ -186,10 +188,11 @@ COMMANDS = {
             "report",
             "write curves, times, answers and causes of runs into a page",
             "report",
-            variables=("mnrun_report_runs",),
+            variables=("mnrun_report_runs", "mnrun_report_sync"),
             reads=True,
             one_run=False,
             unchecked="only writes its pages here",
+            checked_with="mnrun_report_sync",
         ),
         Command(
             "prune",

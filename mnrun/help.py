@@ -80,6 +80,7 @@ _EXAMPLES = {
     "report": (
         ("report", "of the site's own run, into mnrun-report/"),
         ("report default lr2e5 --to lr", "two runs compared"),
+        ("report --sync", "send the runs of W&B that were logged offline"),
     ),
     "cancel": (("cancel ppo", "only this stage"),),
     "sweep": (("sweep lr.yml", "run them"), ("sweep lr.yml --table", "compare them")),

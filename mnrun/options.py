@@ -166,6 +166,12 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder that it is written into (mnrun-report)",
     )
+    _switch(
+        parser,
+        "--sync",
+        dest="mnrun_report_sync",
+        help="write nothing here: send the runs of W&B that were logged offline",
+    )
 
 
 def _prune_options(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,12 @@ def test_every_command_parses_and_takes_the_shared_options(name: str) -> None:
     assert options.verbose == 2
 
 
+def test_a_report_that_sends_something_takes_a_check() -> None:
+    options = parse(["report", "--sync", "--check", "lr2e5"])
+    assert options.check
+    assert options.mnrun_report_sync
+
+
 @pytest.mark.parametrize("name", UNCHECKED)
 def test_what_a_check_could_not_hold_back_takes_none(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

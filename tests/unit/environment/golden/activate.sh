@@ -190,7 +190,7 @@ END
 __mnrun_wandb_offline() {
   export WANDB_MODE=offline
   [ "$__mnrun_bad" = 0 ] || return 0
-  __mnrun_say "note: W&B logs this run offline: $1. To upload it later: wandb sync"
+  __mnrun_say "note: W&B logs this run offline: $1. To upload it later: mnrun report --sync"
 }
 
 # MODE (auto, online, offline, disabled) KEY_FILE...

@@ -1,0 +1,1 @@
+"""Builds what is published: wheel, sdist, collection, bill of materials and checksums."""
