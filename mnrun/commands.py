@@ -157,6 +157,7 @@ COMMANDS = {
                 "mnrun_logs_lines",
                 "mnrun_logs_errors",
                 "mnrun_logs_attempt",
+                "mnrun_logs_service",
             ),
             reads=True,
             raw_lines=True,

@@ -88,6 +88,8 @@ class StageStatus(_Known):
     progress: Progress
     gpus: dict[str, Any] | None
     """How much the job used its GPUs, with `text`. None where it is not known."""
+    services: list[dict[str, Any]]
+    """What runs beside the training: each with name, node, address, log and up_seconds."""
     output: dict[str, Any] | None
     """The whole result: step, path, model, metrics. None while there is none."""
 

@@ -66,6 +66,9 @@ def _logs_options(parser: argparse.ArgumentParser) -> None:
     )
     _switch(parser, "--err", dest="mnrun_logs_errors", help="only the log of errors")
     parser.add_argument(
+        "--service", dest="mnrun_logs_service", metavar="NAME", help="of a service beside it"
+    )
+    parser.add_argument(
         "--attempt",
         dest="mnrun_logs_attempt",
         type=_count,

@@ -105,6 +105,9 @@ def _paths(stage: StageStatus) -> Iterator[str]:
     paths = {"result": output.get("path"), "log": stage["job"]["stdout"],
              "record": stage.get("record")}  # fmt: skip
     yield from (f"{name:<7} {path}" for name, path in paths.items() if path)
+    for one in stage.get("services") or ():
+        yield f"service {one['name']} on {one['node']}, {one['address'] or 'starting'}"
+        yield f"{'':<7} {one['log']}"
 
 
 def _wrapped(parts: list[str]) -> Iterator[str]:

@@ -46,6 +46,11 @@ options:
     description: The number of the attempt whose logs to return. V(0) for the newest one.
     type: int
     default: 0
+  log_service:
+    description: Return lines of this service beside the training, in place of the training's own.
+    type: str
+    default: ""
+    version_added: 0.2.0
   log_offset:
     description: C(log.offset) of the last answer, to get only the new lines of each log.
     type: dict

@@ -112,6 +112,11 @@ options:
         description: Whether the trainer can resume from a checkpoint.
         type: bool
         default: true
+      services:
+        description: What runs beside the trainer, each with its C(name) and C(command).
+        type: list
+        elements: dict
+        default: []
       keep:
         description: >-
           Which checkpoints to keep (C(newest), C(best), C(every)), instead of the trainer's own
@@ -294,6 +299,7 @@ SPEC = {
             "resumes": {"type": "bool", "default": True},
             "faults": _TEXTS,
             "keep": {"type": "dict", "default": {}},
+            "services": {"type": "list", "elements": "dict", "default": []},
         },
     },
     "code": {

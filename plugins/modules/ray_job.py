@@ -124,6 +124,14 @@ gpus:
     the same of each of the C(nodes) with a coarse time line. None where it is not known.
   type: dict
   returned: always
+services:
+  description: >-
+    The services beside the training, by nodes: C(name), C(node), C(address) and C(log), and after
+    how many seconds it answered (C(up_seconds), null if it has not yet).
+  type: list
+  elements: dict
+  returned: always
+  version_added: 0.2.0
 output:
   description: The result, if the work is done and its result is whole.
   type: dict

@@ -33,6 +33,7 @@ _AT_LEAST_ONE = frozenset(
 _NAMES = {
     "str": "a text", "path": "a path", "int": "a whole number", "float": "a number",
     "bool": "true or false", "dict": "a mapping (`name: value` lines)", "list": "a list",
+    "raw": "a value",
 }  # fmt: skip
 _EMPTY = {"str": '""', "path": '""', "list": "[]", "dict": "{}"}
 
@@ -132,6 +133,7 @@ _IS: dict[str, Callable[[Any], bool]] = {
     "bool": _is_boolean,
     "list": lambda value: isinstance(value, (list, tuple)),
     "dict": lambda value: isinstance(value, Mapping),
+    "raw": lambda _value: True,  # several types fit; who reads it says which
 }
 
 

@@ -8,7 +8,11 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from .kept_options import options_over
+from .option_types import type_faults
+from .origin import at
 from .profiles import ProfileError, places, profile
+from .services import faults as faults_of_services
+from .services import of_stage
 from .trackers import NONE, TrackerError, named, tracker_names, tracker_options, trackers_in_use
 from .trainer_options import Choice, OptionsError, stage_options
 
@@ -86,6 +90,34 @@ def trainer_faults(known: Mapping[str, Any], templar: Any, roles: Iterable[str])
     stages = [stage for stage in STAGES if stage in roles]
     faults = [fault for stage in stages for fault in _stage_faults(stage, known, templar)]
     return list(dict.fromkeys(faults))
+
+
+def service_faults(
+    known: Mapping[str, Any], templar: Any, roles: Iterable[str], spec: Mapping[str, Any]
+) -> list[str]:
+    """What is wrong with the services of the stages in `roles`. What is wrong with the type of
+    `mnrun_services`, by `spec`, is reported elsewhere."""
+    try:
+        names = ("mnrun_services", "mnrun_nodes", "mnrun_gpus_per_node", "environment_image")
+        site, nodes, gpus, image = (templar.template(known.get(name) or "") for name in names)
+        size = (int(nodes), int(gpus or 0))
+    except (AnsibleError, ValueError):  # reported where it is checked
+        return []
+    if type_faults("mnrun_services", site or [], spec):
+        return []
+    found: list[str] = []
+    for stage in (stage for stage in STAGES if stage in roles):
+        own = of_stage(stage, site or [], _services_of_profile(known, templar, stage))
+        found += faults_of_services(own, *size, in_image=stage == "ppo" and bool(image))
+    where = at(known.get("mnrun_services"))
+    return [f"mnrun_services{where}: {fault}." for fault in dict.fromkeys(found)]
+
+
+def _services_of_profile(known: Mapping[str, Any], templar: Any, stage: str) -> Any:
+    try:
+        return (_profile(known, templar, stage).get(stage) or {}).get("services") or []
+    except (AnsibleError, ProfileError):  # reported where it is checked
+        return []
 
 
 def _stage_faults(stage: str, known: Mapping[str, Any], templar: Any) -> list[str]:

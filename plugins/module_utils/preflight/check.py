@@ -40,6 +40,7 @@ from .fits import fit_faults
 from .network import network_faults
 from .parser import parser_findings
 from .reward import try_reward
+from .services import service_findings
 from .summary import summary, things
 
 _OPTION = re.compile(r"^[+~]*|=.*", re.DOTALL)  # what is around the name
@@ -115,6 +116,10 @@ def check(params: dict[str, Any], run: Runner) -> Report:
     with report.about("options"):
         trainers += _check_trainers(params["trainers"] if here else [], train, test, by, report)
         _check_rewards(trainers, by, report)
+    with report.about("services", "mnrun_services"):
+        services = service_findings(params["trainers"], params.get("image") or "")
+        report.faults += services.faults
+        report.warnings += services.warnings
     with report.about("Slurm"):
         _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
     with report.about("networks", "environment_variables"):

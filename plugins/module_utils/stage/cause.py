@@ -162,6 +162,20 @@ class Cause(Enum):
         ),
         True,
     )
+    SERVICE = (
+        "service",
+        "a service beside the training was lost",
+        "Its log, named above, shows why (`mnrun logs STAGE --service NAME`).",
+        True,
+    )
+    SERVICE_START = (
+        "service_start",
+        "a service beside the training did not come up",
+        (
+            "Its log, named above, shows why. Correct its command in mnrun_services, or raise its "
+            "timeout if it only takes longer to start."
+        ),
+    )
     DIVERGED = (
         "diverged",
         "the training diverged, by the bounds of mnrun_guard",
@@ -265,7 +279,8 @@ _OF_A_LOST_NODE = (
 def _by_itself(evidence: Evidence) -> Cause | None:
     """From what the job wrote when it ended its own training."""
     stopped = next((cause for cause in Cause if cause.code == evidence.stopped), None)
-    return Cause.NODE if stopped is Cause.STALLED and evidence.lost_nodes else stopped
+    by_node = stopped in (Cause.STALLED, Cause.SERVICE, Cause.SERVICE_START)
+    return Cause.NODE if by_node and evidence.lost_nodes else stopped
 
 
 def _by_last_words(evidence: Evidence) -> Cause | None:

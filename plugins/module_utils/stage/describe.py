@@ -11,6 +11,7 @@ from ..base.fingerprint import fingerprint
 from ..base.text import duration, moment
 from ..record import gpu_use
 from ..record.contract import Attempt, Phase, Record, Request
+from ..record.services import read_services
 from ..result.reached import reached
 from ..trainer.metrics import shown, steps_of
 from ..trainer.progress import Progress
@@ -64,6 +65,9 @@ def described(
         "job": _job(attempt) if attempt else None,
         "progress": progress.as_dict(),
         "gpus": gpu_use.read(folder, attempt) if attempt and folder else None,
+        "services": [one._asdict() for one in read_services(folder, attempt)]
+        if attempt and folder
+        else [],
     }
 
 

@@ -78,6 +78,7 @@ INFO_OPTIONS: dict[str, Any] = {
     "log_lines": {"type": "int", "default": 0},
     "log_errors": {"type": "bool", "default": False},
     "log_attempt": {"type": "int", "default": 0},
+    "log_service": {"type": "str", "default": ""},
     "log_offset": {"type": "dict", "default": {}},
     "causes": {"type": "bool", "default": False},
     "checkpoints": {
@@ -224,6 +225,7 @@ def _info(params: dict[str, Any], backend_of: Callable[[Path, Clock], BackendOf]
         log_lines=params["log_lines"],
         log_errors=params["log_errors"],
         log_attempt=params["log_attempt"],
+        log_service=params["log_service"],
         log_offset={path: int(offset) for path, offset in params["log_offset"].items()},
         causes=params["causes"],
         checkpoints=params["checkpoints"],

@@ -15,6 +15,7 @@ from ..record.holder import holder
 from ..record.job_report import claims, read_start
 from ..record.ledger import Ledger, stages
 from ..record.notified import last_fault
+from ..record.services import read_services
 from ..trainer.log_reader import body, own_lines
 from .budget import spent
 from .conclude import explained
@@ -41,6 +42,7 @@ class Question:
     min_interval: float = 0.0  # seconds during which a new step alone does not lead to an answer
     log_lines: int = 0
     log_errors: bool = False  # only the log of errors
+    log_service: str = ""  # a service beside the training, in place of the training
     log_attempt: int = 0  # whose logs; 0: those of the newest attempt
     log_offset: dict[str, int] = field(default_factory=dict)
     causes: bool = False  # say why an attempt ended without a result
@@ -110,7 +112,8 @@ class _Source:
         read = -1  # bytes of the logs when they were last read
         while not deadline.over():
             seen = watch.look()
-            size = sum(map(size_of, self.attempt.log_paths)) if patience.over() else read
+            logs = [*self.attempt.log_paths, *(self._logs(question, self.attempt))]
+            size = sum(map(size_of, logs)) if patience.over() else read
             if size != read or self._state(seen) != question.since.partition("-")[0]:
                 read = size
                 entry = self._entry(question, seen)
@@ -134,6 +137,7 @@ class _Source:
 
     def _entry(self, question: Question, seen: Observation | None) -> dict[str, Any]:
         attempt = self._last_known(seen) if seen else self.attempt
+        logged = self._of(question.log_attempt) or attempt
         entry: dict[str, Any] = {
             "stage": self.record.stage,
             "kind": self.record.kind,
@@ -142,7 +146,7 @@ class _Source:
             "known": seen.known if seen else True,
             "detail": seen.detail if seen else "",
             "seconds": self._seconds(attempt),
-            "log": _log(question, self._of(question.log_attempt) or attempt),
+            "log": _log(question, logged, self._logs(question, logged)),
             "why": seen.why if seen else "",
             **described(self.record, attempt, self.ledger.folder(self.record.fingerprint)),
         }
@@ -153,6 +157,20 @@ class _Source:
             entry["last_line"] = _last_line(attempt)
         state = state_digest(attempt, seen.known if seen else True)
         return {**entry, "digest": f"{state}-{entry['progress']['step']}"}
+
+    def _logs(self, question: Question, attempt: Attempt) -> list[Path]:
+        """The logs that are asked for. Raises Invalid for a service that the attempt lacks."""
+        if not question.log_service:
+            return _paths(question, attempt)
+        known = read_services(self.ledger.folder(self.record.fingerprint), attempt)
+        logs = [Path(one.log) for one in known if one.name == question.log_service]
+        if not logs and (attempt.phase.ended or known):
+            names = ", ".join(sorted({one.name for one in known})) or "none"
+            raise Invalid(
+                f"Attempt {attempt.number} of {self.record.stage} has no service "
+                f"{question.log_service}. Its services: {names}."
+            )
+        return logs
 
     def _timing(
         self, question: Question, attempt: Attempt, step: int | None, seen: Observation | None
@@ -208,16 +226,19 @@ def _last_line(attempt: Attempt) -> str:
     return ""
 
 
-def _log(question: Question, attempt: Attempt) -> dict[str, Any]:
-    """New lines of the logs, and the offsets for the next question."""
+def _paths(question: Question, attempt: Attempt) -> list[Path]:
+    """The logs that are asked for."""
+    if question.log_errors:  # Ray's jobs have one log for all
+        return attempt.log_paths[:1]
+    # What matters most comes last: of a failure the log of errors, else that of the training.
+    return attempt.log_paths if attempt.phase is not Phase.FAILED else attempt.log_paths[::-1]
+
+
+def _log(question: Question, attempt: Attempt, paths: list[Path]) -> dict[str, Any]:
     lines: list[dict[str, str]] = []
     offsets: dict[str, int] = {}
     skipped: dict[str, int] = {}
     ended = attempt.phase.ended
-    # What matters most comes last: of a failure the log of errors, else that of the training.
-    paths = attempt.log_paths if attempt.phase is not Phase.FAILED else attempt.log_paths[::-1]
-    if question.log_errors:  # Ray's jobs have one log for all
-        paths = attempt.log_paths[:1]
     for path in paths if question.log_lines else ():
         name = str(path)
         if name in question.log_offset:

@@ -16,6 +16,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,7 @@ class Settings(NamedTuple):
     allreduce: int = 0  # MiB; 0: none
     allreduce_min: float = 0.0  # GB/s
     allow_open: bool = False  # a Ray without tokens may run
+    services: Mapping[str, int] = {}  # GPUs and cores of each node that are not for Ray
 
 
 def serve(plan: Plan, nodes: list[str], settings: Settings, record: Path) -> str:
@@ -232,6 +234,8 @@ def make_plan(record: Path, settings: Settings, network: Interface, ports: tuple
         metrics=settings.metrics,
         ready_timeout=settings.ready_timeout,
         private=private,
+        services_gpus=settings.services.get("gpus", 0),
+        services_cpus=settings.services.get("cpus", 0),
     )
 
 

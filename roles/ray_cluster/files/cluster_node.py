@@ -27,6 +27,7 @@ from cluster_files import first_lines, last_lines
 from cluster_interface import Interface, choose
 from cluster_leftovers import hold, sweep
 from cluster_proc import Events, adopt_orphans, end_descendants, reap
+from cluster_share import keep_training_cores, of_training
 from cluster_use import sampled
 from torch_gpus import are_expected
 
@@ -80,6 +81,8 @@ class Plan(NamedTuple):
     metrics: bool = False  # whether Ray serves its metrics, to everybody who asks
     ready_timeout: float = 300.0  # seconds in which Ray has to be up
     private: bool = True  # whether Ray has to ask for the token
+    services_gpus: int = 0  # of each node, which are not for Ray
+    services_cpus: int = 0
 
     def log_file(self, node: str) -> Path:
         """The log of one node, on the shared file system."""
@@ -93,8 +96,8 @@ def ray_command(plan: Plan, node: str, env: Mapping[str, str]) -> list[str]:
         "disable-usage-stats": True,
         "log-color": "false",
         "node-name": node,
-        "num-gpus": env.get("SLURM_GPUS_ON_NODE", plan.gpus),
-        "num-cpus": env["SLURM_CPUS_ON_NODE"],
+        "num-gpus": _of_ray(env.get("SLURM_GPUS_ON_NODE"), plan.services_gpus) or plan.gpus,
+        "num-cpus": _of_ray(env["SLURM_CPUS_ON_NODE"], plan.services_cpus),
         # Ray makes its folder writable for all (0777), so it gets one inside ours.
         "temp-dir": f"{plan.temp_dir}/ray",
         # 0: any free ones, so that clusters which share a node do not collide.
@@ -108,6 +111,11 @@ def ray_command(plan: Plan, node: str, env: Mapping[str, str]) -> list[str]:
     return start + [
         f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()
     ]
+
+
+def _of_ray(number: str | None, taken: int) -> str:
+    """What services leave of what Slurm gave."""
+    return str(int(number) - taken) if number and taken else number or ""
 
 
 def _head_options(plan: Plan) -> dict[str, object]:
@@ -150,6 +158,8 @@ def ray_environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     gloo = {"GLOO_SOCKET_IFNAME": network} if network else {}
     given = {name: env[name] for name in env if name not in _NOT_FOR_RAY}
     ours = {**limits, **gloo, **cluster_nccl.of_job(env, plan.gpus, network), **given}
+    if plan.services_gpus and "CUDA_VISIBLE_DEVICES" in env:
+        ours["CUDA_VISIBLE_DEVICES"] = of_training(env["CUDA_VISIBLE_DEVICES"], plan.services_gpus)
     ours.update(
         # Both by name, on every node and for every driver: nothing depends on what this Ray's
         # defaults are (off before 2.61), nor on a token in the user's home.
@@ -211,6 +221,7 @@ class RayNode:
         fast = cluster_nccl.of_job(self._env, self._plan.gpus, network)
         if fast:
             say(cluster_nccl.said(fast))
+        keep_training_cores(self._plan.services_cpus, self._env)
         ray = self._start(ray_command(self._plan, self._name, self._env), None)
         check = self._start_check()
         if check is None:

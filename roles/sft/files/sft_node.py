@@ -14,13 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cluster_interface import Interface, choose
 from cluster_leftovers import hold, sweep
 from cluster_nccl import of_job
 from cluster_net import node_names
+from cluster_share import keep_training_cores, of_training
 from cluster_use import sampled
 
 _LOOPBACK = Interface("lo", "127.0.0.1", "there being no other node")
@@ -98,6 +99,14 @@ def run(command: list[str], env: dict[str, str]) -> int:
     return code if code >= 0 else 128 - code
 
 
+def own_share(env: Mapping[str, str]) -> dict[str, str]:
+    """Leave to services what they have of this node. Returns what changes in the environment."""
+    gpus, cores = (int(env.get(f"MNRUN_SERVICES_{what}", "0")) for what in ("GPUS", "CPUS"))
+    keep_training_cores(cores, env)
+    visible = env.get("CUDA_VISIBLE_DEVICES")
+    return {"CUDA_VISIBLE_DEVICES": of_training(visible, gpus)} if visible and gpus else {}
+
+
 def work(gpus: int, command: list[str]) -> int:
     """Train on this node."""
     first = os.environ["RENDEZVOUS_HOST"]
@@ -111,6 +120,7 @@ def work(gpus: int, command: list[str]) -> int:
         # Another launcher, and a program of a user's own, find their address themselves.
         address = [f"--local-addr={own.address}"] if Path(program).name == "torchrun" else []
         env.update(of_job(os.environ, gpus, own.name))
+        env.update(own_share(os.environ))
         with sampled({**os.environ, **env}):
             return run([program, *address, *rest], env)
 
