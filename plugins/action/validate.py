@@ -106,9 +106,7 @@ class ActionModule(PatientAction):
             "mnrun_trackers": trackers(known, templar),
         }
         faults += [*value_faults(known, wanted, templar), *(kept.faults if kept else [])]
-        if "mnrun_services" in wanted:
-            spec = wanted["mnrun_services"]
-            faults += service_faults(known, templar, arguments["roles"], spec)
+        faults += service_faults(known, templar, arguments["roles"], wanted)
         useless = self._useless(given, known, wanted)
         faults += [text for text, refused in useless if refused]
         if not faults or arguments["report"]:  # those of an option's type may come twice

@@ -93,17 +93,18 @@ def trainer_faults(known: Mapping[str, Any], templar: Any, roles: Iterable[str])
 
 
 def service_faults(
-    known: Mapping[str, Any], templar: Any, roles: Iterable[str], spec: Mapping[str, Any]
+    known: Mapping[str, Any], templar: Any, roles: Iterable[str], specs: Mapping[str, Any]
 ) -> list[str]:
     """What is wrong with the services of the stages in `roles`. What is wrong with the type of
-    `mnrun_services`, by `spec`, is reported elsewhere."""
+    `mnrun_services`, by its specification, is reported elsewhere."""
     try:
         names = ("mnrun_services", "mnrun_nodes", "mnrun_gpus_per_node", "environment_image")
         site, nodes, gpus, image = (templar.template(known.get(name) or "") for name in names)
         size = (int(nodes), int(gpus or 0))
     except (AnsibleError, ValueError):  # reported where it is checked
         return []
-    if type_faults("mnrun_services", site or [], spec):
+    spec = specs.get("mnrun_services")
+    if spec is None or type_faults("mnrun_services", site or [], spec):
         return []
     found: list[str] = []
     for stage in (stage for stage in STAGES if stage in roles):

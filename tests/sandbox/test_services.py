@@ -42,7 +42,8 @@ def run(stage: str, *command: str, tool: dict[str, Any] | None = None, **given: 
     options = {"tool": "$MNRUN_SERVICE_TOOL/v1", **given}
     own: dict[str, Any] = {
         f"{stage}_trainer": "~/served_steps.py", f"{stage}_options": options,
-        "mnrun_services": [service], "mnrun_trainer": "command", "mnrun_run_dir": RUN, "mnrun_gpus_per_node": 2,
+        "mnrun_services": [service], "mnrun_trainer": "command", "mnrun_run_dir": RUN,
+        "mnrun_gpus_per_node": 2,
         "sft_trainer": "~/served_steps.py", "ppo_model": "~/model/Llama-3.2-1B-Instruct",
     }  # fmt: skip
     return mnrun(*(command or (stage,)), **own)
