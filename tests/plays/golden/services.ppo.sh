@@ -8,6 +8,7 @@ OBSERVER_PID=$!
 trap 'kill "$OBSERVER_PID" || true; wait "$OBSERVER_PID" || true' EXIT
 # Steps between two checkpoints, by what an earlier attempt took; empty before there is one.
 MNRUN_SAVE_EVERY=$(cat "$MNRUN_RECORD/save_every" || true)
+export WANDB_DIR=/home/alice/training/multinode/ppo
 # Starts the services, waits until they answer, and ends them with the training.
 python -B "$MNRUN_RECORD/services.py" "$MNRUN_RECORD/services.json" \
     python -m verl.trainer.main_ppo \
@@ -20,6 +21,7 @@ python -B "$MNRUN_RECORD/services.py" "$MNRUN_RECORD/services.json" \
     trainer.n_gpus_per_node=8 \
     trainer.default_local_dir=/home/alice/training/multinode/ppo/checkpoints \
     actor_rollout_ref.model.path=/home/alice/training/multinode/sft/checkpoints/global_step_58/huggingface \
+    'trainer.logger=[console,wandb]' \
     max_steps=4 \
     ${MNRUN_SAVE_EVERY:+"trainer.save_freq=$MNRUN_SAVE_EVERY"} \
     ${MNRUN_SAVE_EVERY:+trainer.max_actor_ckpt_to_keep=3} \
