@@ -20,6 +20,7 @@ from mnrun import closing
 from mnrun.commands import COMMANDS
 from mnrun.display import Display, Style
 from mnrun.report.write import write
+from mnrun.sites import title
 from mnrun.stages import stage_table
 from mnrun.terminal import Terminal
 from tests.helpers.checkpoints import write_step
@@ -37,6 +38,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "docs/screens.md", ROOT / "docs/ja/screens.md"]
 READMES = [ROOT / "README.md", ROOT / "README.ja.md"]
 HOME = "/home/me/training/multinode"
+SITE = title("/sites/mine", None)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,7 @@ def on_a_terminal(*events: dict[str, Any]) -> tuple[list[str], Display]:
     """What a terminal of 80 columns shows while that happens, and the display."""
     screen = Pty(80, 50)
     with os.fdopen(os.dup(screen.slave), "w", encoding="utf-8") as stream:
-        display = Display(Terminal(stream), Style(), Clock())
+        display = Display(Terminal(stream), Style(where=SITE), Clock())
         for one in events:
             display.handle(one)
         rows = screen.rows
@@ -83,11 +85,11 @@ def end(*events: dict[str, Any], code: int = 0) -> list[str]:
 
 
 def a_plan() -> list[str]:
-    aside = "~/training/multinode/sft/checkpoints"
     results = [
         stage("sft", does="submitted", changes=["optim.lr 0.003 → 2e-05"], seconds=11400.0,
-              aside=aside, finished=True),
-        stage("ppo", does="submitted", changes=["another SFT"], steps=0, seconds=34200.0),
+              aside=f"{HOME}/sft/checkpoints", finished=True, bytes=48_000_000_000),
+        stage("ppo", does="submitted", changes=["another SFT"], steps=0, seconds=34200.0,
+              bytes=105_000_000_000),
         stage("convert-sft", does="submitted"), stage("convert-ppo", does="submitted"),
     ]  # fmt: skip
     return plan_lines(results, 2, 8, start=1.0)
@@ -134,12 +136,12 @@ def test_the_screens_are_what_is_printed(
     page: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screens = {
-        "mnrun plan sft.optim.lr=2e-5": a_plan(),
+        "mnrun plan sft.optim.lr=2e-5": [SITE, "", *a_plan()],
         "mnrun sft": a_training(),
         "mnrun sft                  # done": an_end(),
         "mnrun sft                  # failed": a_failure(run),
-        "mnrun status": stage_table(a_run()),
-        "mnrun report default lr1e3 lr2e4": a_report(tmp_path, monkeypatch),
+        "mnrun status": [SITE, *stage_table(a_run())],
+        "mnrun report default lr1e3 lr2e4": [SITE, *a_report(tmp_path, monkeypatch)],
     }
     for command, rows in screens.items():
         assert shown(page, command) == [row.rstrip() for row in rows]
