@@ -34,12 +34,13 @@ _SECRET_NAME = re.compile(r"(?:.*_)?(?:API_?KEY|TOKEN|PASSWORD|SECRET)", re.IGNO
 def of_stage(stage: str, site: Iterable[Service], profile: Iterable[Service]) -> list[Service]:
     """The services of a stage: those of its trainer's profile, with what the site says of them, and
     the site's own."""
-    found: dict[str, Service] = {str(one.get("name")): one for one in profile}
-    for one in site:
-        if stage in (one.get("stages") or STAGES):
-            name = str(one.get("name"))
-            found[name] = {**found.get(name, {}), **one}
-    return [{**_DEFAULTS, **one} for one in found.values()]
+    own = [one for one in site if stage in (one.get("stages") or STAGES)]
+    known = {str(one["name"]): one for one in profile}
+    named = {str(one.get("name")) for one in own}
+    return [
+        *({**_DEFAULTS, **one} for name, one in known.items() if name not in named),
+        *({**_DEFAULTS, **known.get(str(one.get("name")), {}), **one} for one in own),
+    ]
 
 
 def share(stage: str, site: Iterable[Service]) -> dict[str, int]:

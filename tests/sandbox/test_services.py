@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,33 @@ def test_ppo_and_its_workers_are_given_the_address(scripts: Cluster) -> None:
         assert re.search(rf"^{node} knows http://10[.]", said, re.MULTILINE), said
     assert "tool says osk-gpu94" in said
     nothing_is_left(scripts)
-    # Its failure is its own, and the service ends with it too.
-    failed = run("ppo", max_steps=4, fail_at=2)
-    assert failed.code != 0
-    assert "ValueError: this training fails by itself" in failed.text
-    nothing_is_left(scripts)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("ended", ["scancel", "trainer", "script", "watcher", "node"])
+def test_nothing_is_left_however_the_training_ends(scripts: Cluster, ended: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(run, "sft", max_steps=500 + len(ended), sft_max_attempts=1)
+        job = scripts.wait("squeue --me -h -t running -n $(squeue --me -h -o %j | head -n 1) -o %A",
+                           r"^\d+$", timeout=120)  # fmt: skip
+        newest = f"$(ls -t {RUN}/sft/logs/*.out | head -n 1)"
+        scripts.wait(f"grep -c ^step= {newest}", r"^([5-9]|\d\d+)$", timeout=120)
+        kill = {
+            "trainer": ("osk-gpu95", "kill -9 $(pgrep -f '[s]erved_steps.py')"),
+            "script": ("osk-gpu94", "kill -9 $(pgrep -f '[s]lurm_script')"),
+            "watcher": ("osk-gpu94", "kill -9 $(pgrep -f '[s]ervices.py')"),
+            "node": ("osk-gpu95", "kill -9 $(pgrep -f '[s]ervices_node.py')"),
+        }
+        if ended == "scancel":
+            scripts.run(f"scancel {job}")
+        else:
+            node, line = kill[ended]
+            scripts.run(line, f"root@{node}")
+        nothing_is_left(scripts)
+        scripts.run(f"scancel {job} || true")
+        scripts.end_jobs(RUN.removeprefix("~/"))
+        text = running.result().text
+    said = {"scancel": "cancelled by hand", "node": "a service beside the training was lost"}
+    assert said.get(ended, "") in text
+    if ended != "node":
+        assert "a service beside the training was lost" not in text

@@ -64,6 +64,7 @@ def test_all_faults_come_at_once() -> None:
     other = {"name": "my-tool", "command": ["x"], "nodes": 9}
     found = told({**JUDGE, "command": []}, other, {"name": "my_tool", "command": ["x"]})
     assert len(found) == 3
+    assert "there are 2 services for MNRUN_SERVICE_JUDGE" in told(JUDGE, JUDGE)[0]
     assert (
         found[2] == "there are 2 services for MNRUN_SERVICE_MY_TOOL; each needs a name of its own"
     )
@@ -93,7 +94,7 @@ def test_a_site_adds_to_what_a_profile_has() -> None:
         {"name": "sft-only", "command": ["c"], "stages": ["sft"]},
     ]
     found = planned("ppo", site, profile, 2)
-    judge, own = found["plan"]
+    own, judge = found["plan"]
     assert (judge["command"], judge["health"], judge["gpus"], own["name"]) == (
         ["a"],
         "/h",

@@ -55,6 +55,16 @@ HOSTS: dict[str, dict[str, Any]] = {
         "enviroment_variables": {}, "Environment_Modules": [], "mnrum_run_dir": "/x",
         "team_partition": "a", "my_environment": "b", "run_dir": "/x", "variables": {},
     },
+    "services": {
+        **STAGES,
+        "mnrun_services": [
+            {"name": "judge", "command": ["serve"], "nodes": 1, "gpus": 1, "health": "health"},
+            {"name": "judge", "command": ["serve", "--api-key", "hush"]},
+        ],
+    },
+    "services-of-a-wrong-type": {
+        **STAGES, "mnrun_services": [{"name": "judge", "comand": ["serve"], "gpus": "many"}],
+    },
     "wandb": WITH_WANDB,
     "no-wandb": {**WITH_WANDB, "environment_wandb_mode": "disabled"},
     "no-wandb-in-the-trainers": {
@@ -338,6 +348,24 @@ def test_what_a_trainer_cannot_have_is_told_before_anything_is_done(
 ) -> None:
     assert messages["lora"] == ""
     assert [word for word in words if word not in messages[host]] == [], messages[host]
+
+
+def test_services_are_checked_with_all_else(messages: dict[str, str]) -> None:
+    told = messages["services"]
+    for part in (
+        "judge: nodes: 1 does not fit: give first, last, each, or places from 0 to 0.",
+        "judge: health: health does not fit: give a path",
+        "judge: command: --api-key would be visible to others",
+        "there are 2 services for MNRUN_SERVICE_JUDGE",
+        "services take 1 of the 1 GPUs of each node",
+    ):
+        assert part in told
+    assert told.count("judge: nodes") == 1  # and not once for each stage
+    assert "hush" not in told
+    told = messages["services-of-a-wrong-type"]
+    assert "has no key 'comand'" in told
+    assert "did you mean command?" in told
+    assert "'many' does not fit" in told
 
 
 def test_the_options_of_the_run_are_checked_with_the_variables(tmp_path: Path) -> None:

@@ -301,3 +301,13 @@ def test_a_process_of_another_user_does_not_keep_the_others_alive() -> None:
     command = [sys.executable, "-c", _OF_ANOTHER, str(Path(cluster.__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "True True\n", done.stderr
+
+
+def test_ray_has_what_services_leave() -> None:
+    plan = make_plan(gpus=6, services_gpus=2, services_cpus=8)
+    env = {"SLURM_CPUS_ON_NODE": "64", "SLURM_GPUS_ON_NODE": "8", "SLURMD_NODENAME": "osk-gpu94",
+           "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}  # fmt: skip
+    command = cluster_node.ray_command(plan, "osk-gpu94", env)
+    assert {"--num-gpus=6", "--num-cpus=56"} <= set(command)
+    ours = cluster_node.ray_environment(plan, env)
+    assert ours["CUDA_VISIBLE_DEVICES"] == "0,1,2,3,4,5"

@@ -192,3 +192,13 @@ def test_every_cause_has_words_of_its_own_and_says_what_to_do() -> None:
     assert len({cause.code for cause in Cause}) == len(Cause)
     assert [cause for cause in Cause if not cause.advice] == [Cause.TRAINER]
     assert all(cause.advice.endswith(".") for cause in Cause if cause.advice)
+
+
+@pytest.mark.parametrize("cause", [Cause.SERVICE, Cause.SERVICE_START])
+def test_a_service_that_was_lost_is_the_cause_unless_its_node_was(cause: Cause) -> None:
+    found = Evidence(ended(), telling="ConnectionError: refused", stopped=cause.code)
+    assert find(found) is cause
+    assert find(found._replace(lost_nodes=("n2",))) is Cause.NODE
+    assert find(found._replace(attempt=ended("TIMEOUT"))) is Cause.TIME_LIMIT
+    assert Cause.SERVICE.passing
+    assert not Cause.SERVICE_START.passing

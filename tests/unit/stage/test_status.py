@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mnrun.train.plugins.module_utils.base.errors import Invalid
 from ansible_collections.mnrun.train.plugins.module_utils.base.fingerprint import fingerprint
 from ansible_collections.mnrun.train.plugins.module_utils.runs.table import table
 from ansible_collections.mnrun.train.plugins.module_utils.stage.conclude import conclude
@@ -118,3 +120,48 @@ def test_a_job_before_its_first_step_shows_what_it_wrote_last(run: Run) -> None:
     assert line(entry(run)).endswith(f" · {'x' * 100}")
     run.log(BEGUN.format(3))
     assert "last_line" not in entry(run)
+
+
+def with_service(run: Run, token: str = "") -> None:
+    run.present()
+    folder = run.stage().ledger.folder(fingerprint(run.request.spec))
+    log = folder / "service-judge.log"
+    log.write_text("loading\nready\n")
+    one = {"name": "judge", "node": "n1", "address": "http://10.0.0.1:8000", "log": str(log),
+           "up_seconds": 3.5}  # fmt: skip
+    text = {"token": token or run.attempt().token, "services": [one]}
+    (folder / "services-1.json").write_text(json.dumps(text))
+
+
+def test_the_services_beside_a_training_are_shown(run: Run) -> None:
+    with_service(run)
+    seen = entry(run)
+    assert seen["services"][0]["up_seconds"] == 3.5
+    rows = stage_table([seen], verbose=True)  # type: ignore[list-item]
+    assert "service judge on n1, http://10.0.0.1:8000" in "\n".join(rows)
+    assert "judge" not in "\n".join(stage_table([seen]))  # type: ignore[list-item]
+
+
+def test_the_log_of_a_service_is_read_in_place_of_the_trainings(run: Run) -> None:
+    with_service(run)
+    shown = entry(run, log_lines=1, log_service="judge")["log"]["lines"]
+    assert [one["line"] for one in shown] == ["ready"]
+    with pytest.raises(Invalid, match=r"has no service tool\. Its services: judge\."):
+        entry(run, log_lines=1, log_service="tool")
+
+
+def test_services_of_another_attempt_are_none_of_this_one(run: Run) -> None:
+    with_service(run, token="another")  # noqa: S106
+    assert entry(run)["services"] == []
+
+
+def test_the_log_of_a_service_can_be_followed(run: Run) -> None:
+    with_service(run)
+    run.slurm.run(run.job)
+    seen = entry(run, log_lines=1, log_service="judge")
+    (path, offset), *_ = seen["log"]["offset"].items()
+    with Path(path).open("a") as log:
+        log.write("asked\n")
+    more = entry(run, log_lines=1, log_service="judge", since=seen["digest"], wait=5.0,
+                 log_offset={path: offset})  # fmt: skip
+    assert [one["line"] for one in more["log"]["lines"]] == ["asked"]
