@@ -134,6 +134,13 @@ def test_the_examples_of_the_help_are_understood(capsys: pytest.CaptureFixture[s
             parse(words)
 
 
+def test_every_page_has_a_place_in_the_site() -> None:
+    """`make docs` refuses one that has none; this is sooner."""
+    placed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").glob("**/*.md")}
+    assert pages - placed == set()
+
+
 PAIRS = [
     (ROOT / "README.md", ROOT / "README.ja.md"),
     *((ROOT / "docs" / page.name, page) for page in JAPANESE),
