@@ -76,6 +76,11 @@ def test_it_has_every_variable_and_every_module(site: Path) -> None:
     assert [name for name in found if f'<h2 id="{name}"' not in modules] == []
 
 
+def test_a_japanese_page_says_so(site: Path) -> None:
+    assert '<html lang="ja"' in (site / "ja/index.html").read_text()
+    assert '<html lang="en"' in (site / "index.html").read_text()
+
+
 def test_a_table_shows_bars_and_no_backslashes(site: Path) -> None:
     front = (site / "index.html").read_text()
     assert "mnrun convert [sft&#124;ppo]" in front
