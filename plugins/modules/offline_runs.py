@@ -128,7 +128,7 @@ def _secret(params: dict[str, Any], kept: Path) -> dict[str, str]:
     """The key as a variable; none if W&B finds it by itself. Raises Invalid without a key."""
     if params["key"]:
         return {"WANDB_API_KEY": params["key"]}
-    places = [expand(params["key_file"])] * bool(params["key_file"]) + [kept]
+    places = [*(expand(path) for path in [params["key_file"]] if path), kept]
     for path in places:
         if not path.exists():
             continue
