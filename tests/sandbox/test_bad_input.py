@@ -111,22 +111,26 @@ def case(
     }
 
 
-def test_good_data_passes_for_every_trainer(sandbox: Cluster, folder: Path) -> None:
+def test_good_data_passes_for_every_trainer(
+    sandbox: Cluster, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = folder / "good.parquet"
     turns = ["data.multiturn.enable=true", "data.train_batch_size=4"]
     (folder / "reader.py").write_text("class Rows: ...\n")
     reader = [f"data.custom_cls.path={folder}/reader.py", "data.custom_cls.name=Rows", *PPO]
     raw = ["data.train_batch_size=4"]  # verl's defaults: the columns question and answer
-    reports = checked(
-        sandbox,
-        folder,
+    cases = [
         case(good, "sft", SFT),
         case(good, "ppo", PPO),
         case(folder / "messages.parquet", "sft", turns),
         case(folder / "messages.parquet", "ppo", reader),
         case(folder / "raw.parquet", "sft", raw),
-    )
-    assert [report["faults"] for report in reports] == [[]] * 5
+    ]
+    monkeypatch.setenv("HOME", str(tmp_path))  # nothing is kept there yet
+    reports = checked(sandbox, folder, *cases, *cases)
+    assert [report["faults"] for report in reports] == [[]] * 10
+    assert reports[5:] == reports[:5]  # by what was kept of Hydra's answers
+    assert len(list((tmp_path / ".cache/mnrun/composed").iterdir())) == 7  # 2 without options
     assert reports[0]["rows"] == {str(good): 10}
     first, second = reports[0]["identities"], reports[1]["identities"]
     assert first == second

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
 from ..base.errors import Invalid
+from .composed import NotComposed, composed
 from .estimate import Saves, saves, saves_hf
 from .judged import judged
 from .reads import ANY, CHAT, TEXT, Field, Reads
@@ -85,24 +86,17 @@ def _compose(
     stage: str, folder: Path, name: str, overrides: list[str], each_epoch: str | None
 ) -> tuple[Any, Any]:
     """The configuration without and with the overrides."""
+    default = config = composed(folder, name, [])
+    faults: list[str] = []
     try:
-        from hydra import compose, initialize_config_dir  # noqa: PLC0415 - only in the environment
-        from hydra.errors import HydraException  # noqa: PLC0415
-        from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
-    except ImportError as error:
-        raise Invalid(f"{sys.executable} cannot check trainer options: {error}") from error
-    with initialize_config_dir(str(folder), version_base=None):
-        default = config = compose(name)
-        faults: list[str] = []
-        try:
-            config = compose(name, overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            unknown = _unknown(default, overrides)
-            faults = list(unknown.values()) or [" ".join(str(error).split())]
-            overrides = [override for override in overrides if override not in unknown]
-            with suppress(HydraException, OmegaConfBaseException):  # for the faults of the others
-                config = compose(name, overrides) if unknown else default
-        faults += _other_kinds(default, config, overrides, each_epoch)
+        config = composed(folder, name, overrides)
+    except NotComposed as error:
+        unknown = _unknown(default, overrides)
+        faults = list(unknown.values()) or [error.message]
+        overrides = [override for override in overrides if override not in unknown]
+        with suppress(NotComposed):  # for the faults of the others
+            config = composed(folder, name, overrides) if unknown else default
+    faults += _other_kinds(default, config, overrides, each_epoch)
     if faults:
         raise Invalid("\n".join(f"{stage}: {fault}" for fault in faults))
     return default, config

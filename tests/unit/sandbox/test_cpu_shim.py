@@ -22,6 +22,7 @@ print(json.dumps({
     "loaded": sorted(name for name in sys.modules if name.startswith("mnrun_cpu")),
     "hooks": sorted(finder.name for finder in sys.meta_path if hasattr(finder, "after")),
     "torch": "torch" in sys.modules,
+    "collector": gc.get_threshold()[0],
 }))
 """
 
@@ -45,7 +46,8 @@ def run(
     device.write_text(DEVICE.format(cuda=cuda, npu=npu))
     pth = (SHIM / f"mnrun_{kind}_shim.pth").read_text()
     # Python runs a virtual environment's .pth files twice.
-    program = f"import json, sys\nsys.path.insert(0, {str(packages)!r})\n{pth}{pth}{lines}{REPORT}"
+    start = f"import gc, json, sys\nsys.path.insert(0, {str(packages)!r})\n"
+    program = f"{start}{pth}{pth}{lines}{REPORT}"
     done = subprocess.run(
         [sys.executable, "-I", "-c", program],
         capture_output=True,
@@ -86,6 +88,7 @@ def test_a_python_without_verl_pays_a_list_entry(packages: Path) -> None:
         "loaded": ["mnrun_cpu_shim"],
         "hooks": ["verl.utils.device"],
         "torch": False,
+        "collector": 50_000,  # which looks rarely in every Python of the environment
     }
 
 
