@@ -33,7 +33,7 @@ from mnrun.sweep.command import sweep
 from mnrun.sweep.file import read
 from mnrun.terminal import Terminal
 
-DONE, FAILED, RENEWED, IDLE = 0, 1, 10, 11
+DONE, FAILED, RENEWED, IDLE, LEFT = 0, 1, 10, 11, 12
 _STAGES = ("relay", "relay-2", "relay-3")
 _LOGIN = "relay-login"
 
@@ -60,6 +60,8 @@ class Spy:
     passing: bool = True
     """No task failed, as if Ansible was killed; or one for something that passes: no connection, no
     answer from Slurm."""
+    leaves: bool = False
+    """The allocation in which the stages run is of no use any more."""
     problem: str = ""
     """What failed, if it is not the end of a job, of which people have been notified."""
 
@@ -75,6 +77,7 @@ class Spy:
             self.passing = bool(
                 result.get("unknown") or result.get("lost") or result.get("unreachable")
             )
+            self.leaves = bool(self.leaves or result.get("leaves"))
             ended = result.get("cause") and not result.get("retryable")
             self.problem = "" if ended else str(result.get("msg") or "")
 
@@ -96,8 +99,10 @@ class Relay:
             "stage": given.stage, "job": job, "after": given.after, "deaths": given.deaths,
             "heirs": [] if at is None else [_STAGES[at - 2], _STAGES[at - 1]],
             "heir": {"since": str(given.since), "command": shown, "python": sys.executable,
-                     "handover": str(given.handover)},
+                     "handover": str(given.handover), "shape": given.shape},
         }  # fmt: skip
+        if given.allocation:  # in which the stages run, and which this relay therefore never leaves
+            self._run["mnrun_allocation"] = given.allocation
         self.renewing = self.replaced = False
         self._holders = given.handover.parent.parent / "holders"
         self._problem = ""
@@ -187,6 +192,9 @@ class Relay:
             spy = Spy()
             code = self._play(command, {**own, "mnrun_handed_over_at": self._since}, spy)
             self._problem = spy.problem
+            if code == FAILED and spy.leaves:
+                _say("It ends, and the job that waits continues in another allocation.")
+                return LEFT
             if code != FAILED or not spy.passing or self.renewing or self.replaced:
                 break
             _say(f"It tries again in {_PAUSE:.0f} s.")
@@ -212,6 +220,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--since", type=float, required=True)
     parser.add_argument("--deaths", type=int, required=True)
     parser.add_argument("--after", required=True)
+    parser.add_argument("--shape", type=_decoded, default={})
+    parser.add_argument("--allocation", default="")
     given = parser.parse_args(argv)
     job = os.environ.get("SLURM_JOB_ID") or _recorded()
     for name in [name for name in os.environ if name.startswith(_OF_JOBS)]:
@@ -222,6 +232,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return relay.run()
     except KeyboardInterrupt:
         return relay.over()
+
+
+def _decoded(text: str) -> dict[str, Any]:
+    """What sbatch gets for an allocation in which the stages run."""
+    found: dict[str, Any] = json.loads(base64.b64decode(text))
+    return found
 
 
 def _recorded() -> str:

@@ -228,6 +228,8 @@ class _Sweep:
         # One that has not begun is no mistyped name.
         cancels = words[0] == "cancel"
         shared += ["-e", "mnrun_of_sweep=true" if cancels else f"@{variables}"]
+        if words[0] == "all":  # no single run of a sweep is handed over
+            shared += ["-e", "mnrun_one_allocation=false"]
         agreed = self.options.sweep_yes and not {"cancel", "--check"} & {*words}
         shared += ["--yes"] if agreed else []
         shared += ["-i", self.inventory, "--run", run.name, *["-v"] * self.options.verbose]

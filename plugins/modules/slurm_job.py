@@ -69,6 +69,15 @@ options:
       (without one, by the time of the last attempt), is refused. V(0) for no bound.
     type: float
     default: 0.0
+  allocation:
+    description:
+      - In an allocation of one's own, the file to which its batch script wrote its environment
+        (C(env -0)). The script is then started there, on its first node, in place of a job of its
+        own, and O(sbatch) counts for nothing. RV(job) has the allocation's id, a dot, and six
+        digits.
+      - Empty for a job of its own.
+    type: path
+    default: ""
   unless_in_use_by:
     description: >-
       With O(state=absent), leave a job alone while an attempt of this stage runs in it, or may
@@ -239,6 +248,7 @@ log_path:
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -248,6 +258,8 @@ from ..module_utils.base.process import run
 from ..module_utils.base.safe_name import check_name
 from ..module_utils.record.contract import Backend, Request
 from ..module_utils.record.log_pattern import log_pattern
+from ..module_utils.record.names import RELAYS
+from ..module_utils.slurm.allocation import read_allocation, seconds_left
 from ..module_utils.slurm.backend import SlurmBackend, SlurmJob, job_files
 from ..module_utils.slurm.client import SlurmClient
 from ..module_utils.slurm.directives import check_body, sbatch_options
@@ -265,6 +277,7 @@ OPTIONS = {
     "error": {"type": "str", "default": ""},
     "service": {"type": "bool", "default": False},
     "gpu_hours_max": {"type": "float", "default": 0.0},
+    "allocation": {"type": "path", "default": ""},
     "unless_in_use_by": {"type": "str", "default": ""},
     "if_used": {"type": "bool", "default": False},
 }
@@ -289,11 +302,13 @@ def main() -> None:
         given = module.params
         request = make_request(given, "slurm", job_name(given), given["service"])
         client = SlurmClient(run, Clock())
+        allocation = read_allocation(Path(given["allocation"])) if given["allocation"] else None
         sbatch = sbatch_options(given["sbatch"], client.help)
         request = replace(
             request,
-            gpus=gpus_of_job(sbatch),
-            time_limit=time_limit_of(sbatch),
+            # Those of a relay are counted by the stages that run in its allocation.
+            gpus=0 if request.stage in RELAYS else gpus_of_job(sbatch),
+            time_limit=seconds_left(client, allocation) if allocation else time_limit_of(sbatch),
             gpu_hours_max=given["gpu_hours_max"],
         )
         job = SlurmJob(
@@ -304,6 +319,7 @@ def main() -> None:
             files=job_files(given["files"]),
             output=log_pattern(given["output"], request.run_dir),
             error=log_pattern(given["error"], request.run_dir),
+            allocation=allocation,
         )
         return request, SlurmBackend(client, job)
 

@@ -91,6 +91,7 @@ class FakeSlurm:
     name: str = "osk"  # ClusterName
     scontrol_denied: bool = False  # `scontrol show config`
     hides_jobs: bool = False  # as from another user, with PrivateData=jobs
+    steps: list[str] | None = field(default_factory=list)  # that are alive; None: no answer
     ignores: frozenset[str] = frozenset()  # signals that jobs ignore; "" is scancel itself
 
     def __call__(self, command: list[str], seconds: float, stdin: str) -> Result:
@@ -137,6 +138,11 @@ class FakeSlurm:
         return Result(0, f"{self.banner}{job_id}\n", "")
 
     def _squeue(self, arguments: list[str]) -> Result:
+        if arguments[:1] == ["--steps"]:
+            assert arguments[2:] == ["-o", "%i"], arguments
+            job = arguments[1].partition("=")[2]
+            lines = ["STEPID", f"{job}.batch", f"{job}.extern", *(self.steps or [])]
+            return DOWN if self.steps is None else Result(0, "\n".join(lines) + "\n", "")
         assert arguments[:5] == ["--all", "--me", "-t", "all", "-o"], arguments
         bar = arguments[5].split("%T")[0][2:]
         rows = [
@@ -197,6 +203,9 @@ class FakeSlurm:
 
     def _scancel(self, arguments: list[str]) -> Result:
         *options, job_id = arguments
+        if self.steps and job_id in self.steps:
+            self.steps.remove(job_id)
+            return Result(0, "", "")
         signal = next((o.split("=")[1] for o in options if o.startswith("--signal=")), "")
         assert options == (["--batch", f"--signal={signal}"] if signal else []), options
         for job in self.jobs:

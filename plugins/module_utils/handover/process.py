@@ -18,6 +18,7 @@ from ..base.clock import Clock
 from ..base.errors import Rejected, Unknown
 from ..base.presence import read_text, seen
 from ..base.process import clean_environment, find_tool
+from ..base.sessions import OWN_START, processes, stat_of
 from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import read_end, read_start
 from ..record.recorder import with_end_recorder
@@ -26,10 +27,7 @@ from ..record.witness import forget
 FRESH = 120.0  # seconds after a heartbeat in which a process of another host counts as alive
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAME = re.compile(r"(?P<host>.+)\.(?P<pid>\d+)\.(?P<start>\d+)\.(?P<boot>[0-9a-f]{8})")
-_OWN_NAME = (
-    '"$(uname -n).$$.$(sed "s/.*) //" /proc/$$/stat | cut -d" " -f20).'
-    '$(cut -c-8 /proc/sys/kernel/random/boot_id)"'
-)
+_OWN_NAME = f'"$(uname -n).$$.{OWN_START}.$(cut -c-8 /proc/sys/kernel/random/boot_id)"'
 
 
 class Name(NamedTuple):
@@ -94,7 +92,7 @@ class ProcessBackend:
             pid = self._spawn(folder / "script.sh", clean_environment(str(where)))
         except OSError as error:
             raise Rejected(f"The process could not be started: {error}.") from error
-        about = _stat(pid)
+        about = stat_of(pid)
         return Name(_host(), pid, about.start if about else 0, _boot()).job
 
     def _spawn(self, script: Path, environment: dict[str, str]) -> int:
@@ -187,11 +185,6 @@ class ProcessBackend:
         attempt.stdout = attempt.stderr = self._program.output
 
 
-class _Stat(NamedTuple):
-    session: int
-    start: int
-
-
 def _told(seen_now: Observation, attempt: Attempt) -> Observation:
     """An observation in the words of a process's end."""
     if not seen_now.phase.ended or seen_now.phase is Phase.SUCCEEDED:
@@ -211,26 +204,8 @@ def _boot() -> str:
     return (read_text(_BOOT) or "")[:8]
 
 
-def _stat(pid: int) -> _Stat | None:
-    """Session and start of a process; None if it has ended."""
-    try:
-        text = read_text(Path(f"/proc/{pid}/stat"))
-    except ProcessLookupError:  # just now
-        return None
-    if text is None:
-        return None
-    words = text.rpartition(")")[2].split()  # the name before it may contain anything
-    return None if words[0] == "Z" else _Stat(int(words[3]), int(words[19]))
-
-
 def _processes(name: Name) -> list[int]:
-    """The script, or what is left of its session: the kernel uses no number again that is still a
-    session's."""
-    script = _stat(name.pid)
-    if script is not None:
-        return [name.pid] if script.start == name.start else []
-    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    return [pid for pid in pids if (about := _stat(pid)) and about.session == name.pid]
+    return processes(name.pid, name.start)
 
 
 def _end(pids: list[int]) -> None:

@@ -21,7 +21,7 @@ def ray_backend(job: RayJob, given: Mapping[str, Any] | None, clock: Clock) -> R
         Invalid: a value of the head is not of the form that it has to have.
     """
     slurm = SlurmClient(run, clock)
-    head_over, heads = ask_slurm(slurm), Heads(slurm)
+    head_over, heads = ask_slurm(slurm, job.run_dir), Heads(slurm, job.run_dir)
     if not given:
         return RayRecords(job, head_over, heads)
     head = Head.of(given)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable
 
-from ..record.contract import Observation
+from ..record.contract import Attempt, Observation, Record
+from ..record.inside import is_inside, slurm_job
+from ..record.ledger import Ledger
+from ..slurm.backend import SlurmBackend, SlurmJob
 from ..slurm.client import NOT_FOR_USERS, SlurmClient
 from ..slurm.nodes import lost_nodes
 from ..slurm.parse import Row
@@ -14,12 +18,38 @@ from ..slurm.parse import Row
 HeadOver = Callable[[str, float], "bool | None"]
 
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
+_CLUSTER = "ray"  # the stage of a run's Ray clusters
 
 
-def ask_slurm(client: SlurmClient) -> HeadOver:
+def seen_inside(client: SlurmClient, run_dir: Path, job_id: str) -> Observation | None:
+    """A Ray cluster that runs in an allocation, by its record; None for one that is a job of its
+    own, or that no record has."""
+    if not is_inside(job_id):
+        return None
+    ledger = Ledger(run_dir, _CLUSTER, client.clock)
+    own = [pair for pair in _attempts(ledger) if pair[1].job_id == job_id]
+    for record, one in own:
+        if one.settled:
+            return Observation(one.phase, one.state, one.reason, one.exit_code, nodes=one.nodes)
+        backend = SlurmBackend(client, SlurmJob(run_dir, _CLUSTER))
+        return backend.observe(ledger.folder(record.fingerprint), one)
+    return None
+
+
+def _attempts(ledger: Ledger) -> list[tuple[Record, Attempt]]:
+    return [(record, one) for record in ledger.readable()[0] for one in record.attempts]
+
+
+def ask_slurm(client: SlurmClient, run_dir: Path) -> HeadOver:
     """Ask Slurm whether a head is over. One that it has forgotten certainly is."""
 
     def over(job_id: str, used: float) -> bool | None:
+        inside = seen_inside(client, run_dir, job_id)
+        if inside:
+            return True if inside.phase.ended else None if not inside.known else False
+        return _over(slurm_job(job_id), used)
+
+    def _over(job_id: str, used: float) -> bool | None:
         answer = client.show(job_id)
         rows = answer.rows
         if answer.error == NOT_FOR_USERS:  # its absence is no proof, but its recorded end is
@@ -41,11 +71,15 @@ class Heads:
     `used` is a time at which the cluster was in use (epoch seconds): Slurm uses its ids again.
     """
 
-    def __init__(self, client: SlurmClient) -> None:
+    def __init__(self, client: SlurmClient, run_dir: Path) -> None:
         self._client = client
+        self._run_dir = run_dir
 
     def end(self, job_id: str, used: float) -> Observation | None:
         """How a cluster's job ended; None while it is alive, or if that is unknown."""
+        inside = seen_inside(self._client, self._run_dir, job_id)
+        if inside:
+            return inside if inside.phase.ended else None
         row = self._row(job_id, used)
         if row is None or not row.phase.ended:
             return None
@@ -68,7 +102,8 @@ class Heads:
         """Seconds since the epoch."""
         return self._client.clock.now()
 
-    def _row(self, job_id: str, used: float) -> Row | None:
+    def _row(self, around: str, used: float) -> Row | None:
+        job_id = slurm_job(around)
         for answer in (self._client.show(job_id), self._client.history([f"--jobs={job_id}"])):
             rows = [row for row in answer.rows or [] if row.job_id == job_id]
             ours = [row for row in rows if not _is_another(row, used)]

@@ -16,6 +16,7 @@ from typing import Any, Mapping, NamedTuple, Protocol, Sequence, Union
 # States of an attempt that are ours, in addition to the scheduler's own.
 INTENT = "INTENT"  # on disk before the submission; no job id yet
 GONE = "GONE"  # the scheduler does not know the job any more, and its end was not recorded
+ALLOCATION_OVER = "ALLOCATION_OVER"  # it ended with the allocation that it ran in
 NOT_SUBMITTED = "NOT_SUBMITTED"  # an intent whose job never appeared
 
 

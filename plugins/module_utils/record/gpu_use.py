@@ -14,6 +14,7 @@ from typing import Any, Mapping
 from ..base.files import parse_json
 from ..base.presence import names, read_text
 from .contract import Attempt
+from .inside import slurm_job
 
 _FILE = re.compile(r"gpus-([0-9]{1,6})-([A-Za-z0-9][\w.-]{0,200})\.json")
 _MOST = 1e12  # of any figure
@@ -96,7 +97,7 @@ def _text(use: Mapping[str, Any]) -> str:
 
 def _node(path: Path, job_id: str) -> dict[str, Any] | None:
     data = parse_json(read_text(path) or "")
-    if not isinstance(data, dict) or data.get("job_id") != job_id:
+    if not isinstance(data, dict) or data.get("job_id") != slurm_job(job_id):
         return None
     gpus = data.get("gpus")
     if not isinstance(gpus, list) or not all(isinstance(gpu, dict) for gpu in gpus):

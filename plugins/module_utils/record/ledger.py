@@ -22,6 +22,7 @@ from ..base.fingerprint import fingerprint
 from ..base.lock import stage_lock
 from ..base.presence import is_dir, is_file, names, read_text
 from .contract import Attempt, Phase, Record
+from .inside import FORM
 from .intent import Intent, newest
 from .job_report import claims
 
@@ -33,7 +34,7 @@ _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _FORMS = {  # of what gets into command lines
     "token": re.compile(r"[A-Za-z0-9-]{1,64}"),
     "job_id": re.compile(r"|[A-Za-z0-9][A-Za-z0-9._-]{0,120}"),
-    "head_job": re.compile(r"|[1-9][0-9]*"),
+    "head_job": re.compile(rf"|[1-9][0-9]*|{FORM}"),
     "slurm_cluster": re.compile(rf"|{_NAME}"),
     "submitted_on": re.compile(rf"|{_NAME}"),
     "lost_nodes": re.compile(rf"|{_NAME}(,{_NAME})*"),

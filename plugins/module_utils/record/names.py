@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-SERVICES = ("environment", "ray", "relay", "relay-2", "relay-3", "relay-login")
+RELAYS = ("relay", "relay-2", "relay-3", "relay-login")
+"""Stages of those that continue a run which was handed over."""
+
+SERVICES = ("environment", "ray", *RELAYS)
 """Stages without a result of their own."""
 
 DONE = ("COMPLETED", "SUCCEEDED")

@@ -14,6 +14,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 from ..base.errors import Invalid
 from ..base.files import parse_json
 from ..base.presence import read_text
+from .inside import FORM
 
 HEAD_FILE = "head.json"
 
@@ -46,7 +47,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ip": (_is_ipv4, "an IPv4 address"),
     "gcs_port": (_is_port, "a port (1 to 65535)"),
     "dashboard_port": (_is_port, "a port (1 to 65535)"),
-    "job_id": (_matches(r"[1-9][0-9]{0,9}"), "the id of a Slurm job"),
+    "job_id": (_matches(FORM), "the id of a Slurm job"),
     "token_file": (_is_path, "an absolute path"),
 }
 

@@ -16,7 +16,7 @@ from ..stage.status import BackendOf
 def slurm_or_ray(run_dir: Path, client: SlurmClient) -> BackendOf:
     """Slurm's jobs are queried in Slurm, Ray's from their files and the job of their cluster, and a
     relay on a login node from the kernel."""
-    head_over, heads = ask_slurm(client), Heads(client)
+    head_over, heads = ask_slurm(client, run_dir), Heads(client, run_dir)
 
     def choose(record: Record) -> Backend:
         if record.kind == "slurm":

@@ -15,6 +15,7 @@ from ..base.clock import Clock
 from ..base.errors import Damaged
 from ..base.presence import names
 from ..record.contract import GONE, Attempt, Observation, Phase, Record
+from ..record.inside import FORM
 from ..record.ledger import Ledger, stages
 from ..record.ray_head import HEAD_FILE, read_head
 from ..slurm.backend import SlurmBackend, SlurmJob
@@ -51,7 +52,7 @@ def _files(folder: Path) -> dict[Path, str]:
 
 def _job_of(path: Path) -> str:
     """The Slurm job of a published head or of a token; empty for any other file."""
-    token = re.fullmatch(r"token-([0-9]+)", path.name)
+    token = re.fullmatch(rf"token-({FORM})", path.name)
     if token:
         return token.group(1)
     found = read_head(path.parent) if path.name == HEAD_FILE else None

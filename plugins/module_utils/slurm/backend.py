@@ -6,17 +6,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import Invalid, MnrunError, Rejected, Uncertain, Unknown
+from ..base.errors import Invalid, MnrunError, Refused, Rejected, Uncertain, Unknown
 from ..base.process import Result
 from ..base.safe_name import check_name
 from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
+from ..record.inside import is_inside, slurm_job
 from ..record.job_report import has_started, read_end, read_start
 from ..record.log_pattern import log_pattern, resolve
 from ..record.mark import mark
 from ..record.recorder import with_end_recorder
 from ..record.witness import forget, other_slurm, still_writing, unseen
+from .allocation import Allocation
 from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost, own_words
 from .directives import with_directives
+from .inside import OWN_ID, Inside, started_as
 from .live import live_jobs
 from .nodelist import names_in
 from .nodes import lost_nodes, spare_nodes
@@ -42,6 +45,7 @@ class SlurmJob:
     files: dict[str, str] = field(default_factory=dict)
     output: str = ""  # made by log_pattern
     error: str = ""
+    allocation: Allocation | None = None  # of the relay; in place of jobs of their own
 
 
 class SlurmBackend:
@@ -53,6 +57,7 @@ class SlurmBackend:
     def __init__(self, client: SlurmClient, job: SlurmJob) -> None:
         self._client = client
         self._job = job
+        self._inside = Inside(client, job.run_dir)
 
     def attempt_name(self, base: str, fingerprint: str, number: int) -> str:
         """The job's name: the comment does not reach every site's accounting, the name does."""
@@ -61,11 +66,14 @@ class SlurmBackend:
     def files(self, folder: Path, attempt: Attempt) -> dict[str, str]:
         """The batch script and the files beside it."""
         text = with_directives(self._job.script, self._job.sbatch)
-        script = with_end_recorder(text, folder, attempt)
+        own = (OWN_ID,) if self._job.allocation else ()
+        script = with_end_recorder(text, folder, attempt, *own)
         return {**self._job.files, "script.sh": script}
 
     def check(self, folder: Path, attempt: Attempt) -> float | None:
         """Let Slurm validate the request without submitting it."""
+        if self._job.allocation:
+            return None  # it begins at once
         self._check_limits()
         script = self.files(folder, attempt)["script.sh"]
         result = self._client.sbatch(["--test-only", *self._arguments(folder, attempt)], script)
@@ -73,7 +81,12 @@ class SlurmBackend:
         return parse_start(f"{result.err}\n{result.out}")
 
     def submit(self, folder: Path, attempt: Attempt) -> JobRef:
-        """Submit the script in `folder`."""
+        """Submit the script in `folder`, or start it in the allocation."""
+        if self._job.allocation:
+            inside = started_as(self._job.allocation)
+            self._name_logs(attempt, inside)
+            self._inside.submit(self._job.allocation, folder, attempt, inside)
+            return inside
         self._check_limits()
         script = str(folder / "script.sh")
         result = self._client.sbatch([*self._arguments(folder, attempt), script])
@@ -121,7 +134,21 @@ class SlurmBackend:
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
         """squeue first, as one answer serves all jobs; then slurmctld's memory, the accounting,
-        and last what the job itself wrote."""
+        and last what the job itself wrote.
+
+        Raises Refused where an allocation is held for an attempt that is alive outside of it."""
+        seen = self._observe(folder, attempt)
+        own = self._job.allocation.job if self._job.allocation else slurm_job(attempt.job_id)
+        if seen.phase in (Phase.QUEUED, Phase.RUNNING) and own != slurm_job(attempt.job_id):
+            raise Refused(
+                f"Job {attempt.job_id}, outside of this allocation (job {own}), is working on the "
+                f"stage {self._job.stage}. The nodes here are not kept waiting for it."
+            )
+        return seen
+
+    def _observe(self, folder: Path, attempt: Attempt) -> Observation:
+        if is_inside(attempt.job_id):
+            return self._inside.observe(folder, attempt)
         queue = self._client.queue(attempt.slurm_cluster)
         row = _row(queue.rows, attempt)
         if row and row.phase.live:
@@ -184,6 +211,9 @@ class SlurmBackend:
 
     def stop(self, attempt: Attempt, signal: str) -> None:
         """Signal the batch shell, or cancel."""
+        if is_inside(attempt.job_id):
+            self._inside.stop(attempt, signal)
+            return
         problem = self._client.cancel(attempt.job_id, attempt.slurm_cluster, signal)
         if problem:
             raise Unknown(f"Job {attempt.job_id} could not be cancelled: {problem}")
@@ -199,7 +229,10 @@ class SlurmBackend:
         return lost_nodes(self._client, attempt.nodes, attempt.log_paths)
 
     def spare(self, nodes: list[str]) -> list[str]:
-        """All of `nodes` that the job does not ask for by name, if enough others are free."""
+        """All of `nodes` that the job does not ask for by name, if enough others are free; none in
+        an allocation, whose nodes are what they are."""
+        if self._job.allocation:
+            return []
         return spare_nodes(self._client, self._job.sbatch, nodes)
 
     def _check_limits(self) -> None:

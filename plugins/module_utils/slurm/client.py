@@ -26,6 +26,9 @@ from .parse import (
 
 QUERY_LIMIT = 30.0  # seconds for one question
 SUBMIT_LIMIT = 180.0  # sbatch retries by itself for 120 s; ended earlier, it leaves a riddle
+# A step beside others, that takes nothing of the job's.
+_BESIDE = ("--overlap", "--exact", "--nodes=1", "--ntasks=1", "--cpus-per-task=1", "--gres=none",
+           "--mem=0", "--cpu-bind=none", "--mpi=none", "--quiet", "--immediate=20")  # fmt: skip
 _FRESH = 1.0  # seconds in which one answer of squeue serves several questions
 
 
@@ -165,6 +168,28 @@ class SlurmClient:
         how = ["--batch", f"--signal={signal}"] if signal else []
         result = self._query(["scancel", *_on(cluster), *how, job_id])
         return "" if result.code == 0 else _why("scancel", result)
+
+    def steps(self, job_id: str) -> list[str] | None:
+        """The ids of a job's live steps, without those that are part of every job; None if there
+        was no answer."""
+        result = self._query(["squeue", "--steps", f"--jobs={job_id}", "-o", "%i"])
+        head, _newline, body = result.out.partition("STEPID\n")
+        if result.code != 0 or not _newline or _lost_a_part("squeue", result):
+            return None
+        del head
+        own = re.compile(rf"{re.escape(job_id)}\.[0-9]+")
+        return [line for line in (one.strip() for one in body.splitlines()) if own.fullmatch(line)]
+
+    def cancel_step(self, step: str) -> None:
+        """Ask a step to end."""
+        self._query(["scancel", step])
+
+    def do_in(self, job_id: str, node: str, command: list[str]) -> str:
+        """Run a command on a node of a job, for an empty `node` on this host. Returns what went
+        wrong, or nothing."""
+        step = ["srun", f"--jobid={job_id}", f"--nodelist={node}", *_BESIDE] if node else []
+        result = self._query([*step, *command])
+        return "" if result.code == 0 else _why((*step, *command)[0], result)
 
     def info(self, output: str) -> list[list[str]] | None:
         """Lines of `sinfo -o`, cells split at `|`; None if there was no answer."""

@@ -11,7 +11,8 @@ import re
 from enum import Enum
 from typing import NamedTuple
 
-from ..record.contract import GONE, Attempt, Observation, Phase
+from ..record.contract import ALLOCATION_OVER, GONE, Attempt, Observation, Phase
+from ..record.inside import slurm_job
 from .signs import BROKEN_GPU, NETWORK, RAY_DIED, SURE, TELLING
 
 
@@ -125,6 +126,12 @@ class Cause(Enum):
         "Nothing, if it is rare. Your administrators can find out why the node failed.",
         True,
     )
+    ALLOCATION = (
+        "allocation",
+        "the allocation that it ran in ended",
+        "Nothing: the next attempt runs in another one.",
+        True,
+    )
     RAY_LOST = (
         "ray_lost",
         "the Ray cluster was lost",
@@ -226,6 +233,7 @@ _BY_STATE = {
     "NODE_FAIL": Cause.NODE,
     "BOOT_FAIL": Cause.NODE,
     "OUT_OF_MEMORY": Cause.MEMORY,
+    ALLOCATION_OVER: Cause.ALLOCATION,
 }
 _KILLED = (128 + 9, 128 + 15)  # exit codes of SIGKILL and SIGTERM
 _LONGEST_LINE = 2000  # characters that are searched
@@ -287,7 +295,7 @@ def _by_last_words(evidence: Evidence) -> Cause | None:
     """From what Slurm wrote when it ended the job: that remains when it has forgotten the job."""
     for line in evidence.last_lines:
         match = _ENDED.search(line)
-        if match and match.group(1) == evidence.attempt.job_id:
+        if match and match.group(1) == slurm_job(evidence.attempt.job_id):
             return _BY_ENDED.get((match.group(2) or "").strip())
     return None
 

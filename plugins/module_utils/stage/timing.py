@@ -10,6 +10,7 @@ from typing import Any, Sequence
 from ..base.clock import Clock
 from ..base.files import changed_at
 from ..record.contract import Attempt, CheckpointRule, Observation, Phase, Record
+from ..record.inside import slurm_job
 from ..record.ledger import Ledger
 from ..record.step_times import StepTimes, read_step_times
 from ..trainer.checkpoint import steps, tracked
@@ -31,7 +32,7 @@ def timing(
     held = [replace(one, gpus=one.gpus or job.gpus) for one in _with(record, attempt)]
     return {
         "now": now,
-        "job": job.job_id or None,
+        "job": slurm_job(job.job_id) or None,
         "gpus": job.gpus or None,
         "nodes": job.nodes,
         "since": job.start,

@@ -212,7 +212,9 @@ def make_plan(record: Path, settings: Settings, network: Interface, ports: tuple
     Raises:
         ClusterError: this Ray knows no tokens, or the temporary folder's path is too long.
     """
-    job_id, head = os.environ["SLURM_JOB_ID"], os.environ["SLURMD_NODENAME"]
+    # In an allocation with other stages it has an id of its own.
+    around, head = os.environ["SLURM_JOB_ID"], os.environ["SLURMD_NODENAME"]
+    job_id = os.environ.get("MNRUN_JOB", around)
     version = installed_ray()
     private = knows_tokens(version)
     if not private and not settings.allow_open:
@@ -224,7 +226,7 @@ def make_plan(record: Path, settings: Settings, network: Interface, ports: tuple
         gcs_port=ports[0],
         dashboard_port=ports[1],
         token_file=str(record / f"token-{job_id}"),
-        temp_dir=temp_dir(settings.temp_root, job_id),
+        temp_dir=temp_dir(settings.temp_root, around),
         log_dir=settings.log_dir,
         gpus=settings.gpus,
         options=settings.options,

@@ -34,6 +34,7 @@ class Played:
     ) -> None:
         self.turn, self.work, self.heir, self.begins = turn, work, heir, begins
         self.stage = "relay"
+        self.more: list[str] = []
         self.holders: list[str] = []
         self.names: list[str] = []
         self.variables: dict[str, Any] = {}
@@ -89,6 +90,7 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Played], 
             "0",
             "--after",
             "",
+            *played.more,
         ]
         try:
             return relay.main(line)
@@ -105,6 +107,23 @@ def test_it_begins_works_and_ends_its_heir(left: Callable[[Played], int]) -> Non
     me = played.variables["relay_begin"]["relay_me"]
     assert (me["job"], me["heirs"]) == ("7", ["relay-2", "relay-3"])
     assert played.variables["sft"]["mnrun_handed_over_at"] == 5.0
+
+
+def test_in_an_allocation_its_heirs_ask_for_the_same(left: Callable[[Played], int]) -> None:
+    shape = {"nodes": 2, "time": "8:00:00"}
+    played = Played(TURN, [(0,)])
+    encoded = base64.b64encode(json.dumps(shape).encode()).decode()
+    played.more = ["--allocation", "/run/allocation-7", "--shape", encoded]
+    assert left(played) == relay.DONE
+    assert played.variables["sft"]["mnrun_allocation"] == "/run/allocation-7"
+    assert played.variables["relay_begin"]["relay_me"]["heir"]["shape"] == shape
+
+
+def test_an_allocation_of_no_use_is_left_to_its_heir(left: Callable[[Played], int]) -> None:
+    lost = event("runner_on_failed", msg="osk-gpu95 of the allocation is lost", leaves=True)
+    played = Played(TURN, [(1, lost)])
+    assert left(played) == relay.LEFT
+    assert played.names == ["relay_begin", "sft"]
 
 
 def test_on_a_login_node_it_has_no_heir(

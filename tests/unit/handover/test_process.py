@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.mnrun.train.plugins.module_utils.base.clock import Clock
+from ansible_collections.mnrun.train.plugins.module_utils.base.sessions import stat_of
 from ansible_collections.mnrun.train.plugins.module_utils.handover import process
 from ansible_collections.mnrun.train.plugins.module_utils.handover.process import (
     Name,
@@ -122,7 +123,7 @@ def test_it_is_alive_while_anything_of_it_is(host: Host) -> None:
     host.begin()
     child = host.child
     os.kill(host.name.pid, signal.SIGKILL)
-    host.until(lambda: process._stat(host.name.pid) is None)
+    host.until(lambda: stat_of(host.name.pid) is None)
     _reap()
     assert host.observe().phase is Phase.RUNNING
     assert host.call()["action"] == "attached"

@@ -16,8 +16,8 @@ from ansible_collections.mnrun.train.plugins.module_utils.ray.cluster import (
     refuse_ended,
     wait_for_head,
 )
-from ansible_collections.mnrun.train.plugins.module_utils.ray.head import ask_slurm
-from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Request
+from ansible_collections.mnrun.train.plugins.module_utils.ray.head import Heads, ask_slurm
+from ansible_collections.mnrun.train.plugins.module_utils.record.contract import Phase, Request
 from ansible_collections.mnrun.train.plugins.module_utils.record.ledger import Ledger
 from ansible_collections.mnrun.train.plugins.module_utils.record.log_pattern import log_pattern
 from ansible_collections.mnrun.train.plugins.module_utils.slurm.backend import (
@@ -164,7 +164,7 @@ def test_without_scontrol_what_squeue_does_not_show_may_be_alive(site: Site) -> 
         denied = Result(1, "", "slurm_load_jobs error: Access/permission denied")
         return denied if command[0] == "scontrol" else site.slurm(command, seconds, stdin)
 
-    over = ask_slurm(SlurmClient(run, site.clock))
+    over = ask_slurm(SlurmClient(run, site.clock), Path("/run"))
     now = site.clock.now()
     assert over("12", now) is False
     assert over("99", now) is None
@@ -174,7 +174,7 @@ def test_without_scontrol_what_squeue_does_not_show_may_be_alive(site: Site) -> 
 
 
 def test_slurm_says_whether_a_head_is_over(site: Site) -> None:
-    over = ask_slurm(SlurmClient(site.slurm, site.clock))
+    over = ask_slurm(SlurmClient(site.slurm, site.clock), Path("/run"))
     now = site.clock.now()
     assert over("12", now) is False
     assert over("99", now) is True  # forgotten
@@ -183,3 +183,23 @@ def test_slurm_says_whether_a_head_is_over(site: Site) -> None:
     assert over("12", now) is True
     site.slurm.down = True
     assert over("12", now) is None
+
+
+def test_a_cluster_in_an_allocation_may_be_over_while_that_lives(site: Site) -> None:
+    site.run()
+    (record,) = site.ledger.records()
+    record.attempts[-1].job_id = one = "12.0123ab"
+    site.ledger.save(record)
+    client, now = SlurmClient(site.slurm, site.clock), site.clock.now()
+    over, heads = ask_slurm(client, site.folder), Heads(client, site.folder)
+    assert over(one, now) is False
+    assert heads.end(one, now) is None
+    assert heads.lost_nodes(one, now) == []
+    record.attempts[-1].phase, record.attempts[-1].state = Phase.SUCCEEDED, "COMPLETED"
+    site.ledger.save(record)
+    assert over(one, now) is True
+    ended = heads.end(one, now)
+    assert ended is not None
+    assert (ended.phase, ended.state) == (Phase.SUCCEEDED, "COMPLETED")
+    assert over("12.ffffff", now) is False  # that no record has: as long as its allocation
+    assert over("12", now) is False

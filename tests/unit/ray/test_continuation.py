@@ -46,10 +46,14 @@ class Ppo:
         slurm.jobs.append(self.cluster)
         slurm.run(self.cluster)
         client = SlurmClient(slurm, clock)
-        self.records = RayRecords(RayJob(folder, "ppo"), ask_slurm(client), Heads(client))
+        self.records = RayRecords(
+            RayJob(folder, "ppo"), ask_slurm(client, folder), Heads(client, folder)
+        )
         job = RayJob(folder, "ppo", "true", {}, f"{folder}/%x.log", "12")
         self.head = FakeRay()
-        self.on_head = RayBackend(RayClient(self.head), job, ask_slurm(client), Heads(client))
+        self.on_head = RayBackend(
+            RayClient(self.head), job, ask_slurm(client, folder), Heads(client, folder)
+        )
 
     def stage(self, backend: RayRecords) -> Stage:
         request = Request(self.folder, "ppo", "ray", "ppo", {"lr": 1}, checkpoints=self.rule)

@@ -267,7 +267,10 @@ def test_no_answer_of_ray_is_taken_for_the_state_of_a_job(
     client = slurm(scontrol=scontrol, sacct=sacct, squeue=scontrol, sinfo=sacct)
     ray = RayClient(lambda *_arguments: answer)
     backend = RayBackend(
-        ray, RayJob(tmp_path, "ppo", head_job="9"), ask_slurm(client), Heads(client)
+        ray,
+        RayJob(tmp_path, "ppo", head_job="9"),
+        ask_slurm(client, tmp_path),
+        Heads(client, tmp_path),
     )
     ours = attempt("n-1")
     ours.head_job = "9"
