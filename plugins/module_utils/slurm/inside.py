@@ -118,7 +118,7 @@ class Inside:
             raise Rejected(f"The script could not be started: {error}.") from error
 
     def _require_whole(self, held: Allocation) -> None:
-        """Raise Rejected unless all nodes of the allocation are there, with nothing on them."""
+        """Raise Rejected unless all nodes are there, with nothing left on them."""
         lost = lost_nodes(self.client, held.nodes, [])
         where = f"the allocation (job {held.job})"
         if lost:
@@ -126,8 +126,8 @@ class Inside:
         deadline = Deadline(self.client.clock, _CLEAR)
         while True:
             steps = self.client.steps(held.job)
-            if steps == []:
-                return
+            if steps == [] or self._others(held.job):
+                return  # beside another stage, whose steps they are, its own wait for their end
             if deadline.over():
                 what = "are left" if steps else "may be left, as Slurm does not list them,"
                 raise Rejected(f"Steps {what} in {where}.", leaves=True)
@@ -159,9 +159,8 @@ class Inside:
         steps = self.client.steps(slurm_job(attempt.job_id))
         if steps is None:
             return Observation(Phase.UNKNOWN, detail="Slurm does not list the allocation's steps")
-        if steps and here and not self._others(attempt):
-            self._end_steps(steps)
-        if steps and (not here or not self._others(attempt)):
+        if steps and not (here and self._others(slurm_job(attempt.job_id), attempt.job_id)):
+            self._end_steps(steps if here else [])
             return _ENDING
         return _own_end(folder, attempt) or self._killed(folder, attempt, around)
 
@@ -172,12 +171,12 @@ class Inside:
         now = self.client.clock.now()
         return Observation(Phase.FAILED, "FAILED", "its process was killed", 137, end=now)
 
-    def _others(self, attempt: Attempt) -> bool:
+    def _others(self, job: str, but: str = "") -> bool:
         """Whether another stage of the run is alive in the same allocation, whose steps they may
         be."""
-        names = f".mnrun/*/*/process-{slurm_job(attempt.job_id)}.*"
+        names = f".mnrun/*/*/process-{job}.*"
         found = [path for path in self.run_dir.glob(names) if path.suffix != ".part"]
-        others = [_process(path) for path in found if path.name != f"process-{attempt.job_id}"]
+        others = [_process(path) for path in found if path.name != f"process-{but}"]
         return any(other.here and other.alive for other in others if other)
 
     def _end_steps(self, steps: list[str]) -> None:

@@ -211,6 +211,9 @@ def test_the_steps_of_another_stage_that_lives_are_left_alone(held: Held) -> Non
     (other / "process-7.0123ab").write_text(words)
     held.slurm.steps = ["7.5"]
     assert (held.observe().phase, held.slurm.steps) == (Phase.SUCCEEDED, ["7.5"])
+    held.attempt.number = 2
+    held.begin("exit 0\n")
+    assert held.slurm.steps == ["7.5"]
 
 
 def test_nothing_begins_beside_what_is_left_of_another(
