@@ -95,7 +95,8 @@ def newest_step(rule: ResultRule, record: Record) -> int:
 def settle(record: Record, observation: Observation, rule: ResultRule) -> None:
     """Enter the end of the newest attempt into `record`, and the result if it is complete."""
     attempt = record.attempts[-1].seen(observation)
-    attempt.last_step = newest_step(rule, record)
+    # Who cancels a job does not know its checkpoints: the next one who does looks for them.
+    attempt.last_step = newest_step(rule, record) if rule else None
     found = progress_of(attempt, record.trainer)
     attempt.shown, attempt.reached = found._asdict(), found.step
     record.attempts[-1] = attempt

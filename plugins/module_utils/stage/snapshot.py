@@ -104,9 +104,11 @@ def look_at(backend: Backend, ledger: Ledger, record: Record, attempt: Attempt) 
 
 
 def _newest_step(request: Request, record: Record | None, output: Output | None) -> int | None:
-    """Of a result that is damaged: the step that the record names may be the one that is."""
-    damaged = record is not None and output is not None and not output.whole
-    return newest_step(request.rule, record) if record and damaged else None
+    """Of a result that is damaged: the step that the record names may be the one that is. So also
+    after an end that was recorded by someone who did not look."""
+    damaged = output is not None and not output.whole
+    unseen = record is not None and record.last is not None and record.last.last_step is None
+    return newest_step(request.rule, record) if record and (damaged or unseen) else None
 
 
 def _output(request: Request, record: Record | None) -> Output | None:

@@ -261,6 +261,16 @@ def test_a_live_job_is_cancelled_and_seen_to_end(run: Run, state: str) -> None:
     assert (run.attempt().phase, run.attempt().reason) == (Phase.CANCELLED, "stopped by mnrun")
 
 
+def test_after_a_cancel_the_next_attempt_says_from_where_it_resumes(run: Run) -> None:
+    """Who cancels does not know the stage's checkpoints."""
+    run.present(checkpoints=run.rule)
+    write_step(run.rule.path, 2)
+    run.slurm.run(run.job)
+    stop(run)
+    outcome = run.present(checkpoints=run.rule)
+    assert outcome.why.endswith("The next attempt resumes from step 2.")
+
+
 def test_a_running_job_gets_a_signal_first(run: Run) -> None:
     run.present()
     run.slurm.run(run.job)
