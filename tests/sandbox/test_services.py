@@ -118,7 +118,7 @@ def test_ppo_and_its_workers_are_given_the_address(scripts: Cluster) -> None:
 @pytest.mark.parametrize("ended", ["scancel", "trainer", "script", "watcher", "node"])
 def test_nothing_is_left_however_the_training_ends(scripts: Cluster, ended: str) -> None:
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(run, "sft", max_steps=500 + len(ended), sft_max_attempts=1)
+        running = pool.submit(run, "sft", max_steps=900 + len(ended))
         job = scripts.wait("squeue --me -h -t running -n $(squeue --me -h -o %j | head -n 1) -o %A",
                            r"^\d+$", timeout=120)  # fmt: skip
         newest = f"$(ls -t {RUN}/sft/logs/*.out | head -n 1)"

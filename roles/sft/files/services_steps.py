@@ -93,7 +93,14 @@ class Step:
         count = len(self.nodes)
         more = [f"--mem={plan['memory']}"] if plan.get("memory") else []
         nodes = f"--nodelist={','.join(self.nodes)}"
-        return [*srun_command(count, count), "--overlap", nodes, *more, PYTHON]
+        return [
+            *srun_command(count, count),
+            "--overlap",
+            "--kill-on-bad-exit=1",
+            nodes,
+            *more,
+            PYTHON,
+        ]
 
     def log(self, node: str) -> Path:
         """Its log on a node."""
