@@ -12,11 +12,13 @@ import shlex
 import statistics
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.mnrun.train.plugins.module_utils.sandbox import fabric
 
 from . import figures
 from .big import BIG, SOCKETS, make_big
@@ -27,6 +29,8 @@ from .variables import variables
 STEPS = {"sft": 16, "ppo": 20}
 WARM = 3  # first steps that do not count
 LOGS = {"sft": "sft/logs/*training_sft-*.out", "ppo": "ppo/logs/ppo-*.log"}
+# Where Ray's workers print on a node: mnrun's clusters have a folder of their own.
+WORKERS = ("tmp/ray/session_2*/logs/worker-*.out", "tmp/*/ray/session_2*/logs/worker-*.out")
 SFT = """\
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --ntasks-per-node=1 --cpu-bind=none torchrun --nnodes=$SLURM_NNODES --nproc-per-node={gpus} \\
@@ -49,40 +53,59 @@ ray job submit --address=http://$address:8265 -- {command}
 
 
 class Watch:
-    """When each step of a trainer was first seen in its log."""
+    """When each step of a trainer was first seen in its logs.
 
-    def __init__(self, pattern: Path) -> None:
-        self.pattern = pattern
+    Args:
+        place: the logs, looked up again and again. Those of before do not count.
+    """
+
+    def __init__(self, place: Callable[[], Iterable[Path]]) -> None:
+        self.place = place
+        self.begun = time.time()
+        self.sizes: dict[Path, int] = {}
         self.seen: dict[int, float] = {}
         self.over = threading.Event()
 
     def follow(self) -> None:
         """Look, until it is over."""
         while not self.over.wait(0.05):
-            for file in self.pattern.parent.glob(self.pattern.name):
-                text = file.read_text(encoding="utf-8", errors="replace")
-                for step in map(int, re.findall(r"\bstep:(\d+) - (?!val)", text)):
-                    self.seen.setdefault(step, time.time())
+            for file in self.place():
+                with suppress(OSError):  # it went while it was looked at
+                    self.look(file)
 
-    def figures(self, submitted: float) -> dict[str, float]:
-        """From the submission to the first step, and a step's median after the first few.
+    def look(self, file: Path) -> None:
+        """Read a log, if there is more of it."""
+        now = file.stat()
+        if self.sizes.get(file) == now.st_size or now.st_mtime < self.begun:
+            return
+        self.sizes[file] = now.st_size
+        text = file.read_text(encoding="utf-8", errors="replace")
+        for step in map(int, re.findall(r"\bstep:(\d+) - (?!val)", text)):
+            self.seen.setdefault(step, time.time())
 
-        PPO's log times each step itself; what `ray job submit` shows of it comes in batches.
-        """
+    def figures(self, submitted: float, logs: list[Path]) -> dict[str, float]:
+        """From the submission to the first step, and a step's median after the first few: by the
+        trainer's own clock, where its log has one."""
         seen = [self.seen[step] for step in sorted(self.seen) if step]
         need(len(seen) > WARM + 2, f"steps seen: {sorted(self.seen)}")
-        rows = figures.steps(list(self.pattern.parent.glob(self.pattern.name)))
-        own = figures.column(rows, r"^timing_s/step$")
+        own = figures.column(figures.steps(logs), r"^timing_s/step$")
         apart = own[WARM:] or [after - before for before, after in pairwise(seen[WARM:])]
         step = statistics.median(apart)
         need(step > 0, f"steps at {seen}")
         return {"first_step_after": round(seen[0] - submitted, 1), "seconds_a_step": round(step, 3)}
 
 
+def workers(site: Site) -> Callable[[], Iterable[Path]]:
+    """What Ray's workers print. What `ray job submit` shows of it comes late, and in batches."""
+    pids = [fabric.find_node(site.options, node) for node in site.options.compute]
+    roots = [Path(f"/proc/{pid}/root") for pid in pids if pid]
+    return lambda: (file for root in roots for pattern in WORKERS for file in root.glob(pattern))
+
+
 @contextmanager
-def watched(pattern: Path) -> Iterator[Watch]:
-    """Meanwhile, follow a log that may not be there yet."""
-    watch = Watch(pattern)
+def watched(site: Site, stage: str, log: Path) -> Iterator[Watch]:
+    """Meanwhile, follow the steps of a stage: PPO's where they are printed, SFT's in its log."""
+    watch = Watch(workers(site) if stage == "ppo" else lambda: log.parent.glob(log.name))
     thread = threading.Thread(target=watch.follow)
     thread.start()
     try:
@@ -95,14 +118,15 @@ def watched(pattern: Path) -> Iterator[Watch]:
 def compared(site: Site, stage: str, given: dict[str, Any]) -> dict[str, Any]:
     """One stage by mnrun, and then by hand with the same options."""
     run = site.run(f"hand-{stage}")
-    with watched(run / LOGS[stage]) as watch:
+    log = run / LOGS[stage]
+    with watched(site, stage, log) as watch:
         begun = time.time()
         answer = site.mnrun(stage, run=run.name, limit=site.patience(240), **given)
     need(answer.code == 0, f"mnrun {stage}: exit code {answer.code}", answer)
     job = "ray" if stage == "ppo" else stage
     submitted = submitted_at(site, run, job)
     own = {
-        **watch.figures(submitted),
+        **watch.figures(submitted, list(log.parent.glob(log.name))),
         "first_step_after_the_command": round(watch.seen[1] - begun, 1),
     }
     other = by_hand(site, stage, run)
@@ -133,12 +157,12 @@ def by_hand(site: Site, stage: str, run: Path) -> dict[str, float]:
     log = site.options.home / f"{run.name}.log"
     log.unlink(missing_ok=True)
     wait(lambda: not site.shell("squeue -h"), site.patience(60), "an empty queue")
-    with watched(log) as watch:
+    with watched(site, stage, log) as watch:
         begun = time.time()
         site.shell(f"sbatch {asked} <<'END'\n{script}END")
         wait(lambda: not site.shell("squeue -h -n hand"), site.patience(240), "its end")
     (site.out / f"hand-{stage}.log").write_text(log.read_text("utf-8"), encoding="utf-8")
-    return watch.figures(begun)
+    return watch.figures(begun, [log])
 
 
 def cores_of(site: Site) -> int:

@@ -106,6 +106,17 @@ def size(run: Path, pattern: str) -> int | None:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def room(output: str, run: Path, stage: str) -> dict[str, Any]:
+    """The bytes that mnrun expects of a checkpoint, as `-vv` shows them, those that are there, and
+    the difference."""
+    expected = re.search(rf"\b{stage}:\s+kept: \d+\s+step_bytes: (\d+)", output)
+    there = size(run, f"{stage}/checkpoints/global_step_*")
+    if expected is None or not there:
+        return {}
+    off = round(100 * (int(expected[1]) / there - 1), 2)
+    return {"expected_bytes": int(expected[1]), "bytes": there, "off_percent": off}
+
+
 def of(run: Path) -> dict[str, Any]:
     """All of them."""
     convert = {f"{stage}_seconds": duration(run, f"convert-{stage}") for stage in ("sft", "ppo")}

@@ -1,14 +1,18 @@
 """Write a model of Llama 3.2 1B's shape with random weights, the toy's tokenizer, and longer rows.
 
-ENVIRONMENT/bin/python bench/gpu/make_big.py HOME UID
+ENVIRONMENT/bin/python bench/gpu/make_big.py HOME UID [NAME SHAPE]
+
+With a name it is that model instead, of which SHAPE (JSON) has what is different.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,10 +27,11 @@ SHAPE = {
 }  # fmt: skip
 
 
-def model(folder: Path, tokenizer: PreTrainedTokenizerBase) -> int:
+def model(folder: Path, tokenizer: PreTrainedTokenizerBase, other: dict[str, Any]) -> int:
     """Write the model; its number of weights."""
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
-    config = LlamaConfig(**SHAPE, **{name: getattr(tokenizer, name) for name in names})
+    own = {name: getattr(tokenizer, name) for name in names}
+    config = LlamaConfig(**{**SHAPE, **other, **own})
     torch.manual_seed(1)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
@@ -59,16 +64,25 @@ def rows(source: Path, count: int, dice: random.Random) -> pd.DataFrame:
 def main() -> None:
     """Write both, for the cluster's user."""
     home, uid = Path(sys.argv[1]), int(sys.argv[2])
+    name, shape = sys.argv[3:] or ["big", "{}"]
     tokenizer = AutoTokenizer.from_pretrained(home / "model" / "Llama-3.2-1B-Instruct")
+    written = [home / "model" / name]
+    if name == "big":
+        written.append(home / "data" / name)
+        data(home)
+    print(model(written[0], tokenizer, json.loads(shape)))
+    for path in written:
+        for file in (path, *path.iterdir()):
+            os.chown(file, uid, uid)
+
+
+def data(home: Path) -> None:
+    """Write the rows."""
     (home / "data" / "big").mkdir(parents=True, exist_ok=True)
     dice = random.Random(3)  # noqa: S311 - the same rows each time
     for split, count in ROWS.items():
         table = rows(home / "data" / "gsm8k" / f"{split}.parquet", count, dice)
         table.to_parquet(home / "data" / "big" / f"{split}.parquet")
-    print(model(home / "model" / "big", tokenizer))
-    for path in (home / "model" / "big", home / "data" / "big"):
-        for file in (path, *path.iterdir()):
-            os.chown(file, uid, uid)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,19 @@ class WrongError(Exception):
 def need(condition: object, text: str, answer: Answer | None = None) -> None:
     """Raise WrongError, with the end of what was printed, unless the condition holds."""
     if not condition:
-        tail = "\n".join(answer.output.splitlines()[-25:]) if answer else ""
-        raise WrongError(f"{text}\n{tail}".strip())
+        raise WrongError(f"{text}\n{_end(answer)}".strip())
+
+
+def matched(pattern: re.Pattern[str], answer: Answer) -> re.Match[str]:
+    """Where a pattern fits what was printed, whatever the lines. Raises WrongError otherwise."""
+    found = pattern.search(" ".join(answer.output.split()))
+    if found is None:
+        raise WrongError(f"nothing like {pattern.pattern}\n{_end(answer)}")
+    return found
+
+
+def _end(answer: Answer | None) -> str:
+    return "\n".join(answer.output.splitlines()[-25:]) if answer else ""
 
 
 def named(answer: Answer, pattern: str) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from .variables import for_ranks
 
 _PATIENCE = 5  # how much slower it may be without GPUs
 ROOT = Path(__file__).resolve().parents[2]
+SITE = "inventory/sandbox"
 MNRUN = str(Path(sys.executable).with_name("mnrun"))
 
 
@@ -71,30 +73,36 @@ class Site:
         return limit if self.options.real else limit * _PATIENCE
 
     def mnrun(self, *words: str, run: str, limit: float, **variables: Any) -> Answer:
-        """Run a command of mnrun to its end. TimeoutExpired after `limit` seconds."""
+        """Run a command of mnrun on a run to its end. TimeoutExpired after `limit` seconds."""
         with self.started(*words, run=run, **variables) as process:
-            begun = time.monotonic()
-            try:
-                output, _ = process.communicate(timeout=limit)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
+            return self.ended(process, f"{words[0]}-{run}", limit)
+
+    def plain(self, *words: str, limit: float) -> Answer:
+        """The same for a command without a run."""
+        with _started(words) as process:
+            return self.ended(process, words[0], limit)
+
+    def ended(self, process: subprocess.Popen[str], name: str, limit: float) -> Answer:
+        """Wait for a command, and keep what it printed."""
+        begun = time.monotonic()
+        try:
+            output, _ = process.communicate(timeout=limit)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         seconds = round(time.monotonic() - begun, 1)
         self.count += 1
-        log = self.out / f"{self.count:02}-{words[0]}-{run}.log"
+        log = self.out / f"{self.count:02}-{name}.log"
         log.write_text(output, encoding="utf-8")
         return Answer(process.returncode, output, seconds)
 
-    def started(self, *words: str, run: str, **variables: Any) -> subprocess.Popen[str]:
-        """Start a command of mnrun, in a process group of its own."""
-        os.environ["MNRUN_YES"] = "1"  # no one is there to be asked
-        command = [MNRUN, *words, "--run", run, "-i", "inventory/sandbox"]
+    def started(
+        self, *words: str, run: str, site: str | Path = SITE, **variables: Any
+    ) -> subprocess.Popen[str]:
+        """Start a command of mnrun on a run, in a process group of its own."""
         given = self.sized(variables)
-        command += ["-e", json.dumps(given)] if given else []
-        return subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
+        extra = ["-e", json.dumps(given)] if given else []
+        return _started([*words, "--run", run, "-i", str(site), *extra])
 
     def shell(self, command: str, limit: float = 60) -> str:
         """What a command prints on the login node."""
@@ -130,6 +138,14 @@ class Site:
         own = gpus.share(self.options, name, gpus.numbers())
         enter = ["nsenter", "--target", str(pid), "--mount", "chmod", mode]
         subprocess.run([*enter, *(f"/dev/nvidia{n}" for n in own)], check=True, timeout=30)
+
+
+def _started(words: Sequence[str]) -> subprocess.Popen[str]:
+    os.environ["MNRUN_YES"] = "1"  # no one is there to be asked
+    return subprocess.Popen(
+        [MNRUN, *words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def _network(pid: int | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import by_hand, figures, machine, vllm
+from . import by_hand, figures, machine, own_site, room, vllm
 from .big import BIG, SOCKETS, make_big
 from .gate import gate, held, hung, one_socket
 from .need import named, need, wait
@@ -183,6 +183,9 @@ STEPS: dict[str, Callable[[Site], Figures]] = {
     "gate": gate,
     "one-socket": one_socket,
     "held": held,
+    "doctor": own_site.doctor,
+    "init": own_site.init,
+    "report": own_site.report,
     "hung": hung,
     "toy": toy,
     "again": again,
@@ -192,9 +195,11 @@ STEPS: dict[str, Callable[[Site], Figures]] = {
     "memory": memory,
     "network": network,
     "big": big,
+    "room": room.room,
     "vllm": vllm.ppo,
     "vllm-grpo": vllm.grpo,
     "vllm-answers": vllm.answers,
+    "vllm-big": vllm.big,
     "hand-sft": by_hand.sft,
     "hand-ppo": by_hand.ppo,
     "empty": empty,
@@ -203,7 +208,9 @@ STEPS: dict[str, Callable[[Site], Figures]] = {
 SETS = {
     "all": [step for step in STEPS if not step.startswith(("vllm", "hand"))],
     "gate": ["machine", "gate", "held", "hung", "one-socket", "empty"],
-    "vllm": ["machine", "vllm", "vllm-answers", "vllm-grpo", "empty"],
+    "site": ["machine", "doctor", "init", "gate", "hung", "report", "room", "empty"],
+    "vllm": ["machine", "vllm", "vllm-answers", "vllm-grpo", "vllm-big", "empty"],
     "hand": ["machine", "hand-sft", "hand-ppo", "empty"],
 }
-"""Steps that belong together. The gate's take two minutes, those by hand four, vLLM's nine."""
+"""Steps that belong together. The gate's take two minutes, those by hand four, a site's six, vLLM's
+twelve."""

@@ -30,6 +30,11 @@ TITLES = {
     "vllm-grpo": "GRPO with vLLM, a worker killed by SIGKILL",
     "hand-sft": "SFT by mnrun, and by hand",
     "hand-ppo": "PPO by mnrun, and by hand",
+    "vllm-big": "PPO with vLLM, shape of Llama 3.2 1B",
+    "doctor": "`mnrun doctor --deep`",
+    "init": "`mnrun init`, and the checks of the site that it wrote",
+    "report": "`mnrun report`",
+    "room": "room for a checkpoint, as expected and on the disk",
     "empty": "the GPUs afterwards",
 }
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from . import figures, machine
+from .big import BIG, SOCKETS, make_big
 from .need import need, wait
 from .site import Answer, Site
 from .variables import variables
@@ -43,6 +44,7 @@ ON_CPU = {
                     "actor_rollout_ref.ref.fsdp_config.use_torch_compile": False,
                     "critic.fsdp.use_torch_compile": False},
 }  # fmt: skip
+ROOMY = {"actor_rollout_ref.rollout.gpu_memory_utilization": 0.4}  # for the larger model
 CONVERTED = "ppo/converted"
 STEPS = 6  # of GRPO; it is killed once the second is saved
 
@@ -94,6 +96,24 @@ def grpo(site: Site) -> dict[str, Any]:
     need(steps and min(steps) > 1, f"it began from scratch: {steps}", ended)
     return {"another_attempt_after": again, "resumed_at_step": int(min(steps)),
             "seconds_after_the_kill": ended.seconds, "ppo": figures.ppo(run)}  # fmt: skip
+
+
+def big(site: Site) -> dict[str, Any]:
+    """PPO of the model of Llama 3.2 1B's shape, a few steps, with the room that was expected."""
+    make_big(site)
+    asked = given(site)
+    asked["ppo_options"] = {**asked["ppo_options"], **BIG["ppo_overrides"], **ROOMY}
+    asked |= {name: BIG[name] for name in ("mnrun_train_files", "mnrun_test_files")}
+    asked["environment_variables"] = {**asked.get("environment_variables", {}), **SOCKETS}
+    samples = site.out / "vllm-big-gpus.csv"
+    with machine.sampled(samples):
+        answer = site.mnrun("ppo", "-vv", run="vllm-big", limit=site.patience(400),
+                            ppo_model=BIG["mnrun_model"], **asked)  # fmt: skip
+    need(answer.code == 0, f"mnrun ppo: exit code {answer.code}", answer)
+    run = site.run("vllm-big")
+    found = {"ppo": figures.ppo(run), "room": figures.room(answer.output, run, "ppo")}
+    need(found["ppo"]["steps"] and found["room"], "no step, or no checkpoint", answer)
+    return {"seconds": answer.seconds, **found, **machine.summary(samples)}
 
 
 def start(site: Site) -> str:

@@ -23,15 +23,7 @@ from ..slurm.judge import Findings
 from ..slurm.refusal import by_limits, by_sbatch, of_accounts, unknown_account
 from ..trainer.content import content_faults
 from ..trainer.data import Checked, check_file, is_there
-from ..trainer.estimate import (
-    BYTES,
-    keep_faults,
-    kept,
-    kept_by,
-    tied_head,
-    too_few_kept,
-    weights,
-)
+from ..trainer.estimate import checkpoint_bytes, keep_faults, kept, kept_by, too_few_kept
 from ..trainer.plain import reads_of
 from ..trainer.reads import Field, Reads
 from ..trainer.template import read_template, template_faults
@@ -414,16 +406,13 @@ def _by_stages(texts: list[tuple[str, str]]) -> list[str]:
 def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
     """The size of each stage's checkpoints. PPO's other model, if any, is as large as SFT's."""
     model = expand(params["model"]) if params["model"] else None
-    known = weights(model) if model else 0
-    tied = BYTES["hf_model"] * tied_head(model) if model and known else 0
     keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
     for trainer in trainers:
         rows = sum(report.rows[str(path)] for path in trainer.train_files)
         keep = keeps[trainer.stage]
         given = (trainer.saves, rows, trainer.batch)
         report.checkpoints[trainer.stage] = {
-            "step_bytes": known * trainer.saves.bytes_per_weight
-            + (tied if trainer.saves_hf else 0),
+            "step_bytes": checkpoint_bytes(trainer.saves, model, trainer.saves_hf) if model else 0,
             "kept": kept_by(keep, *given) if keep else kept(*given),
         }
 

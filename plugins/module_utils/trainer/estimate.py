@@ -1,16 +1,17 @@
 """How much a training will write: the size of a checkpoint, and how many are kept.
 
 Estimated from the model's number of weights and the trainer's options. verl keeps weights and what
-the Hugging Face format holds in float32, and two numbers of the optimizer for each weight.
+the Hugging Face format holds in float32, and two numbers of the optimizer for each trained weight.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from ..model.inside import inside
 from ..model.weights import INDEX, read_json
@@ -18,13 +19,22 @@ from ..model.weights import INDEX, read_json
 BYTES = {"model": 4, "optimizer": 8, "hf_model": 4}  # for each weight
 NEWEST = 2  # checkpoints that stay, if a stage's variable for them does not say how many
 _PARTS = ("actor", "critic")
+_NO_LAYER = re.compile(r"embed|^(?:lm_head|wte|wpe)$")  # what an adapter for all layers leaves out
 _LONGEST_HEADER = 100_000_000  # bytes
+
+
+class Adapter(NamedTuple):
+    """A LoRA adapter that is saved beside the weights."""
+
+    rank: int
+    bytes_per_weight: int  # of its own weights
+    targets: Any = None  # names of layers; anything else: all linear ones
 
 
 class Saves(NamedTuple):
     """What a trainer's options determine about its checkpoints."""
 
-    bytes_per_weight: int
+    bytes_per_weight: int  # of the model
     every: int  # steps; 0 or less: only the last one
     keep: int  # the newest N; 0: all
     epochs: int
@@ -32,6 +42,7 @@ class Saves(NamedTuple):
     validates: int = 0  # steps between two validations; 0 or less: none before the end
     each_epoch: bool = False  # saves at the end of each epoch, whatever `every` is
     deletes_first: bool = True  # the oldest checkpoint goes before the next one is written
+    adapters: tuple[Adapter, ...] = ()
 
 
 def saves(config_name: str, config: Any, how: Mapping[str, Any] | None = None) -> Saves:
@@ -41,8 +52,9 @@ def saves(config_name: str, config: Any, how: Mapping[str, Any] | None = None) -
     epoch = how.get("each_epoch") or None
     trainer = config.get("trainer") or {}
     ppo = "ppo" in config_name
+    parts = list(_of_ppo(config)) if ppo else [(_of_sft(config), config.get("model"))]
     return Saves(
-        bytes_per_weight=_ppo_bytes(config) if ppo else _contents(_of_sft(config)),
+        bytes_per_weight=sum(_bytes(*part) for part in parts),
         every=_steps(trainer.get("save_freq"), epoch),
         keep=_keep(trainer, [f"max_{part}_ckpt_to_keep" for part in _PARTS])
         if ppo
@@ -52,6 +64,7 @@ def saves(config_name: str, config: Any, how: Mapping[str, Any] | None = None) -
         validates=_steps(trainer.get("test_freq"), epoch),
         each_epoch=epoch is not None and trainer.get("save_freq") == epoch,
         deletes_first=how.get("deletes") != "after",
+        adapters=tuple(_adapter(*part) for part in parts if _rank(part[1])),
     )
 
 
@@ -72,16 +85,35 @@ def _of_sft(config: Any) -> Any:
     return config.get("checkpoint") or (config.get("trainer") or {}).get("checkpoint")
 
 
-def _ppo_bytes(config: Any) -> int:
-    actor = (config.get("actor_rollout_ref") or {}).get("actor") or {}
+def _of_ppo(config: Any) -> Iterator[tuple[Any, Any]]:
+    """What is saved of the actor and of the critic, if there is one, and the options of each."""
+    actor = config.get("actor_rollout_ref") or {}
+    yield (actor.get("actor") or {}).get("checkpoint"), actor.get("model")
     estimator = (config.get("algorithm") or {}).get("adv_estimator")
-    critic = (config.get("critic") or {}).get("checkpoint") if estimator == "gae" else None
-    return _contents(actor.get("checkpoint")) + (_contents(critic) if critic else 0)
+    critic = config.get("critic") or {}
+    if estimator == "gae" and critic.get("checkpoint"):
+        yield critic["checkpoint"], critic.get("model")
 
 
-def _contents(checkpoint: Any) -> int:
+def _contents(checkpoint: Any) -> dict[str, int]:
     wanted = (checkpoint or {}).get("save_contents") or ["model", "optimizer", "extra"]
-    return sum(BYTES.get(str(name), 0) for name in wanted)
+    return {str(name): BYTES[str(name)] for name in wanted if str(name) in BYTES}
+
+
+def _rank(model: Any) -> int:
+    return int((model or {}).get("lora_rank") or 0)
+
+
+def _bytes(checkpoint: Any, model: Any) -> int:
+    """What is saved for each weight of the model: beside an adapter, it has no optimizer."""
+    saved = _contents(checkpoint)
+    if _rank(model):
+        saved.pop("optimizer", None)
+    return sum(saved.values())
+
+
+def _adapter(checkpoint: Any, model: Any) -> Adapter:
+    return Adapter(_rank(model), sum(_contents(checkpoint).values()), model.get("target_modules"))
 
 
 def _keep(trainer: Any, names: list[str]) -> int:
@@ -147,13 +179,48 @@ def kept(found: Saves, rows: int, batch: int) -> int:
 
 def weights(folder: Path) -> int:
     """The number of weights of a model in safetensors; 0 if it is not known."""
+    return sum(map(_product, shapes(folder).values()))
+
+
+def checkpoint_bytes(found: Saves, folder: Path, saves_hf: bool) -> int:
+    """The bytes of one checkpoint of a model in safetensors; 0 if that is not known. With
+    `saves_hf` it is in Hugging Face format, too."""
+    tensors = shapes(folder)
+    if not tensors:
+        return 0
+    known = sum(map(_product, tensors.values()))
+    tied = BYTES["hf_model"] * tied_head(folder) if saves_hf else 0
+    adapters = (
+        one.rank * one.bytes_per_weight * _sides(tensors, one.targets) for one in found.adapters
+    )
+    return known * found.bytes_per_weight + tied + sum(adapters)
+
+
+def _sides(tensors: Mapping[str, list[int]], targets: Any) -> int:
+    """The sum of both sides of each linear layer that an adapter is for."""
+    chosen = None if targets is None or isinstance(targets, str) else {*map(str, targets)}
+    return sum(
+        sum(shape)
+        for name, shape in tensors.items()
+        for layer in [name.rsplit(".", 2)[-2:][0]]
+        if name.endswith(".weight") and len(shape) == 2
+        and (layer in chosen if chosen else not _NO_LAYER.search(layer))
+    )  # fmt: skip
+
+
+def shapes(folder: Path) -> dict[str, list[int]]:
+    """The shape of each tensor of a model in safetensors; none if they are not known."""
     index = read_json(folder / INDEX)
     names = index.get("weight_map") if isinstance(index, dict) else None
     files = sorted(set(names.values())) if isinstance(names, dict) else ["model.safetensors"]
+    found: dict[str, list[int]] = {}
     try:
-        return sum(_in_file(inside(folder, name)) for name in files)
+        for name in files:
+            found.update(_in_file(inside(folder, name)))
+        sum(map(_product, found.values()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error):
-        return 0
+        return {}
+    return found
 
 
 def tied_head(folder: Path) -> int:
@@ -170,12 +237,11 @@ def tied_head(folder: Path) -> int:
     return rows * width if isinstance(rows, int) and isinstance(width, int) else 0
 
 
-def _in_file(path: Path) -> int:
+def _in_file(path: Path) -> dict[str, list[int]]:
     with path.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
-    tensors = (tensor for name, tensor in header.items() if name != "__metadata__")
-    return sum(_product(tensor["shape"]) for tensor in tensors)
+    return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
 
 
 def _product(shape: list[int]) -> int:

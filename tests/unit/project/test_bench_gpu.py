@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from bench.gpu import figures, light, machine, pack, table
+from bench.gpu import by_hand, figures, light, machine, pack, table
 from bench.gpu.steps import SETS, STEPS
 
 ROOT = Path(__file__).parents[3]
@@ -50,6 +51,38 @@ def test_a_step_s_metrics_are_read_whatever_stands_before_them(tmp_path: Path) -
     assert figures.column(rows, "^val-core/") == [0.25, 0.75]
     assert rows[1]["actor/lr"] == 1e-06
     assert rows[1]["critic/score/mean"] == 0.5
+
+
+def test_steps_are_seen_where_they_are_printed_and_not_those_of_before(tmp_path: Path) -> None:
+    old, new = tmp_path / "worker-old.out", tmp_path / "worker-new.out"
+    old.write_text("step:1 - timing_s/step:2.5\nstep:2 - timing_s/step:2.5\n")
+    os.utime(old, (1, 1))
+    watch = by_hand.Watch(lambda: tmp_path.glob("*.out"))
+    new.write_text("step:0 - val-core/reward:0.25\nstep:3 - timing_s/step:0.5\n")
+    os.utime(new, (watch.begun + 1, watch.begun + 1))
+    for file in (old, new):
+        watch.look(file)
+    assert set(watch.seen) == {3}
+    first = watch.seen[3]
+    new.write_text(new.read_text() + "".join(f"step:{n} - lr:1\n" for n in range(4, 9)))
+    os.utime(new, (watch.begun + 1, watch.begun + 1))
+    watch.look(new)
+    assert sorted(watch.seen) == [3, 4, 5, 6, 7, 8]
+    assert watch.seen[3] == first  # as it was seen first
+    log = tmp_path / "ppo.log"
+    log.write_text("".join(f"step:{n} - timing_s/step:{n}\n" for n in range(3, 9)))
+    found = watch.figures(watch.seen[3] - 7, [log])
+    assert found == {"first_step_after": 7.0, "seconds_a_step": 7}  # without the first three
+
+
+def test_the_room_of_a_checkpoint_is_compared_with_what_was_expected(tmp_path: Path) -> None:
+    shown = "ppo:\n    kept: 2\n    step_bytes: 7\n  sft:\n    kept: 1\n    step_bytes: 103\n"
+    assert figures.room(shown, tmp_path, "sft") == {}
+    step = tmp_path / "sft" / "checkpoints" / "global_step_1"
+    step.mkdir(parents=True)
+    (step / "model.pt").write_bytes(b"x" * 100)
+    found = figures.room(shown, tmp_path, "sft")
+    assert found == {"expected_bytes": 103, "bytes": 100, "off_percent": 3}
 
 
 def test_the_use_of_gpus_is_read_from_the_table_of_stages() -> None:

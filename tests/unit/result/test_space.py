@@ -19,7 +19,9 @@ from ansible_collections.mnrun.train.plugins.module_utils.result import space
 from ansible_collections.mnrun.train.plugins.module_utils.result.ownership import take_over
 from ansible_collections.mnrun.train.plugins.module_utils.stage.present import plan, present
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import (
+    Adapter,
     Saves,
+    checkpoint_bytes,
     keep_faults,
     kept,
     kept_by,
@@ -117,6 +119,47 @@ def test_the_trainers_options_tell_what_is_saved() -> None:
     assert saves("ppo_trainer", alone).bytes_per_weight == 8
     with pytest.raises(ValueError, match="often"):
         saves("sft_trainer", {"trainer": {"save_freq": "often"}})
+
+
+LORA = {"lora_rank": 8, "target_modules": "all-linear"}
+
+
+def test_beside_an_adapter_the_weights_have_no_optimizer() -> None:
+    found = saves("sft_trainer", {**SFT, "model": LORA})
+    assert found.bytes_per_weight == 4
+    assert found.adapters == (Adapter(8, 12, "all-linear"),)
+    actor = {**PPO["actor_rollout_ref"], "model": LORA}
+    found = saves("ppo_trainer", {**PPO, "actor_rollout_ref": actor})  # the critic has none
+    assert (found.bytes_per_weight, found.adapters) == (8 + 12, (Adapter(8, 8, "all-linear"),))
+    assert saves("sft_trainer", {**SFT, "model": {"lora_rank": 0}}).adapters == ()
+
+
+def written(folder: Path, **tensors: list[int]) -> Path:
+    """A model in safetensors, without its values."""
+    header = {name.replace("__", "."): {"shape": shape} for name, shape in tensors.items()}
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("targets", "sides"),
+    [("all-linear", 64 + 64), (None, 128), (["q_proj"], 64), (["lm_head"], 132)],
+)
+def test_an_adapter_takes_the_sides_of_its_layers(tmp_path: Path, targets: Any, sides: int) -> None:
+    model = written(
+        tmp_path,
+        model__embed_tokens__weight=[100, 32], lm_head__weight=[100, 32],
+        model__layers__0__self_attn__q_proj__weight=[32, 32],
+        model__layers__0__self_attn__q_proj__bias=[32],
+        model__layers__0__mlp__up_proj__weight=[32, 32],
+        model__norm__weight=[32],
+    )  # fmt: skip
+    whole = 2 * 3200 + 2 * 1024 + 64
+    found = Saves(4, 20, 3, 2, 0, adapters=(Adapter(8, 12, targets),))
+    assert checkpoint_bytes(found, model, saves_hf=False) == 4 * whole + 12 * 8 * sides
+    assert checkpoint_bytes(Saves(12, 1, 1, 1, 0), model, saves_hf=True) == 12 * whole
+    assert checkpoint_bytes(found, tmp_path / "nowhere", saves_hf=False) == 0
 
 
 @pytest.mark.parametrize(
