@@ -33,8 +33,9 @@ LOGS = {"sft": "sft/logs/*training_sft-*.out", "ppo": "ppo/logs/ppo-*.log"}
 WORKERS = ("tmp/ray/session_2*/logs/worker-*.out", "tmp/*/ray/session_2*/logs/worker-*.out")
 SFT = """\
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun --ntasks-per-node=1 --cpu-bind=none torchrun --nnodes=$SLURM_NNODES --nproc-per-node={gpus} \\
-    --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint=$head:29555 {command}
+srun --ntasks-per-node=1 --cpu-bind=none env -u ROCR_VISIBLE_DEVICES torchrun \\
+    --nnodes=$SLURM_NNODES --nproc-per-node={gpus} --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID \\
+    --rdzv-endpoint=$head:29555 {command}
 """
 PPO = """\
 nodes=($(scontrol show hostnames "$SLURM_JOB_NODELIST"))
