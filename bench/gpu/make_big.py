@@ -54,6 +54,10 @@ def rows(source: Path, count: int, dice: random.Random) -> pd.DataFrame:
         made.append({
             "data_source": "openai/gsm8k",
             "prompt": [{"role": "user", "content": question}],
+            "messages": [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": answer},
+            ],
             "ability": "math",
             "reward_model": {"style": "rule", "ground_truth": "1"},
             "extra_info": info,

@@ -1,4 +1,4 @@
-"""The room that mnrun expects a checkpoint to take, against what lies on the disk."""
+"""The room that mnrun expects a checkpoint to take, against what is on the disk."""
 
 from __future__ import annotations
 

@@ -82,6 +82,10 @@ options:
         description: What is read of the data (C(files), C(columns)), where no options are checked.
         type: dict
         default: {}
+      model:
+        description: The model that the stage starts from, if it is another than O(model).
+        type: str
+        default: ""
       room:
         description: Bytes of a checkpoint for each weight, likewise. 0 if not known.
         type: float
@@ -290,6 +294,7 @@ SPEC = {
             "program": {"type": "str"},
             "validate": {"type": "dict", "default": {}},
             "data": {"type": "dict", "default": {}},
+            "model": {"type": "str", "default": ""},
             "room": {"type": "float", "default": 0},
             "last_step": {"type": "int", "default": 0},
             "parse": {"type": "dict", "default": {}},

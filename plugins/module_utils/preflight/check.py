@@ -404,16 +404,16 @@ def _by_stages(texts: list[tuple[str, str]]) -> list[str]:
 
 
 def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
-    """The size of each stage's checkpoints. PPO's other model, if any, is as large as SFT's."""
-    model = expand(params["model"]) if params["model"] else None
-    keeps = {trainer["stage"]: trainer.get("keep") or {} for trainer in params["trainers"]}
+    """The size of each stage's checkpoints, by the model that it starts from."""
+    given = {trainer["stage"]: trainer for trainer in params["trainers"]}
     for trainer in trainers:
         rows = sum(report.rows[str(path)] for path in trainer.train_files)
-        keep = keeps[trainer.stage]
-        given = (trainer.saves, rows, trainer.batch)
+        keep = given[trainer.stage].get("keep") or {}
+        model = given[trainer.stage].get("model") or params["model"]
+        much = (trainer.saves, rows, trainer.batch)
         report.checkpoints[trainer.stage] = {
-            "step_bytes": checkpoint_bytes(trainer.saves, model, trainer.saves_hf) if model else 0,
-            "kept": kept_by(keep, *given) if keep else kept(*given),
+            "step_bytes": checkpoint_bytes(trainer.saves, expand(model)) if model else 0,
+            "kept": kept_by(keep, *much) if keep else kept(*much),
         }
 
 

@@ -26,6 +26,8 @@ UNITS = {
     "slurmd": "slurmd",
     "slurmdbd": "slurmdbd",
 }
+# A program of packages that others need. Small images lack it although dpkg has the package.
+PROGRAMS = {"openssh-client": "ssh-keygen"}
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 INSTALL = 900.0  # seconds
 APT = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
@@ -61,8 +63,14 @@ def install(names: Sequence[str], apt: Sequence[str] = ()) -> None:
 
     Raises SandboxError with what apt-get printed.
     """
+    again = [
+        name
+        for name, program in PROGRAMS.items()
+        if not shutil.which(program) and not missing([name])
+    ]
+    repair = ["--reinstall", *again] if again else []
     with quiet(POLICY):
-        command = [*APT, *apt, "install", "--yes", "--no-install-recommends", *names]
+        command = [*APT, *apt, "install", "--yes", "--no-install-recommends", *repair, *names]
         run(command, timeout=INSTALL, extra=_settings())
     units = [UNITS[name] for name in names if name in UNITS]
     if units and SYSTEMD.is_dir():

@@ -43,6 +43,7 @@ class Saves(NamedTuple):
     each_epoch: bool = False  # saves at the end of each epoch, whatever `every` is
     deletes_first: bool = True  # the oldest checkpoint goes before the next one is written
     adapters: tuple[Adapter, ...] = ()
+    tied_bytes: int = 0  # for each weight of a head that is the embeddings, beside those of these
 
 
 def saves(config_name: str, config: Any, how: Mapping[str, Any] | None = None) -> Saves:
@@ -65,19 +66,13 @@ def saves(config_name: str, config: Any, how: Mapping[str, Any] | None = None) -
         each_epoch=epoch is not None and trainer.get("save_freq") == epoch,
         deletes_first=how.get("deletes") != "after",
         adapters=tuple(_adapter(*part) for part in parts if _rank(part[1])),
+        tied_bytes=_tied_bytes(parts[0][0], _strategy(config, ppo), how),
     )
 
 
 def _steps(value: Any, epoch: str | None) -> int:
     """A number of steps; 1 for what means an epoch, whose length is not known here."""
     return 1 if epoch is not None and value == epoch else int(value or 0)
-
-
-def saves_hf(config_name: str, config: Any) -> bool:
-    """Whether a checkpoint holds the trained model in Hugging Face format as well."""
-    actor = (config.get("actor_rollout_ref") or {}).get("actor") or {}
-    saved = actor.get("checkpoint") if "ppo" in config_name else _of_sft(config)
-    return "hf_model" in ((saved or {}).get("save_contents") or [])
 
 
 def _of_sft(config: Any) -> Any:
@@ -114,6 +109,20 @@ def _bytes(checkpoint: Any, model: Any) -> int:
 
 def _adapter(checkpoint: Any, model: Any) -> Adapter:
     return Adapter(_rank(model), sum(_contents(checkpoint).values()), model.get("target_modules"))
+
+
+def _strategy(config: Any, ppo: bool) -> Any:
+    if ppo:
+        return ((config.get("actor_rollout_ref") or {}).get("actor") or {}).get("strategy")
+    return (config.get("engine") or config.get("model") or {}).get("strategy")
+
+
+def _tied_bytes(checkpoint: Any, strategy: Any, how: Mapping[str, Any]) -> int:
+    """What is written of a head that the model shares with its embeddings: in Hugging Face format
+    both, up to verl 0.8, and both as shards of FSDP 1. A critic has another head."""
+    saved = _contents(checkpoint)
+    found = saved.get("hf_model", 0) if how.get("tied") != "once" else 0
+    return found + (saved.get("model", 0) if strategy == "fsdp" else 0)
 
 
 def _keep(trainer: Any, names: list[str]) -> int:
@@ -182,14 +191,13 @@ def weights(folder: Path) -> int:
     return sum(map(_product, shapes(folder).values()))
 
 
-def checkpoint_bytes(found: Saves, folder: Path, saves_hf: bool) -> int:
-    """The bytes of one checkpoint of a model in safetensors; 0 if that is not known. With
-    `saves_hf` it is in Hugging Face format, too."""
+def checkpoint_bytes(found: Saves, folder: Path) -> int:
+    """The bytes of one checkpoint of a model in safetensors; 0 if that is not known."""
     tensors = shapes(folder)
     if not tensors:
         return 0
     known = sum(map(_product, tensors.values()))
-    tied = BYTES["hf_model"] * tied_head(folder) if saves_hf else 0
+    tied = found.tied_bytes * tied_head(folder)
     adapters = (
         one.rank * one.bytes_per_weight * _sides(tensors, one.targets) for one in found.adapters
     )
@@ -224,8 +232,8 @@ def shapes(folder: Path) -> dict[str, list[int]]:
 
 
 def tied_head(folder: Path) -> int:
-    """The number of weights of a head that the model shares with its embeddings, and that the
-    trainer writes a second time in Hugging Face format; 0 if it has one of its own."""
+    """The number of weights of a head that the model shares with its embeddings; 0 if it has one of
+    its own."""
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         return 0

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Mapping
 
 from ..base.errors import Invalid
 from .composed import NotComposed, composed
-from .estimate import Saves, saves, saves_hf
+from .estimate import Saves, saves
 from .judged import judged
 from .reads import ANY, CHAT, TEXT, Field, Reads
 
@@ -49,7 +49,6 @@ def reads(
         _fields(config_name, config, data),
         _batch(stage, data),
         _saves(stage, config_name, config, how),
-        saves_hf=saves_hf(config_name, config),
     )
     return judged(found, folder.parents[1], _getter(config), _getter(default), ranks)
 

@@ -58,7 +58,6 @@ class Reads(NamedTuple):
     trusts: bool = False  # it runs code that a model brings
     trust_option: str = ""
     limit: Limit | None = None  # of a row's tokens
-    saves_hf: bool = False  # its checkpoints hold the model in Hugging Face format as well
     source: str = ""  # the column that chooses the reward function
     parquet: bool = True  # otherwise its files are only looked for
     scored: Scored | None = None  # None: that is not the trainer's to know

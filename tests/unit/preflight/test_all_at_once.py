@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.finding import FAULT, OK
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
 from ansible_collections.mnrun.train.plugins.module_utils.preflight import check as checks
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import Saves
+from ansible_collections.mnrun.train.plugins.module_utils.trainer.reads import Reads
 
 PARTITIONS = "PartitionName=gpu Default=YES State=UP MaxTime=7-00:00:00 MaxNodes=UNLIMITED"
 NODES = "n1|gpu|8|64000|gpu:4|idle"
@@ -123,3 +127,19 @@ def test_the_accounting_is_asked_once_for_each_account(tmp_path: Path) -> None:
         "sft, convert, publish: account: the accounting knows no a",
         "ray: account: the accounting knows no b",
     ]
+
+
+def test_a_stage_s_checkpoints_are_as_large_as_the_model_that_it_starts_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in (("small", 10), ("large", 1000)):
+        (tmp_path / name).mkdir()
+        text = json.dumps({"w": {"shape": [rows, 4]}}).encode()
+        header = struct.pack("<Q", len(text)) + text
+        (tmp_path / name / "model.safetensors").write_bytes(header)
+    trainers = [{"stage": "sft"}, {"stage": "ppo", "model": str(tmp_path / "large")}]
+    reads = [Reads(one["stage"], [], [], [], 1, Saves(12, 1, 0, 1, 1)) for one in trainers]
+    report = checks.Report()
+    checks._estimate({"model": str(tmp_path / "small"), "trainers": trainers}, reads, report)
+    sizes = {stage: one["step_bytes"] for stage, one in report.checkpoints.items()}
+    assert sizes == {"sft": 12 * 40, "ppo": 12 * 4000}

@@ -26,7 +26,6 @@ from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate impor
     kept,
     kept_by,
     saves,
-    saves_hf,
     tied_head,
     too_few_kept,
     weights,
@@ -107,14 +106,22 @@ def test_a_tied_head_is_written_a_second_time(tmp_path: Path) -> None:
         assert tied_head(tmp_path) == 0
 
 
-def test_the_trainers_options_tell_whether_that_is_saved() -> None:
-    assert saves_hf("ppo_trainer", PPO)
-    assert not saves_hf("sft_trainer", SFT)
+def test_a_shared_head_is_written_again_by_the_format_and_by_fsdp_1() -> None:
+    hf = {"save_contents": ["model", "optimizer", "hf_model"]}
+    of_sft = {**SFT, "trainer": {**SFT["trainer"], "checkpoint": hf}}
+    assert saves("sft_trainer", SFT).tied_bytes == 0
+    assert saves("sft_trainer", of_sft).tied_bytes == 4
+    assert saves("sft_trainer", {**of_sft, "model": {"strategy": "fsdp"}}).tied_bytes == 8
+    newer = {**of_sft, "engine": {"strategy": "fsdp"}, "model": {"strategy": None}}
+    assert saves("sft_trainer_engine", newer, {"tied": "once"}).tied_bytes == 4
+    assert saves("ppo_trainer", PPO).tied_bytes == 4
+    actor = {**PPO["actor_rollout_ref"]["actor"], "strategy": "fsdp"}
+    assert saves("ppo_trainer", {**PPO, "actor_rollout_ref": {"actor": actor}}).tied_bytes == 8
 
 
 def test_the_trainers_options_tell_what_is_saved() -> None:
     assert saves("sft_trainer", SFT) == Saves(12, 20, 3, 2, 0)
-    assert saves("ppo_trainer", PPO) == Saves(8 + 12, 10, 0, 1, 0)
+    assert saves("ppo_trainer", PPO) == Saves(8 + 12, 10, 0, 1, 0, tied_bytes=4)
     alone = {**PPO, "algorithm": {"adv_estimator": "grpo"}}
     assert saves("ppo_trainer", alone).bytes_per_weight == 8
     with pytest.raises(ValueError, match="often"):
@@ -157,9 +164,53 @@ def test_an_adapter_takes_the_sides_of_its_layers(tmp_path: Path, targets: Any, 
     )  # fmt: skip
     whole = 2 * 3200 + 2 * 1024 + 64
     found = Saves(4, 20, 3, 2, 0, adapters=(Adapter(8, 12, targets),))
-    assert checkpoint_bytes(found, model, saves_hf=False) == 4 * whole + 12 * 8 * sides
-    assert checkpoint_bytes(Saves(12, 1, 1, 1, 0), model, saves_hf=True) == 12 * whole
-    assert checkpoint_bytes(found, tmp_path / "nowhere", saves_hf=False) == 0
+    assert checkpoint_bytes(found, model) == 4 * whole + 12 * 8 * sides
+    assert checkpoint_bytes(Saves(12, 1, 1, 1, 0), model) == 12 * whole
+    assert checkpoint_bytes(found, tmp_path / "nowhere") == 0
+
+
+def shaped(folder: Path, layers: int, width: int, inner: int, rows: int, tied: bool) -> Path:
+    """A model of Llama's shape, with half as many heads for keys and values."""
+    keys = width // 2
+    each = {"q": [width, width], "o": [width, width], "k": [keys, width], "v": [keys, width],
+            "gate": [inner, width], "up": [inner, width], "down": [width, inner]}  # fmt: skip
+    tensors = {"model__embed_tokens__weight": [rows, width], "model__norm__weight": [width]}
+    for layer in range(layers):
+        tensors[f"l{layer}__n1__weight"] = tensors[f"l{layer}__n2__weight"] = [width]
+        tensors |= {f"l{layer}__{name}_proj__weight": shape for name, shape in each.items()}
+    if not tied:
+        tensors["lm_head__weight"] = [rows, width]
+    config = {"vocab_size": rows, "hidden_size": width, "tie_word_embeddings": tied}
+    (folder / "config.json").write_text(json.dumps(config))
+    return written(folder, **tensors)
+
+
+def of_verl(strategy: str, lora: int = 0) -> dict[str, Any]:
+    """The options of SFT that the cases below were trained with."""
+    hf = {"save_contents": ["model", "optimizer", "extra", "hf_model"]}
+    model = {"strategy": strategy, "lora_rank": lora, "target_modules": "all-linear"}
+    return {"trainer": {"save_freq": 1, "checkpoint": hf}, "model": model}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "tied", "lora", "once", "there"),
+    [
+        ("fsdp2", True, 0, False, 788_570_376 + 2 * (260_088_920 + 520_175_963)),
+        ("fsdp", True, 0, False, 788_570_376 + 2 * (394_308_711 + 520_136_496)),
+        ("fsdp2", False, 0, False, 788_570_376 + 2 * (394_306_855 + 788_612_555)),
+        ("fsdp2", True, 32, False, 800_113_648 + 2 * (265_909_920 + 11_599_355)),
+        ("fsdp2", False, 32, False, 800_113_648 + 2 * (400_127_855 + 11_599_355)),
+        ("fsdp", True, 0, True, 520_134_824 + 2 * (394_308_711 + 520_136_496)),
+    ],
+)
+def test_what_was_measured_on_two_gpus(
+    tmp_path: Path, strategy: str, tied: bool, lora: int, once: bool, there: int
+) -> None:
+    """SFT with verl 0.5.0 and, the last one, 0.9.1: the files of weights and of the optimizer."""
+    how = {"tied": "once"} if once else {}
+    found = saves("sft_trainer", of_verl(strategy, lora), how)
+    model = shaped(tmp_path, 4, 1024, 4096, 65_536, tied)
+    assert checkpoint_bytes(found, model) == pytest.approx(there, rel=0.005)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,18 @@ def test_daemons_are_neither_started_nor_enabled(machine: Host) -> None:
     assert not machine.policy.exists()
 
 
+def test_a_package_whose_program_was_taken_out_of_the_image_is_installed_again(
+    machine: Host,
+) -> None:
+    machine.installed.add("openssh-client")
+    packages.install(["openssh-server"])
+    words = "install --yes --no-install-recommends --reinstall openssh-client openssh-server"
+    assert machine.commands[0] == words
+    machine.tools.add("ssh-keygen")
+    packages.install(["openssh-server"])
+    assert "--reinstall" not in machine.commands[-2]
+
+
 def test_a_policy_of_the_machine_stays(machine: Host) -> None:
     machine.policy.write_text("#!/bin/sh\nexit 0\n")
     packages.install(["procps"])
