@@ -212,5 +212,5 @@ SETS = {
     "vllm": ["machine", "vllm", "vllm-answers", "vllm-grpo", "vllm-big", "empty"],
     "hand": ["machine", "hand-sft", "hand-ppo", "empty"],
 }
-"""Steps that belong together. The gate's take two minutes, those by hand four, a site's six, vLLM's
-twelve."""
+"""Steps that belong together. The gate's take two minutes, those by hand ten, a site's seven, and
+vLLM's twelve."""

@@ -75,6 +75,18 @@ def test_steps_are_seen_where_they_are_printed_and_not_those_of_before(tmp_path:
     assert found == {"first_step_after": 7.0, "seconds_a_step": 7}  # without the first three
 
 
+def test_launches_are_compared_by_the_fastest_and_with_what_two_of_a_kind_differ() -> None:
+    names = ("seconds_a_step", "first_step_after")
+    own = [dict(zip(names, figures, strict=True)) for figures in ((1.5, 29), (2, 27))]
+    other = [dict(zip(names, figures, strict=True)) for figures in ((1.2, 23), (1.5, 24))]
+    assert by_hand.summed_up(own, other) == {
+        "mnrun": {"seconds_a_step": 1.5, "first_step_after": 27},
+        "hand": {"seconds_a_step": 1.2, "first_step_after": 23},
+        "more_a_step_percent": 25.0,
+        "two_of_a_kind_percent": 33.3,
+    }
+
+
 def test_the_room_of_a_checkpoint_is_compared_with_what_was_expected(tmp_path: Path) -> None:
     shown = "ppo:\n    kept: 2\n    step_bytes: 7\n  sft:\n    kept: 1\n    step_bytes: 103\n"
     assert figures.room(shown, tmp_path, "sft") == {}
