@@ -14,7 +14,7 @@ from .site import SITE, Answer, Site
 from .variables import variables
 
 RUN = "gate"  # of a step that trains
-_GATE = re.compile(r"passed in ([\d.]+) s: (\d+) nodes, (\d+|no) GPUs")
+_GATE = re.compile(r"passed in ([\d.]+) s: (\d+) nodes?, (\d+|no) GPUs?")
 _RATE = re.compile(r"all-reduce: ([\d.]+) GB/s over all ranks(?: by (.+?))?; by node")
 
 

@@ -114,7 +114,7 @@ def of_job(env: Mapping[str, str], gpus: int, interface: str) -> dict[str, str]:
 def said(settings: Mapping[str, str]) -> str:
     """What to say when these variables are set."""
     values = " ".join(f"{name}={value}" for name, value in settings.items())
-    return f"NCCL sends by sockets here, and no one configured how: set {values}"
+    return f"NCCL sends by sockets here, and no one configured how: mnrun sets {values}"
 
 
 def _by_sockets(known: Mapping[str, str], devices: Mapping[str, str] | None) -> bool:

@@ -64,8 +64,13 @@ def report(asked: Wanted, found: Found) -> None:
     if found.sockets:
         say(socket_words(found.sockets))
     each = ", ".join(f"{node} {seconds:.1f} s" for node, seconds in found.ready.items())
-    of = f"{asked.gpus} GPUs each" if asked.gpus else "no GPUs"
-    say(f"passed in {found.seconds:.1f} s: {len(asked.nodes)} nodes, {of} (ready: {each})")
+    of = f"{_plural(asked.gpus, 'GPU')} each" if asked.gpus else "no GPUs"
+    nodes = _plural(len(asked.nodes), "node")
+    say(f"passed in {found.seconds:.1f} s: {nodes}, {of} (ready: {each})")
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 class Stop:

@@ -89,7 +89,7 @@ def test_a_gpu_that_is_sound_passes_and_is_recorded(job: Path) -> None:
     code, out, err = gate(job)
     assert (code, err) == (0, "")
     assert "[gate] passed in " in out
-    assert "1 nodes, 1 GPUs each (ready: osk-gpu95 " in out
+    assert "1 node, 1 GPU each (ready: osk-gpu95 " in out
     kept = json.loads((job / "gate-2.json").read_text())
     assert (kept["job_id"], kept["allreduce"], kept["warnings"]) == ("12", {}, {})
 
