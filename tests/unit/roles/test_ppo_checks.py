@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +16,7 @@ PLAY = Path(__file__).parents[3] / "playbooks" / "ppo.yml"
 def test_the_trainers_that_are_checked(from_sft: bool, stages: list[str]) -> None:
     (play,) = yaml.safe_load(PLAY.read_text(encoding="utf-8"))
     expression = NativeEnvironment().from_string(str(play["vars"]["preflight_trainers"]))
-    found = expression.render(
+    found: Any = expression.render(
         sft_stage={"trainer": {"stage": "sft"}},
         ppo_stage={"trainer": {"stage": "ppo"}, "starts_from_sft": from_sft},
     )
