@@ -86,7 +86,7 @@ SLURM_TESTS := slurm
 slurms: .venv/installed-dev
 	@for version in $(SLURMS); do ( \
 	  echo "== Slurm $$version"; export MNRUN_SANDBOX_SLURM=$$version; \
-	  $(ON_SANDBOX) -m "$(SLURM_TESTS) and not torture" tests/sandbox ); done
+	  $(ON_SANDBOX) $(SIDE_BY_SIDE:auto=2) -m "$(SLURM_TESTS) and not torture" tests/sandbox ); done
 
 WITH_VLLM := -e '{"sandbox_trainers": ["verl-0.5", "verl-0.9-vllm"]}'
 .PHONY: gpu gpu-pack
