@@ -27,7 +27,7 @@ OTHERS = [
     "torchrun.sft.sbatch", "command.sft.sbatch", "command.ppo.sh", "verl-0.8.sft.sbatch",
     "verl-0.9.ppo.sh", "trl.sft.sbatch", "trl-cli.sft.sbatch", "openrlhf.sft.sbatch",
     "openrlhf.ppo.sh", "nemo-rl.ppo.sh", "slime.ppo.sh", "prime-rl.sft.sbatch",
-    "services.sft.sbatch", "services.ppo.sh",
+    "services.sft.sbatch", "services.ppo.sh", "alone.relay.sbatch", "together.relay.sbatch",
 ]  # fmt: skip
 
 
