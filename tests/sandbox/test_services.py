@@ -134,8 +134,10 @@ def test_nothing_is_left_however_the_training_ends(scripts: Cluster, ended: str)
         else:
             node, line = kill[ended]
             scripts.run(line, f"root@{node}")
+        if ended == "node":  # then the next attempt starts the service again
+            scripts.wait("squeue --me -h -t running -o %j", "-2$", timeout=120)
+            scripts.end_jobs(RUN.removeprefix("~/"))
         nothing_is_left(scripts)
-        scripts.run(f"scancel {job} || true")
         scripts.end_jobs(RUN.removeprefix("~/"))
         text = running.result().text
     said = {"scancel": "cancelled by hand", "node": "a service beside the training was lost"}
