@@ -188,12 +188,16 @@ class Inside:
         job = slurm_job(attempt.job_id)
         found = next(iter(self.run_dir.glob(f".mnrun/*/*/process-{attempt.job_id}")), None)
         process = _process(found) if found else None
-        if process is None:
+        if found is None or process is None:
             what = f"Which process {attempt.job_id} is, is not known."
             raise Unknown(f"{what} To end its allocation: scancel {job}")
         words = ["bash", "-c", _STOP, "bash", str(process.pid), str(process.start), signal]
         problem = self.client.do_in(job, "" if process.here else process.node, words)
-        if problem:
+        # What asks is a step, too: it may be ended with those of the stage, or with the allocation.
+        if not problem or read_end(found.parent, attempt):
+            return
+        rows = self.client.show(job).rows
+        if rows is None or any(row.phase is Phase.RUNNING for row in rows):
             raise Unknown(f"{attempt.job_id} could not be stopped: {problem}")
 
     def _around(self, folder: Path, attempt: Attempt) -> Observation:

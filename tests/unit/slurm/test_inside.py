@@ -254,6 +254,23 @@ def test_from_afar_a_step_asks_it_to_end(held: Held) -> None:
     assert "--overlap" in command
 
 
+def test_the_step_that_asks_may_end_with_the_allocation(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.begin()
+    held.claimed()
+    held.move_away()
+    monkeypatch.setattr(SlurmClient, "do_in", lambda *_arguments: "srun: task 0: Killed")
+    with pytest.raises(Unknown, match="task 0: Killed"):
+        held.backend(within=False).stop(held.attempt, "")
+    held.job.state = "COMPLETING"
+    held.backend(within=False).stop(held.attempt, "")
+    held.job.state = "RUNNING"
+    os.killpg(held.pid, signal.SIGTERM)
+    held.until((held.folder / "end-1.json").exists)
+    held.backend(within=False).stop(held.attempt, "")
+
+
 def test_what_took_its_number_is_not_signalled(held: Held) -> None:
     backend = held.begin()
     held.claimed()
