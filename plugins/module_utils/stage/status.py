@@ -26,6 +26,7 @@ from .timing import expected_start, saved_at, timing
 from .watch import TICK, Watch
 
 _SOME, _WIDTH = 100, 100  # lines that are looked at for the last one, characters of it
+_OURS = "mnrun: "  # what the activation script says, which is no progress
 
 BackendOf = Callable[[Record], Backend]
 
@@ -220,7 +221,8 @@ class _Source:
 def _last_line(attempt: Attempt) -> str:
     """What a job that has not made a step yet wrote last, shortened."""
     for path in sorted(attempt.log_paths, key=changed_at, reverse=True):
-        lines = own_lines(last_lines(path, _SOME).lines)
+        found = own_lines(last_lines(path, _SOME).lines)
+        lines = [line for line in found if not line.startswith(_OURS)]
         if lines:
             return body(lines[-1]).strip()[:_WIDTH]
     return ""

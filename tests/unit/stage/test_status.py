@@ -114,7 +114,7 @@ def test_a_job_before_its_first_step_shows_what_it_wrote_last(run: Run) -> None:
         "Loading shard 1\n(TaskRunner pid=7) Loading shard 2\n"
         "[prompt] a\n[response] Error: b\n[ground_truth] 1\n[score] 0.0\n"
     )
-    run.log("\n", "stderr")
+    run.log("mnrun: note: W&B logs this run offline: no key\n\n", "stderr")
     assert line(entry(run)).endswith(" · Loading shard 2")
     run.log(f"{'x' * 5000}\n")
     assert line(entry(run)).endswith(f" · {'x' * 100}")
