@@ -273,7 +273,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.base.finding import as_dicts
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.process import run
-from ..module_utils.preflight.check import Report, check
+from ..module_utils.preflight.check import check
+from ..module_utils.preflight.report import Report
 
 _TEXTS = {"type": "list", "elements": "str", "default": []}
 _STAGE = {"type": "str", "required": True}

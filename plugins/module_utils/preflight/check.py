@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ..base.clock import Clock
-from ..base.errors import Invalid, MnrunError, Unknown
-from ..base.files import expand, explain
-from ..base.finding import FAULT, OK, WARNING, Finding
+from ..base.errors import Invalid
+from ..base.files import expand
 from ..base.process import Runner
 from ..model.cache import cache_fault
 from ..model.folder import model_faults
 from ..model.identity import file_identity, folder_identity
-from ..slurm.capacity import Partition, survey
-from ..slurm.client import Denied, SlurmClient
-from ..slurm.directives import sbatch_options
-from ..slurm.judge import Findings
-from ..slurm.refusal import by_limits, by_sbatch, of_accounts, unknown_account
+from ..slurm.client import SlurmClient
 from ..trainer.content import content_faults
 from ..trainer.data import Checked, check_file, is_there
 from ..trainer.estimate import checkpoint_bytes, keep_faults, kept, kept_by, too_few_kept
@@ -31,61 +24,18 @@ from .code import named_files, version_of
 from .fits import fit_faults
 from .network import network_faults
 from .parser import parser_findings
+from .report import Report
 from .reward import try_reward
 from .services import service_findings
+from .slurm_requests import check_requests
 from .summary import summary, things
 
 _OPTION = re.compile(r"^[+~]*|=.*", re.DOTALL)  # what is around the name
 _OF_DATA = ("mnrun_train_files", "mnrun_test_files")
-_NO_ANSWER = (
-    "Slurm does not respond, so it is unknown whether the jobs could run ({}); try again when"
-    " `sinfo` works"
-)
 _NOT_HERE = (
     "only a job can run this image, so the trainer's options and the rows of the data were not"
     " checked"
 )
-
-
-@dataclass
-class Report:
-    """The findings. `rows` by file; `identities` identify the content, for a stage's spec."""
-
-    faults: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
-    identities: dict[str, Any] = field(default_factory=dict)
-    checkpoints: dict[str, dict[str, int]] = field(default_factory=dict)  # by stage
-    limits: list[str] = field(default_factory=list)  # how long the jobs may run
-    checked: list[str] = field(
-        default_factory=list
-    )  # what was checked and is complete, as lines of text
-    # For each text of the lists above, the part that it is about and the variables that decide it.
-    parts: dict[str, list[Any]] = field(default_factory=dict)
-    right: list[list[str]] = field(default_factory=list)  # parts without faults, and what is there
-
-    @contextmanager
-    def about(self, part: str, *variables: str) -> Iterator[None]:
-        """What is found inside is about this part; what ends it early is a fault among others."""
-        old = {*self.faults, *self.warnings}
-        try:
-            yield
-        except MnrunError as error:
-            self.faults += error.message.splitlines()
-        except OSError as error:
-            self.faults.append(explain(error))
-        for text in [*self.faults, *self.warnings]:
-            if text not in old:
-                self.parts.setdefault(text, [part, list(variables)])
-
-    def findings(self) -> list[Finding]:
-        """All of it, one by one."""
-        found = [Finding(OK, part, text) for part, text in self.right]
-        for level, texts in ((WARNING, self.warnings), (FAULT, self.faults)):
-            for text in texts:
-                part, variables = self.parts.get(text, ["site", []])
-                found.append(Finding(level, part, text, tuple(variables)))
-        return found
 
 
 class Tools(NamedTuple):
@@ -113,7 +63,7 @@ def check(params: dict[str, Any], run: Runner) -> Report:
         report.faults += services.faults
         report.warnings += services.warnings
     with report.about("Slurm"):
-        _check_slurm(params["slurm"], SlurmClient(run, Clock()), report)
+        check_requests(params["slurm"], SlurmClient(run, Clock()), report)
     with report.about("networks", "environment_variables"):
         _check_networks(params.get("networks") or {}, params.get("found") or "", report)
     _check_models(params, report)
@@ -318,89 +268,6 @@ def _too_few(trainer: Reads, checked: dict[Path, Checked]) -> list[str]:
 def _too_few_kept(trainer: Reads, report: Report) -> list[str]:
     rows = sum(report.rows.get(str(path), 0) for path in trainer.train_files)
     return too_few_kept(trainer.stage, trainer.saves, rows, trainer.batch)
-
-
-def _check_slurm(requests: list[dict[str, Any]], client: SlurmClient, report: Report) -> None:
-    faults: list[tuple[str, str]] = []
-    read = [(request["stage"], _options(request, client, faults)) for request in requests]
-    asked = [(stage, options) for stage, options in read if options is not None]
-    partitions = _partitions(client, report) if asked else None
-    found = [
-        (stage, _verdict(options, client, partitions, report))
-        for stage, options in asked
-        if partitions is not None
-    ]
-    faults += [(text, stage) for stage, each in found for text in each.faults]
-    report.faults += _by_stages(faults)
-    report.warnings += _by_stages(
-        [(text, stage) for stage, each in found for text in each.warnings]
-    )
-    report.limits += _by_stages([(each.limit, stage) for stage, each in found if each.limit])
-
-
-def _options(
-    request: dict[str, Any], client: SlurmClient, faults: list[tuple[str, str]]
-) -> dict[str, str] | None:
-    """The options of a request; None, and `faults`, if there is something wrong with them."""
-    try:
-        return sbatch_options(request["options"], client.help)
-    except (Invalid, Unknown) as error:
-        faults += [(line, request["stage"]) for line in error.message.splitlines()]
-        return None
-
-
-def _verdict(
-    options: dict[str, str], client: SlurmClient, partitions: dict[str, Partition], report: Report
-) -> Findings:
-    """By what the cluster shows, and then by sbatch itself, which knows of accounts."""
-    found = by_limits(options, client, partitions) if partitions else Findings([], [])
-    if found.faults:
-        return _with_accounts(found, options, client)
-    try:
-        said = by_sbatch(options, client)
-    except Unknown as error:
-        if not partitions:
-            report.faults.append(_NO_ANSWER.format(error))
-        return found
-    except Invalid as error:  # there is no sbatch
-        return Findings([error.message], [])
-    whole = Findings(said.faults, [*found.warnings, *said.warnings], found.limit)
-    return whole if said.faults else _with_accounts(whole, options, client)
-
-
-def _with_accounts(found: Findings, options: dict[str, str], client: SlurmClient) -> Findings:
-    """The same with what there is to say of the account, which does not depend on the rest."""
-    try:
-        faults = of_accounts(options, client) if found.faults else []
-    except (Invalid, Unknown):
-        faults = []
-    account = options.get("account")
-    doubts = unknown_account(account, client) if account and not faults else ()
-    return found._replace(faults=[*found.faults, *faults], warnings=[*found.warnings, *doubts])
-
-
-def _partitions(client: SlurmClient, report: Report) -> dict[str, Partition] | None:
-    """What the cluster has, empty if users may not see it; None if there was no answer, which is
-    a fault."""
-    try:
-        return survey(client)
-    except Denied as error:
-        report.warnings.append(
-            f"Slurm does not show its partitions and nodes to you ({error}), so `sbatch"
-            " --test-only` alone judges the requests: one that could never run may wait for ever"
-        )
-        return {}
-    except Unknown as error:
-        report.faults.append(_NO_ANSWER.format(error))
-    return None
-
-
-def _by_stages(texts: list[tuple[str, str]]) -> list[str]:
-    """One line for what several stages have in common."""
-    stages: dict[str, list[str]] = {}
-    for text, stage in texts:
-        stages.setdefault(text, []).append(stage)
-    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in stages.items()]
 
 
 def _estimate(params: dict[str, Any], trainers: list[Reads], report: Report) -> None:
