@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import re
-from pathlib import Path
 
 from mnrun.commands import DOCS, Command
+from mnrun.option_types import (
+    DEFAULT_RUN,
+    TRAINED,
+    count,
+    folder,
+    own_run_name,
+    run_name,
+    switch,
+    trained,
+)
 
-TRAINED = ("sft", "ppo")
 STAGES = (
     "sft", "ray", "ppo", "convert-sft", "convert-ppo", "publish", "fetch", "environment", "relay",
 )  # fmt: skip
 
 _WATCHED = 10
 """Seconds between two queries of `status --watch`."""
-
-DEFAULT_RUN = "default"
-"""The name that `mnrun runs` gives to the site's own run, in the site's own folder."""
 
 
 def add_shared(parser: argparse.ArgumentParser, run: bool, check: bool) -> None:
@@ -27,7 +31,7 @@ def add_shared(parser: argparse.ArgumentParser, run: bool, check: bool) -> None:
     if run:
         add(
             "--run",
-            type=_own_run_name,
+            type=own_run_name,
             metavar="NAME",
             help="use a separate, named run with its own folder",
         )
@@ -60,18 +64,18 @@ def _named_options(parser: argparse.ArgumentParser) -> None:
 
 def _logs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mnrun_logs_stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
-    _switch(parser, "-f", "--follow", dest="mnrun_logs_follow", help="keep printing new lines")
+    switch(parser, "-f", "--follow", dest="mnrun_logs_follow", help="keep printing new lines")
     parser.add_argument(
-        "-n", dest="mnrun_logs_lines", type=_count, metavar="N", help="lines of each log (40)"
+        "-n", dest="mnrun_logs_lines", type=count, metavar="N", help="lines of each log (40)"
     )
-    _switch(parser, "--err", dest="mnrun_logs_errors", help="only the log of errors")
+    switch(parser, "--err", dest="mnrun_logs_errors", help="only the log of errors")
     parser.add_argument(
         "--service", dest="mnrun_logs_service", metavar="NAME", help="of a service beside it"
     )
     parser.add_argument(
         "--attempt",
         dest="mnrun_logs_attempt",
-        type=_count,
+        type=count,
         metavar="N",
         help="of an earlier attempt",
     )
@@ -83,7 +87,7 @@ def _wait_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         dest="mnrun_wait_minutes",
-        type=_count,
+        type=count,
         metavar="MIN",
         help="fail after this many minutes (default: no limit)",
     )
@@ -93,7 +97,7 @@ def _convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "convert_stages",
         nargs="*",
-        type=_trained,
+        type=trained,
         metavar="STAGE",
         help=f"{', '.join(TRAINED)}; default: every stage that has a result",
     )
@@ -128,14 +132,14 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
         dest="mnrun_status_watch",
         nargs="?",
         const=_WATCHED,
-        type=_count,
+        type=count,
         metavar="SECONDS",
         help=f"repeat it on a terminal every {_WATCHED} s, or SECONDS; q ends it",
     )
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
-    _switch(
+    switch(
         parser,
         "--deep",
         dest="_mnrun_deep",
@@ -149,7 +153,7 @@ def _runs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "mnrun_runs_names",
         nargs="*",
-        type=_run_name,
+        type=run_name,
         metavar="NAME",
         help=f'show only these runs ("{DEFAULT_RUN}" is the site\'s own); two names compare them',
     )
@@ -159,7 +163,7 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "mnrun_report_runs",
         nargs="*",
-        type=_run_name,
+        type=run_name,
         metavar="RUN",
         help=f'the runs (default: "{DEFAULT_RUN}", the site\'s own); several are compared',
     )
@@ -169,7 +173,7 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder that it is written into (mnrun-report)",
     )
-    _switch(
+    switch(
         parser,
         "--sync",
         dest="mnrun_report_sync",
@@ -178,8 +182,8 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _prune_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("mnrun_prune_names", nargs="+", type=_own_run_name, metavar="NAME")
-    _switch(
+    parser.add_argument("mnrun_prune_names", nargs="+", type=own_run_name, metavar="NAME")
+    switch(
         parser,
         "--yes",
         dest="mnrun_prune_confirmed",
@@ -239,7 +243,7 @@ def _detach_option(parser: argparse._ActionsContainer) -> None:
 def _training_options(parser: argparse.ArgumentParser) -> None:
     _named_options(parser)
     _detach_option(parser)
-    _switch(
+    switch(
         parser,
         "--yes",
         dest="mnrun_set_aside",
@@ -260,16 +264,16 @@ def _publish_options(parser: argparse.ArgumentParser) -> None:
 
 def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--nodes", dest="sandbox_nodes", type=_count, metavar="N", help="compute nodes"
+        "--nodes", dest="sandbox_nodes", type=count, metavar="N", help="compute nodes"
     )
     parser.add_argument(
         "--gpus",
         dest="sandbox_gpus_per_node",
-        type=_count,
+        type=count,
         metavar="N",
         help="GPUs per node (default: this machine's own, shared out; 8 simulated without any)",
     )
-    _switch(
+    switch(
         parser,
         "--simulated",
         dest="sandbox_simulated",
@@ -278,7 +282,7 @@ def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline",
         dest="sandbox_offline",
-        type=_folder,
+        type=folder,
         metavar="DIR",
         help="install from the packages and wheels in DIR, without a network",
     )
@@ -288,7 +292,7 @@ def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help="22.05, 24.11, 26.05, newest, or host for this machine's own",
     )
-    _switch(
+    switch(
         parser,
         "--no-accounting",
         dest="sandbox_accounting",
@@ -298,7 +302,7 @@ def _sandbox_up_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _sandbox_down_options(parser: argparse.ArgumentParser) -> None:
-    _switch(
+    switch(
         parser,
         "--wipe",
         dest="sandbox_wipe",
@@ -322,7 +326,7 @@ def _shell_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _gc_options(parser: argparse.ArgumentParser) -> None:
-    _switch(
+    switch(
         parser,
         "--end",
         dest="mnrun_gc_end",
@@ -351,51 +355,3 @@ _OWN = {
     "sandbox down": _sandbox_down_options,
     "sandbox shell": _sandbox_shell_options,
 }
-
-
-def _switch(
-    parser: argparse.ArgumentParser,
-    *names: str,
-    dest: str,
-    help: str,  # noqa: A002 - as argparse calls it
-    value: bool = True,
-) -> None:
-    """Add an option that is `value` if given, and else None: the role's own default applies."""
-    parser.add_argument(
-        *names, dest=dest, action="store_const", const=value, default=None, help=help
-    )
-
-
-def _run_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a valid run name (1 to 64 letters, digits, dots, dashes, underscores)"
-        )
-    return text
-
-
-def _own_run_name(text: str) -> str:
-    if text == DEFAULT_RUN:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is the name of the site's own run; choose another one"
-        )
-    return _run_name(text)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
-
-
-def _folder(text: str) -> str:
-    folder = Path(text).absolute()  # Ansible works in another folder
-    if not folder.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
-    return str(folder)
-
-
-def _trained(text: str) -> str:
-    if text not in TRAINED:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(TRAINED)}")
-    return text

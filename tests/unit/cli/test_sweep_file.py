@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnrun.errors import UsageError
-from mnrun.options import _own_run_name
+from mnrun.option_types import own_run_name
 from mnrun.sweep.file import MOST, Sweep, read
 
 GRID = """\
@@ -74,7 +74,7 @@ def test_names_are_legal_unique_and_those_of_yesterday(given: Path) -> None:
     names = [run.name for run in made(given, GRID).runs]
     assert len(set(names)) == len(names)
     for name in names:
-        assert _own_run_name(name) == name
+        assert own_run_name(name) == name
     # Written down: another name would be another folder, and train again.
     assert names[0] == "lr-lr1e-05-train_batch_size32-ppo_a-a4f64b"
 
@@ -90,7 +90,7 @@ def test_a_name_depends_on_nothing_but_the_runs_own_options(given: Path) -> None
 def test_any_value_makes_a_legal_name(given: Path, value: str) -> None:
     written = value if value[:1] in "[{~" and value else f'"{value}"'
     (run,) = made(given, f"stage: sft\nruns: [{{sft: {{x.y: {written}}}}}]\n").runs
-    assert _own_run_name(run.name) == run.name
+    assert own_run_name(run.name) == run.name
 
 
 def test_all_faults_are_named_at_once_each_with_its_line(given: Path) -> None:
