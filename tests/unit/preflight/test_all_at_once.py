@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.mnrun.train.plugins.module_utils.base.finding import FAULT, OK
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
 from ansible_collections.mnrun.train.plugins.module_utils.preflight import check as checks
+from ansible_collections.mnrun.train.plugins.module_utils.preflight.report import Report
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.estimate import Saves
 from ansible_collections.mnrun.train.plugins.module_utils.trainer.reads import Reads
 
@@ -37,7 +38,7 @@ def asked(tmp_path: Path, **more: Any) -> dict[str, Any]:
     return {**nothing, **more}
 
 
-def of(report: checks.Report) -> list[tuple[str, str, str]]:
+def of(report: Report) -> list[tuple[str, str, str]]:
     return [(one.level, one.part, one.what) for one in report.findings()]
 
 
@@ -139,7 +140,7 @@ def test_a_stage_s_checkpoints_are_as_large_as_the_model_that_it_starts_from(
         (tmp_path / name / "model.safetensors").write_bytes(header)
     trainers = [{"stage": "sft"}, {"stage": "ppo", "model": str(tmp_path / "large")}]
     reads = [Reads(one["stage"], [], [], [], 1, Saves(12, 1, 0, 1, 1)) for one in trainers]
-    report = checks.Report()
+    report = Report()
     checks._estimate({"model": str(tmp_path / "small"), "trainers": trainers}, reads, report)
     sizes = {stage: one["step_bytes"] for stage, one in report.checkpoints.items()}
     assert sizes == {"sft": 12 * 40, "ppo": 12 * 4000}
