@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..plugin_utils.relay_turns import heirs, may_hold, turn
+from ..plugin_utils.relay_turns import heirs, may_hold, returned, turn
 
 DOCUMENTATION = r"""
 name: relay_turn
@@ -46,9 +46,11 @@ _value:
 
 def relay_turn(found: Mapping[str, Any], me: Mapping[str, Any]) -> dict[str, Any]:
     """Give the turn of a relay."""
-    own = turn(found["stages"], me["stage"], str(me["after"]), int(me["deaths"]))
-    job = str(me.get("job") or "")
-    own = may_hold(found["stages"], found["holder"], own, job)
+    job, deaths = str(me.get("job") or ""), int(me["deaths"])
+    own = returned(found["holder"], job, deaths)
+    if own is None:
+        own = turn(found["stages"], me["stage"], str(me["after"]), deaths)
+        own = may_hold(found["stages"], found["holder"], own, job)
     return {**own._asdict(), "heirs": heirs(found["stages"], job)}
 
 

@@ -84,6 +84,13 @@ def turn(stages: Sequence[Entry], stage: str, after: str, deaths: int) -> Turn:
     return _of_heir(other, after, deaths)
 
 
+def returned(held: Mapping[str, Any], job: str, deaths: int) -> Turn | None:
+    """The turn of a relay that was killed and comes back in its job: it holds the run still,
+    whatever became of the one before it. None for any other."""
+    own = bool(held["number"] and job and held["job"] == job)
+    return Turn(True, "It holds the run.", deaths=deaths) if own else None
+
+
 def may_hold(stages: Sequence[Entry], held: Mapping[str, Any], own: Turn, job: str) -> Turn:
     """Decide whether a relay whose turn it is may hold the run.
 

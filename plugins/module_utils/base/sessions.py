@@ -19,10 +19,11 @@ class Stat(NamedTuple):
 
 
 def stat_of(pid: int) -> Stat | None:
-    """Session and start of a process; None if it has ended."""
+    """Session and start of a process; None if it has ended, or is hidden: another user's, as /proc
+    may be mounted (hidepid)."""
     try:
         text = read_text(Path(f"/proc/{pid}/stat"))
-    except ProcessLookupError:  # just now
+    except (ProcessLookupError, PermissionError):  # the first of one that ended just now
         return None
     if text is None:
         return None

@@ -143,6 +143,21 @@ def test_a_holder_without_a_record_is_no_riddle() -> None:
     assert "move .mnrun/relay/holders" in may_hold([], held, Turn(True), "5").why
 
 
+def test_a_relay_that_was_killed_comes_back_also_after_the_first() -> None:
+    stages = [
+        entry("relay", "4", "PENDING", labels={"after": "3"}),
+        heir("2", "1", "RUNNING"),
+        third("3", "2"),
+    ]
+    me = {"stage": "relay-2", "job": "2", "after": "1", "deaths": 3}
+    held = {"number": 2, "stage": "relay-2", "job": "2", "host": "node1"}
+    found = relay_turn({"stages": stages, "holder": held}, me)
+    assert (found["goes"], found["deaths"]) == (True, 3)
+    # Not if another one has claimed the run since.
+    later = {"number": 3, "stage": "relay-3", "job": "3", "host": "node1"}
+    assert not relay_turn({"stages": stages, "holder": later}, me)["goes"]
+
+
 def test_quick_deaths_are_bounded() -> None:
     stages = [entry("relay", "1", "FAILED", 137, ran=5), heir("2", "1", "RUNNING")]
     assert turn(stages, "relay-2", "1", MOST_DEATHS - 1).deaths == MOST_DEATHS
