@@ -68,15 +68,25 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.base.clock import Clock, Deadline
-from ..module_utils.base.errors import Invalid
+from ..module_utils.base.errors import Busy, Invalid
 from ..module_utils.base.files import expand
+from ..module_utils.base.lock import stage_lock
 from ..module_utils.base.module_exit import with_edge
 from ..module_utils.base.presence import read_text
 from ..module_utils.base.process import run as run_command
 from ..module_utils.base.text import plural
-from ..module_utils.runs.offline_runs import Found, Offline, offline_runs, send, why_silent
+from ..module_utils.runs.offline_runs import (
+    Found,
+    Offline,
+    is_sent,
+    offline_runs,
+    send,
+    why_silent,
+)
 from ..module_utils.runs.training_runs import chosen
 from ..module_utils.slurm.client import SlurmClient
+
+_OTHER = 5.0  # seconds to wait for another call that sends
 
 
 def sync(module: AnsibleModule) -> dict[str, Any]:
@@ -89,39 +99,56 @@ def sync(module: AnsibleModule) -> dict[str, Any]:
         waiting = [one for found in runs for one in found.waiting]
         lines = [f"{one}: would be sent" for one in waiting]
         return _answer(waiting, [*lines, *left], before, [])
-    deadline = Deadline(clock, 60.0 * params["minutes"])
-    sent: list[Offline] = []
-    problems: list[str] = []
+    sending = _Sending(params, clock)
     for found in runs:
-        _send(found, params, deadline, sent, problems)
-    return _answer(sent, [*(f"{one}: sent" for one in sent), *left], before, problems)
+        sending.send(found)
+    lines = [*(f"{one}: sent" for one in sending.sent), *left]
+    return _answer(sending.sent, lines, before, sending.problems)
 
 
 def _base(params: dict[str, Any]) -> Path:
     return expand(params["base_dir"])
 
 
-def _send(
-    found: Found,
-    params: dict[str, Any],
-    deadline: Deadline,
-    sent: list[Offline],
-    problems: list[str],
-) -> None:
-    """Send what waits of one run; what is wrong with one is no reason to leave the others."""
-    if not found.waiting:
-        return
-    kept = found.waiting[0].run.path / ".mnrun"
-    activate, secret = kept / "activate.sh", _secret(params, kept / "wandb_key")
-    why = why_silent(activate, secret)
-    for one in found.waiting:
-        if not why and deadline.over():
+class _Sending:
+    """What was sent, and what was not and why; what is wrong with one is no reason to leave the
+    others."""
+
+    def __init__(self, params: dict[str, Any], clock: Clock) -> None:
+        self.sent: list[Offline] = []
+        self.problems: list[str] = []
+        self._params, self._clock = params, clock
+        self._deadline = Deadline(clock, 60.0 * params["minutes"])
+
+    def send(self, found: Found) -> None:
+        """Send what waits of one run."""
+        left = list(found.waiting)
+        if not left:
+            return
+        kept = left[0].run.path / ".mnrun"
+        activate = kept / "activate.sh"
+        try:
+            secret = _secret(self._params, kept / "wandb_key")
+            # Of two calls that send one file W&B keeps what both sent.
+            with stage_lock(kept / "wandb.lock", self._clock, _OTHER):
+                why = why_silent(activate, secret)
+                while left:
+                    self._one(left.pop(0), activate, secret, why)
+        except Busy as error:
+            self.problems += [f"{one}: another call is sending. {error.message}" for one in left]
+        except Invalid as error:
+            self.problems += [f"{one}: {error.message}" for one in left]
+
+    def _one(self, one: Offline, activate: Path, secret: dict[str, str], why: str) -> None:
+        if is_sent(one.file):  # meanwhile, by another call
+            return
+        if not why and self._deadline.over():
             why = "there was no time left; run this again"
-        problem = why or send(one, activate, secret, deadline)
+        problem = why or send(one, activate, secret, self._deadline)
         if problem:
-            problems.append(f"{one}: {problem}")
+            self.problems.append(f"{one}: {problem}")
         else:
-            sent.append(one)
+            self.sent.append(one)
 
 
 def _secret(params: dict[str, Any], kept: Path) -> dict[str, str]:
@@ -140,7 +167,7 @@ def _secret(params: dict[str, Any], kept: Path) -> dict[str, str]:
     if "machine " in (read_text(Path.home() / ".netrc") or ""):
         return {}
     raise Invalid(
-        f"Nothing was sent, as there is no W&B key (looked for: {', '.join(map(str, places))},"
+        f"there is no W&B key (looked for: {', '.join(map(str, places))},"
         " ~/.netrc). Write it to a file of mode 600, and name that in environment_wandb_key_file."
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -38,7 +40,11 @@ how = (home / "how").read_text()
 print("wandb: the key is", key)
 if how == "hangs":
     time.sleep(600)
-if how == "sends":
+if how == "refused":
+    print("wandb: ERROR Fatal error while uploading data. Some run data will not be synced.")
+if how == "cut":
+    print("wandb: Failed to sync all data: the file ends with an incomplete record")
+if how in ("sends", "refused"):
     (file,) = pathlib.Path(sys.argv[-1]).glob("*.wandb")
     file.with_name(file.name + ".synced").touch()
 """
@@ -71,9 +77,9 @@ class Site:
     def behave(self, how: str) -> None:
         (self.base / "env" / "how").write_text(how)
 
-    def record(self, phase: Phase, start: float = 10.0) -> None:
+    def record(self, phase: Phase, start: float = 10.0, log: str = "") -> None:
         one = Attempt(1, "t1", "sft-1", 1.0, phase, job_id="1", state=phase.value.upper(),
-                      start=start)  # fmt: skip
+                      start=start, stdout=log)  # fmt: skip
         spec = {"a": 1}
         record = Record("sft", "slurm", fingerprint(spec), spec, {}, [one], None, VERL)
         Ledger(self.base, "sft", Clock()).save(record)
@@ -200,6 +206,70 @@ def test_what_hangs_is_ended_and_the_next_call_sends_the_rest(
     assert "there was no time left" in sync(site, capsys, minutes=0)["msg"]
     site.behave("sends")
     assert sync(site, capsys)["changed"]
+
+
+def test_what_was_refused_is_not_sent_though_a_marker_says_so(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.log("1-a")
+    site.behave("refused")
+    assert "W&B took only a part of it: " in sync(site, capsys)["msg"]
+    site.behave("sends")
+    assert sync(site, capsys)["changed"]
+    assert len(site.calls) == 2
+
+
+def test_what_a_killed_job_left_without_an_end_is_sent_once(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.log("1-a")
+    site.behave("cut")
+    assert sync(site, capsys)["lines"] == ["default sft offline-run-1-a: sent"]
+    assert sync(site, capsys)["lines"] == ["1 run sent before"]
+    assert len(site.calls) == 1
+
+
+def test_two_calls_do_not_send_at_once(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.log("1-a")
+    monkeypatch.setattr(module, "_OTHER", 0.1)
+    held = f"import fcntl, sys; f = open({str(site.base / '.mnrun' / 'wandb.lock')!r}, 'a')"
+    held += "; fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        assert "another call is sending" in sync(site, capsys)["msg"]
+        other.communicate()
+    assert site.calls == []
+    assert sync(site, capsys)["changed"]
+
+
+def test_a_stage_in_a_folder_of_its_own_is_found_by_its_log(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = site.base / "elsewhere" / "logs" / "sft.out"
+    site.record(Phase.SUCCEEDED, log=str(log))
+    file = site.base / "elsewhere" / "wandb" / "offline-run-1-a" / "run-1-a.wandb"
+    file.parent.mkdir(parents=True)
+    file.write_text("steps")
+    assert sync(site, capsys)["sent"] == [str(file.parent)]
+
+
+def test_one_run_without_an_environment_is_no_reason_to_leave_another(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.log("1-a")
+    other = site.base / "runs" / "other"
+    shutil.copytree(site.base / ".mnrun", other / ".mnrun")
+    (other / ".mnrun" / "activate.sh").write_text("return 1\n")
+    (other / "sft").mkdir()
+    shutil.copytree(site.base / "sft" / "wandb", other / "sft" / "wandb")
+    failed = sync(site, capsys, names=["other", "default"])
+    assert "default sft offline-run-1-a: sent" in failed["msg"]
+    assert "other sft offline-run-1-a: The training environment cannot" in failed["msg"]
 
 
 def test_nothing_offline_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
