@@ -47,7 +47,7 @@ _EXAMPLES = {
     ),
     "ppo": (
         ("ppo critic.optim.lr=1e-5 --run lr1e5", "from SFT's result in that run"),
-        ("ppo -e ppo_model=~/model/mine", "from another model"),
+        ("ppo -e 'ppo_model=~/model/mine'", "from another model"),
     ),
     "convert": (("convert sft", "only the model that SFT trained"),),
     "publish": (("publish ppo -e publish_repo=TEAM/NAME", "upload it"),),

@@ -25,7 +25,7 @@ def own_run_name(text: str) -> str:
     """A name of a run that is not the site's own. Raises ArgumentTypeError."""
     if text == DEFAULT_RUN:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is the name of the site's own run; choose another one"
+            f"{text!r} is the site's own run: leave out --run, or choose another name"
         )
     return run_name(text)
 

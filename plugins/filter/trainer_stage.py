@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -58,6 +58,10 @@ options:
     description: How many minutes of work a time limit may cost. V(0) for ten.
     type: int
     default: 0
+  exported:
+    description: What a site sets in the environment, which counts before folders of trackers.
+    type: dict
+    default: {}
   then:
     description: Options that are added once the training has diverged.
     type: dict
@@ -117,6 +121,15 @@ def _choice(how: Mapping[str, Any]) -> Choice:
     return Choice(how.get("algorithm") or "", how.get("lora") or {}, trackers)
 
 
+def _tracker_folders(
+    trackers: Sequence[str], values: Mapping[str, Any], how: Mapping[str, Any]
+) -> dict[str, str]:
+    """Where trackers write, but for what a site says itself."""
+    own = how.get("exported") or {}
+    places = folders(trackers, _folder(values))
+    return {name: place for name, place in places.items() if name not in own}
+
+
 def _folder(values: Mapping[str, Any]) -> str:
     """The folder of a stage, in which its checkpoints are."""
     return str(values.get("output") or "").rpartition("/")[0]
@@ -167,7 +180,7 @@ def trainer_stage(
     return {
         **found,
         **form._asdict(),
-        "variables": {**folders(found["trackers"], _folder(values)), **form.variables},
+        "variables": {**_tracker_folders(found["trackers"], values, how), **form.variables},
         "file_argument": _file_argument(own) if form.files else "",
         "parse": _parse(own, found["all"], form),
         "then": then,

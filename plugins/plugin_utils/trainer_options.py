@@ -62,7 +62,9 @@ def stage_options(
         if isinstance(everything.get(name), list | tuple):
             everything[name] = ",".join(map(str, everything[name]))
     ours = _by_path(profile.get("owned")) | (_by_path(profile.get("defaults")) - set(given))
-    aside = ours | set(profile.get("cosmetic") or ()) | tracker_names(profile)
+    # What mnrun_tracker sets determines nothing; a user's own counts as without `trackers`.
+    trackers = tracker_names(profile) - set(given)
+    aside = ours | set(profile.get("cosmetic") or ()) | trackers
     return {
         "all": everything,
         "decisive": {name: value for name, value in everything.items() if name not in aside},

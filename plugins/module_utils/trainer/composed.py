@@ -25,6 +25,8 @@ MOST = 32
 
 # What is known without Hydra: an interpolation that one of its own resolvers works out is not.
 _OF_HYDRA = re.compile(rb"\$\{(?!oc\.)[\w.]+:")
+# Files from elsewhere, or chosen by the environment.
+_ELSEWHERE = re.compile(rb"searchpath|^defaults:(?:\n[ \t#-].*|\n)*\$\{oc\.", re.MULTILINE)
 
 
 class NotComposed(Invalid):
@@ -50,11 +52,13 @@ def composed(folder: Path, name: str, overrides: list[str]) -> Any:
 
 def _place(folder: Path, name: str, overrides: list[str]) -> Path | None:
     """The file of this configuration; None if it may have parts from elsewhere."""
-    if any("hydra" in override for override in overrides):
+    if any("hydra" in override or "${oc." in override for override in overrides):
         return None
     try:
         versions = [metadata.version(package) for package in ("hydra-core", "omegaconf")]
         states = [(str(path), path.stat()) for path in sorted(folder.rglob("*.yaml"))]
+        if any(_ELSEWHERE.search(Path(path).read_bytes()) for path, _ in states):
+            return None
         cache = Path(FOLDER).expanduser()
     except (metadata.PackageNotFoundError, OSError, RuntimeError):
         return None

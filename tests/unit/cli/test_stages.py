@@ -30,7 +30,7 @@ def a_run() -> list[StageStatus]:
     waits = {"id": "15", "phase": "queued", "state": "PENDING", "reason": "Priority"}
     loss = {"first_loss": 6.3984, "loss": 0.04171, "first_val_loss": 7.0, "val_loss": 0.5}
     return [
-        stage("convert-ppo", waits, seconds=720.0, why="jobs with a higher priority come first",
+        stage("convert-sft", waits, seconds=720.0, why="jobs with a higher priority come first",
               timing={"expected": NOON + 600, "gpu_hours": None, "nodes": ""}),
         stage("ppo", trains, seconds=600.0, attempt=2, timing={"step_seconds": 30.0},
               progress={"step": 20, "total": 60, "metrics": {"first_reward": 0.2, "reward": 0.4}},
@@ -49,19 +49,19 @@ def test_two_lines_for_each_stage_in_the_order_of_the_pipeline() -> None:
         f"sft          COMPLETED  160/160  {began}  31m 02s           8.3",
         "             loss 6.398 → 0.04171 · job 12 · attempt 1",
         "             16 GPUs on osk-gpu[94-95]",
+        "convert-sft  PENDING                           12m 00s",
+        "             jobs with a higher priority come first (Priority)",
+        "             expected to start 12:10 · job 15 · attempt 1",
         "ppo          RUNNING    20/60    11:50         10m 00s  20m 00s  8.3",
         "             reward 0.2 → 0.4 · job osk-ppo-0123abcd-2 · attempt 2",
         "             from sft (job 12) · 16 GPUs on osk-gpu[94-95]",
-        "convert-ppo  PENDING                           12m 00s",
-        "             jobs with a higher priority come first (Priority)",
-        "             expected to start 12:10 · job 15 · attempt 1",
     ]
 
 
 def test_it_fits_80_columns_whatever_is_in_it() -> None:
     long = {"id": "12", "state": "OUT_OF_MEMORY", "start": NOON - 1e7, "reason": "why " * 40,
             "nodes": f"a-node-with-a-long-name-[1-9,{'11,' * 20}33]"}  # fmt: skip
-    rows = stage_table([*a_run(), stage("convert-sft", long, seconds=400000.0)])
+    rows = stage_table([*a_run(), stage("convert-ppo", long, seconds=400000.0)])
     assert max(map(len, rows)) <= 80
     assert not any("/run" in row for row in rows)
 

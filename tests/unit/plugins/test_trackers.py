@@ -112,3 +112,30 @@ def test_where_options_overrule_the_variable_that_is_said() -> None:
     assert not [*overruled({**known, "mnrun_tracker": "wandb"}, AsItIs(), ["sft"])]
     # What is wrong with the choice is reported elsewhere.
     assert trackers({"mnrun_tracker": "x"}, AsItIs()) == {"sft": [], "ppo": []}
+
+
+def test_what_a_user_gave_decides_as_in_a_profile_without_trackers() -> None:
+    own = profile("slime", [EXAMPLES, SHIPPED])
+    without = {**own, "ppo": {**own["ppo"], "trackers": {}}}
+    values = {"output": "/run/it/checkpoints"}
+    given = {"use-tensorboard": True}
+    both = [trainer_stage(one, "ppo", values, given=given)["decisive"] for one in (own, without)]
+    assert both[0] == both[1]
+    assert "use-tensorboard" in both[0]
+
+
+def test_a_folder_that_the_site_exports_counts_before_the_stage_s() -> None:
+    own = profile("verl-0.9", [EXAMPLES, SHIPPED])
+    values = {"output": "/run/it/checkpoints"}
+    found = trainer_stage(own, "sft", values, tracker="wandb,trackio",
+                          exported={"WANDB_DIR": "/scratch/me"})  # fmt: skip
+    assert found["variables"] == {"TRACKIO_DIR": "/run/it/trackio"}
+
+
+@pytest.mark.parametrize("stage", ["sft", "ppo"])
+def test_openrlhf_writes_tensorboard_only_without_wandb(stage: str) -> None:
+    together, *alone = [
+        any("only without W&B" in fault for fault in logs("openrlhf", stage, chosen)["faults"])
+        for chosen in ("wandb,tensorboard", "wandb", "tensorboard")
+    ]
+    assert (together, alone) == (True, [False, False])

@@ -14,7 +14,7 @@ from ansible import context
 from ansible.cli.playbook import PlaybookCLI
 from github import slug
 
-from mnrun.arguments import parse
+from mnrun.arguments import help_text, parse
 from mnrun.commands import ALIASES, GROUPS
 from mnrun.commands import COMMANDS as TABLE
 from mnrun.help import epilog, front_page
@@ -132,6 +132,15 @@ def test_the_examples_of_the_help_are_understood(capsys: pytest.CaptureFixture[s
             assert "usage: mnrun" in capsys.readouterr().out
         else:
             parse(words)
+
+
+def test_a_home_of_the_cluster_is_not_expanded_here() -> None:
+    # A shell writes its own home in place of the ~ behind NAME=.
+    texts = {name(page): page.read_text() for page in PAGES} | {"help": help_text()}
+    bare = r"-e [a-z_]+=~"
+    assert {
+        page: re.findall(bare, text) for page, text in texts.items() if re.search(bare, text)
+    } == {}
 
 
 def test_every_page_has_a_place_in_the_site() -> None:

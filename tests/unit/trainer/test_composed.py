@@ -117,3 +117,27 @@ def test_what_is_refused_is_refused_again(hydra: Hydra, folder: Path) -> None:
         with pytest.raises(NotComposed, match="no wrong"):
             composed(folder, "sft", ["wrong=1"])
     assert (hydra.asked, kept()) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hydra:\n  searchpath: [file:///elsewhere]\n",
+        "defaults:\n  - _self_\n\n  # which\n  - actor: ${oc.env:WHICH}\n",
+    ],
+)
+def test_what_has_parts_from_elsewhere_is_composed_each_time(
+    hydra: Hydra, folder: Path, text: str
+) -> None:
+    (folder / "actor" / "a.yaml").write_text(text)
+    composed(folder, "sft", [])
+    composed(folder, "sft", [])
+    assert (hydra.asked, kept()) == (2, [])
+
+
+def test_a_choice_within_the_configuration_and_values_are_kept(hydra: Hydra, folder: Path) -> None:
+    text = "defaults:\n  - actor: ${engine}_actor\npath: ${oc.env:HOME}\n"
+    (folder / "actor" / "a.yaml").write_text(text)
+    composed(folder, "sft", [])
+    composed(folder, "sft", [])
+    assert hydra.asked == 1
