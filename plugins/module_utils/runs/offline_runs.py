@@ -41,7 +41,6 @@ _ONE = 1800.0  # seconds for one run
 _EARLY = 60.0  # seconds that the clocks of nodes may differ
 _SHOWN = 3  # lines of W&B's output
 _REFUSED = re.compile(r"Fatal error while uploading|will not be synced", re.IGNORECASE)
-_CUT = re.compile(r"incomplete record|^\s*(?:wandb: )?.*\bdone\.\s*$", re.IGNORECASE)
 
 
 class Offline(NamedTuple):
@@ -143,13 +142,18 @@ def send(one: Offline, activate: Path, secret: Mapping[str, str], deadline: Dead
         return f"W&B took only a part of it: {_end(refused)}"
     if one.file.stat().st_mtime != before:
         return "it was written meanwhile; run this again"
-    if not is_sent(one.file) and code == 0 and any(_CUT.search(line) for line in lines):
+    if not is_sent(one.file) and code == 0 and any(map(_says_cut, lines)):
         _own_marker(one.file).touch()
     if is_sent(one.file):
         return ""
     if code is None:
         return f"not sent within {limit:.0f} s; the next time resumes it"
     return f"W&B did not send it: {_end(lines) or f'exit code {code}'}"
+
+
+def _says_cut(line: str) -> bool:
+    """Whether W&B has sent a file up to where it ends too early: newer versions, older ones."""
+    return "incomplete record" in line or line.rstrip().endswith("done.")
 
 
 def _end(lines: list[str]) -> str:
