@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.environment.secret import secret_fault
+
 Service = Mapping[str, Any]
 
 STAGES = ("sft", "ppo")
@@ -22,13 +24,9 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _MEMORY = re.compile(r"[1-9][0-9]{0,11}[KMGT]?")
 _HEALTH = re.compile(r"/[^\s#]*", re.ASCII)
 _PLACES = re.compile(r"[0-9]{1,6}(,[0-9]{1,6})*")
-# `--api-key VALUE`, `--hf-token=VALUE`; not `--max-token 9`, nor `--tokenizer`.
-_SECRET_WORD = re.compile(
-    r"--?(?:token|(?:[\w-]*[-_])?(?:api[-_]?key|(?:hf|auth|access|api)[-_]token|password|secret))"
-    r"(?:=.*)?",
-    re.IGNORECASE | re.DOTALL,
-)
-_SECRET_NAME = re.compile(r"(?:.*_)?(?:API_?KEY|TOKEN|PASSWORD|SECRET)", re.IGNORECASE)
+# `--api-key=VALUE`, `HF_TOKEN=VALUE` after env, and within what a shell reads.
+_PAIR = re.compile(r"(?<![\w-])-{0,2}([A-Za-z_][\w.-]{0,100})=(\S+)")
+_TAKEN = re.compile(r"[\"']?[$`]")  # of another variable, or what a program prints
 
 
 def of_stage(stage: str, site: Iterable[Service], profile: Iterable[Service]) -> list[Service]:
@@ -153,12 +151,30 @@ def _environment_faults(one: Service) -> Iterator[str]:
                 yield f"{part}: {name} cannot be the name of an environment variable"
             if not isinstance(value, str):
                 yield f"{part}: {name}: the value must be a text; put it in quotes"
-    for name in one["environment"]:
-        if _SECRET_NAME.fullmatch(str(name)):
+    for name, value in one["environment"].items():
+        if secret_fault(str(name), value):
             yield _to_file(f"environment: {name}")
-    for word in one.get("command") or ():
-        if _SECRET_WORD.fullmatch(word):
-            yield _to_file(f"command: {word.partition('=')[0]}")
+    yield from map(_to_file, _secret_words(list(map(str, one.get("command") or ()))))
+
+
+def _secret_words(command: list[str]) -> Iterator[str]:
+    """What stands before each secret among the words of a command, or its place from 1."""
+    for number, word in enumerate(command, 1):
+        pairs = [(pair[1], pair[2]) for pair in _PAIR.finditer(word)]
+        following = command[number] if number < len(command) else ""
+        is_value = not following.startswith("-") and not secret_fault("", following)
+        if word.startswith("-") and "=" not in word and is_value:
+            pairs.append((word, following))
+        named = [name for name, value in pairs if _is_secret(name, value)]
+        if named:
+            yield f"command: {named[0]}"
+        elif secret_fault("", word):
+            yield f"command: word {number}"
+
+
+def _is_secret(name: str, value: str) -> bool:
+    # As with a trainer's options, a key alone may be a column's; what a shell fills in is none.
+    return not _TAKEN.match(value) and bool(secret_fault(name, value, of_trainer=True))
 
 
 def _to_file(what: str) -> str:

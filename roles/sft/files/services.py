@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,10 @@ class Signals:
 class Services:
     """All services of a job."""
 
-    def __init__(self, plan: dict[str, Any], signals: Signals) -> None:
+    def __init__(self, file: str, plan: dict[str, Any], signals: Signals) -> None:
         self._signals = signals
         self._steps: list[Step] = []
-        self._plan = plan
+        self._file, self._plan = file, plan
         self._record = Path(os.environ["MNRUN_RECORD"])
         self._number = os.environ["MNRUN_ATTEMPT"]
         self._began = time.monotonic()
@@ -78,8 +79,8 @@ class Services:
     def start(self) -> None:
         """Start all of them. Raises ServicesError."""
         nodes = nodes_of_job()
-        for one in self._plan["services"]:
-            self._steps.append(Step(one, nodes, self._plan["logs"]))
+        for number, one in enumerate(self._plan["services"]):
+            self._steps.append(Step(one, nodes, self._plan["logs"], (self._file, number)))
             say(f"{one['name']} is starting on {', '.join(self._steps[-1].nodes)}")
         self._write()
 
@@ -162,10 +163,17 @@ class Services:
         if self._signals.ending:
             return
         self._write()
-        text = " ".join([str(error), *error.lines[-2:]])[:_LONGEST]
+        lines = self._redacted(error)
+        text = " ".join([str(error), *lines[-2:]])[:_LONGEST]
         cause = "service" if error.was_up else "service_start"
         self._publish("stopped", {"cause": cause, "text": text, "where": error.node})
-        say("\n    ".join([str(error), *error.lines]))
+        say("\n    ".join([str(error), *lines]))
+
+    def _redacted(self, error: ServicesError) -> list[str]:
+        lines = error.lines
+        for step in self._steps:  # one may tell what it has of another
+            lines = step.redacted(lines)
+        return lines
 
     def _publish(self, name: str, content: dict[str, Any]) -> None:
         path = self._record / f"{name}-{self._number}.json"
@@ -239,13 +247,29 @@ def environment(variables: dict[str, str], plan: dict[str, Any]) -> dict[str, st
     """The training's environment: of Ray's workers on all nodes as well."""
     env = {name: addressed(value, variables) for name, value in os.environ.items()}
     env.update(variables)
+    env.update(without_proxy(env, variables))
     env.update(MNRUN_SERVICES_GPUS=str(plan["gpus"]), MNRUN_SERVICES_CPUS=str(plan["cpus"]))
     if _OF_RAY in env:
         config = json.loads(env[_OF_RAY])
         runtime = config["runtime_env"] = config.get("runtime_env") or {}
-        runtime["env_vars"] = {**(runtime.get("env_vars") or {}), **variables}
+        own = runtime.get("env_vars") or {}
+        direct = without_proxy({**os.environ, **own}, variables)
+        runtime["env_vars"] = {**own, **variables, **direct}
         env[_OF_RAY] = json.dumps(config)
     return env
+
+
+def without_proxy(env: dict[str, str], variables: dict[str, str]) -> dict[str, str]:
+    """What keeps a proxy of the environment from between the training and its services."""
+    addresses = (one for text in variables.values() for one in text.split(","))
+    hosts = [urllib.parse.urlsplit(one).hostname or "" for one in addresses]
+    found = {}
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        given = env.get(name) or env.get(other) or ""
+        known = [one.strip() for one in given.split(",") if one.strip()]
+        # `*` is for all hosts, and only if it stands alone.
+        found[name] = given if "*" in known else ",".join(dict.fromkeys([*known, *hosts]))
+    return found
 
 
 def run(services: Services, command: list[str], plan: dict[str, Any]) -> int:
@@ -290,7 +314,7 @@ def main() -> int:
     plan = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     # The script was killed: then nothing else ends what this one started.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    services = Services(plan, Signals())
+    services = Services(sys.argv[1], plan, Signals())
     try:
         return run(services, sys.argv[2:], plan)
     finally:

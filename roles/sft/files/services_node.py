@@ -1,8 +1,9 @@
 """A service of a job on one node: starts it on a free port, asks it whether it is well, ends it.
 
-    services_node.py SERVICE
+    services_node.py PLAN.json NUMBER LOG FIRST LAST
 
-SERVICE is JSON, with nothing secret in it. The end of standard input is the word to stop:
+It is service NUMBER (from 0) of the plan, LOG the path of its log, with {node}, FIRST and LAST are
+nodes of the job. The end of standard input is the word to stop:
 services.py holds the other end, so that it comes also when that dies. On standard output it says
 `NODE at HOST PORT`, `NODE up SECONDS`, and, when that is over, `NODE failed WHY` (it did not come
 up) or `NODE lost WHY`.
@@ -24,7 +25,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cluster_interface import choose
 from cluster_net import reserve_port
@@ -67,6 +68,13 @@ class Service(NamedTuple):
 
 class FaultError(Exception):
     """It cannot be started. The message is for the user."""
+
+
+def planned(file: str, number: int, log: str, peers: list[str]) -> Service:
+    """A service as the plan has it. Raises OSError."""
+    plan = json.loads(Path(file).read_text("utf-8"))["services"][number]
+    own: dict[str, Any] = {part: plan[part] for part in Service._fields if part in plan}
+    return Service(**{**own, "log": log, "peers": peers})
 
 
 def environment(service: Service, host: str, port: int) -> dict[str, str]:
@@ -181,7 +189,7 @@ def start(service: Service, node: str, host: str, port: int) -> int:
 
 def main() -> int:
     """Entry point."""
-    service, node = Service(**json.loads(sys.argv[1])), own_name()
+    node = own_name()
     signals = _Stop()
     adopt_orphans()
 
@@ -193,6 +201,8 @@ def main() -> int:
             signals.gone = True
 
     try:
+        file, number, log, *peers = sys.argv[1:]
+        service = planned(file, int(number), log, peers)
         host = own_address(service.peers, node)
         with reserve_port() as held:
             port = held.getsockname()[1]

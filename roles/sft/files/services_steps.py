@@ -5,7 +5,6 @@ Standard library only, Python 3.8 or later: runs inside jobs, beside services.py
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -18,11 +17,8 @@ from cluster_net import node_names
 from cluster_srun import PYTHON, srun_command, srun_environment
 
 _WORDS = frozenset({"at", "up", "failed", "lost"})
-_OF_A_NODE = (
-    "name", "command", "health", "timeout", "gpus", "cpus", "gpus_behind",
-    "cpus_behind", "environment", "secrets",
-)  # fmt: skip
 _LINES = 10  # of its log that are shown
+_SHORTEST = 4  # characters of a secret that are looked for in it
 
 
 class ServicesError(Exception):
@@ -58,22 +54,29 @@ class Endpoint(NamedTuple):
 class Step:
     """One service on all its nodes."""
 
-    def __init__(self, plan: dict[str, Any], job_nodes: list[str], logs: str) -> None:
+    def __init__(
+        self, plan: dict[str, Any], job_nodes: list[str], logs: str, source: tuple[str, int]
+    ) -> None:
+        """`source`: the file that has the plan on each node as well, and its place in that."""
         self.name, self.timeout = str(plan["name"]), float(plan["timeout"])
+        self._secrets = list((plan.get("secrets") or {}).values())
         self.nodes = [job_nodes[place] for place in plan["nodes"]]
         self.endpoints: dict[str, Endpoint] = {}
-        job = os.environ.get("SLURM_JOB_ID", "0")
+        # Several attempts may have one job: those of PPO on a Ray cluster, for example.
+        job = f"{os.environ.get('SLURM_JOB_ID', '0')}-{os.environ['MNRUN_ATTEMPT']}"
         self._log = f"{logs}/service-{self.name}-{job}-{{node}}.log"
-        self._process = self._start(plan, job_nodes)
+        self._process = self._start(plan, job_nodes, source)
         self.report = cast("IO[bytes]", self._process.stdout)
         os.set_blocking(self.report.fileno(), False)
         self._rest = b""
 
-    def _start(self, plan: dict[str, Any], job_nodes: list[str]) -> subprocess.Popen[bytes]:
-        own = {name: plan[name] for name in _OF_A_NODE if name in plan}
-        own.update(peers=[job_nodes[0], job_nodes[-1]], log=self._log)
+    def _start(
+        self, plan: dict[str, Any], job_nodes: list[str], source: tuple[str, int]
+    ) -> subprocess.Popen[bytes]:
         program = str(Path(__file__).with_name("services_node.py"))
-        command = [*self._step(plan, own_node(job_nodes)), "-B", program, json.dumps(own)]
+        # Everyone on a node can read these words, so what the service is stands in a file.
+        words = [source[0], str(source[1]), self._log, job_nodes[0], job_nodes[-1]]
+        command = [*self._step(plan, own_node(job_nodes)), "-B", program, *words]
         pipe = subprocess.PIPE
         # In a session of its own: who ends the training's processes leaves it to this one to end.
         return subprocess.Popen(
@@ -105,6 +108,13 @@ class Step:
     def log(self, node: str) -> Path:
         """Its log on a node."""
         return Path(self._log.replace("{node}", node))
+
+    def redacted(self, lines: list[str]) -> list[str]:
+        """Lines of its log without the values of its secrets, as far as they can be read here."""
+        for path in self._secrets:
+            for secret in _lines_of(path):
+                lines = [line.replace(secret, "***") for line in lines]
+        return lines
 
     @property
     def is_up(self) -> bool:
@@ -163,6 +173,14 @@ class Step:
     def kill(self) -> None:
         """End it without waiting for its nodes."""
         self._process.terminate()
+
+
+def _lines_of(secret: str) -> list[str]:
+    try:
+        text = Path(secret).expanduser().read_text("utf-8")
+    except (OSError, ValueError):
+        return []
+    return [line.strip() for line in text.splitlines() if len(line.strip()) >= _SHORTEST]
 
 
 def nodes_of_job() -> list[str]:

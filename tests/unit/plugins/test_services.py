@@ -45,7 +45,7 @@ def test_a_sound_one_has_no_faults() -> None:
         ({"environment": {"A": 1}}, "judge: environment: A: the value must be a text"),
         ({"environment": {"HF_TOKEN": "x"}}, "judge: environment: HF_TOKEN would be visible"),
         ({"command": ["a", "--api-key", "x"]}, "judge: command: --api-key would be visible"),
-        ({"command": ["a", "--hf-token=x"]}, "judge: command: --hf-token would be visible"),
+        ({"command": ["a", "--hf-token=x"]}, "judge: command: hf-token would be visible"),
         ({"gpus": 8}, "services take 8 of the 8 GPUs of each node"),
     ],
 )
@@ -53,6 +53,56 @@ def test_a_fault_is_named(given: dict[str, Any], says: str) -> None:
     (one,) = told({**JUDGE, **given})
     assert one.startswith(says)
     assert "=x" not in one
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI"),
+        ("OPENAI_KEY", "sk-aaaaaaaaaaaaaaaaaaaa"),
+        ("DB_PASSWD", "hunter2"),
+        ("GOOGLE_CREDENTIALS", "word"),
+        ("STORE", "postgres://u:pw@h/db"),
+    ],
+)
+def test_a_secret_of_the_environment_is_refused(name: str, value: str) -> None:
+    (one,) = told({**JUDGE, "environment": {name: value}})
+    assert one.startswith(f"judge: environment: {name} would be visible")
+    assert value not in one
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        (["HF_TOKEN=hf_x", "serve"], "HF_TOKEN"),
+        (["--secret-key=abc"], "secret-key"),
+        (["--secret-key", "abc"], "--secret-key"),
+        (["--db-passwd", "abc"], "--db-passwd"),
+        (["--header=Authorization: Bearer abcdefgh"], "word 2"),
+        (["--header", "Authorization: Bearer abcdefgh"], "word 3"),
+        (["--store=postgres://u:pw@h"], "store"),
+        (["postgres://u:pw@h"], "word 2"),
+        (["sk-aaaaaaaaaaaaaaaaaaaa"], "word 2"),
+        (["-c", "export HF_TOKEN=hf_x; exec serve"], "HF_TOKEN"),
+    ],
+)
+def test_a_secret_among_the_words_is_refused(words: list[str], called: str) -> None:
+    (one,) = told({**JUDGE, "command": ["env", *words]})
+    assert one.startswith(f"judge: command: {called} would be visible")
+    assert not any(text in one for text in ("hf_x", "abc", "pw@", "sk-a"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", 'HF_TOKEN="$(cat ~/.token)" API_KEY=$KEY exec serve'],
+        ["--ssl-keyfile", "/etc/key.pem", "--sort-key=name", "--served-model-name", "judge"],
+        ["--api-key", "{host}"],
+        ["--key", "question", "--reward-key=score", "--url=http://{host}:{port}/v1"],
+    ],
+)
+def test_words_that_hold_no_secret_pass(words: list[str]) -> None:
+    assert told({**JUDGE, "command": ["bash", *words]}) == []
 
 
 def test_what_only_looks_like_a_secret_is_none() -> None:

@@ -175,6 +175,42 @@ def test_the_training_gets_the_address_and_the_service_ends_with_it(job: Job) ->
     assert not (job.folder / "stopped-1.json").exists()
 
 
+def test_what_a_service_is_stands_on_no_command_line(job: Job) -> None:
+    tool = job.service(environment={"MODE": "only-in-a-file"})
+    tool["command"].append("also-only-there")
+    process = job.start([tool], "bash", "-c", "echo trains; exec sleep 600")
+    assert process.stdout
+    while process.stdout.readline() != "trains\n":
+        pass
+    beside = [words for words in job.alive() if "services_node.py" in words]
+    process.terminate()
+    assert beside
+    assert not [words for words in beside if "only" in words]
+
+
+def test_the_last_lines_of_a_log_tell_no_secret(job: Job) -> None:
+    (job.folder / "key").write_text("word-1\n")
+    dies = job.service(
+        command=["bash", "-c", 'echo "with $KEY: refused"; exit 4'],
+        secrets={"KEY": str(job.folder / "key")},
+    )
+    code, out = job.run([dies], "true")
+    assert code == 1
+    assert "    with ***: refused" in out
+    assert "word-1" not in out + (job.folder / "stopped-1.json").read_text()
+
+
+def test_each_attempt_has_a_log_of_its_own(job: Job) -> None:
+    for attempt in ("1", "2"):
+        job.environment = {"MNRUN_ATTEMPT": attempt}
+        silent = job.service(command=["sh", "-c", f"[ {attempt} = 2 ] || echo first; exit 3"])
+        code, _ = job.run([silent], "true")
+        assert code == 1
+    logs = {path.name: path.read_text() for path in (job.folder / "logs").iterdir()}
+    assert logs == {"service-tool-12-1-n1.log": "first\n", "service-tool-12-2-n1.log": ""}
+    assert "first" not in (job.folder / "stopped-2.json").read_text()
+
+
 def test_the_exit_code_is_the_trainings(job: Job) -> None:
     code, _ = job.run([job.service()], "bash", "-c", "exit 9")
     assert code == 9
@@ -207,6 +243,30 @@ def test_workers_of_ray_get_it_too(job: Job) -> None:
     assert got["metadata"] == {"m": "n"}
 
 
+@pytest.mark.parametrize(
+    ("given", "lower", "upper"),
+    [
+        ({}, "127.0.0.1", "127.0.0.1"),
+        ({"no_proxy": "a"}, "a,127.0.0.1", "a,127.0.0.1"),
+        ({"no_proxy": "a, 127.0.0.1", "NO_PROXY": "b"}, "a,127.0.0.1", "b,127.0.0.1"),
+        ({"NO_PROXY": "*"}, "*", "*"),
+    ],
+)
+def test_no_proxy_is_between_a_training_and_its_services(
+    job: Job, given: dict[str, str], lower: str, upper: str
+) -> None:
+    config = {"runtime_env": {"env_vars": {"NO_PROXY": "of-ray"}}}
+    job.environment = {**given, "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(config)}
+    show = "echo $no_proxy $NO_PROXY; echo $RAY_JOB_CONFIG_JSON_ENV_VAR"
+    code, out = job.run([job.service()], "bash", "-c", f"set -f; {show}")
+    assert code == 0, out
+    said, ray = out.splitlines()[-2:]
+    assert said == f"{lower} {upper}"
+    of_workers = json.loads(ray)["runtime_env"]["env_vars"]
+    assert of_workers["NO_PROXY"] == "of-ray,127.0.0.1"
+    assert of_workers["no_proxy"] == (lower if given.get("no_proxy") else "of-ray,127.0.0.1")
+
+
 def test_one_that_dies_ends_the_training_and_is_named(job: Job) -> None:
     code, out = job.run(
         [job.service(), job.service("other")], "bash", "-c", f"{DIE} 2> /dev/null; sleep 600"
@@ -215,7 +275,7 @@ def test_one_that_dies_ends_the_training_and_is_named(job: Job) -> None:
     stopped = job.stopped()
     assert (stopped["cause"], stopped["where"], stopped["token"]) == ("service", "n1", "t0")
     assert stopped["text"].startswith("The service tool on n1 ended with exit code 7. The last ")
-    assert stopped["text"].endswith("service-tool-12-n1.log: KeyError: what it died of")
+    assert stopped["text"].endswith("service-tool-12-1-n1.log: KeyError: what it died of")
     assert "    KeyError: what it died of" in out
     assert not job.alive()
 
