@@ -236,6 +236,7 @@ _BY_STATE = {
     ALLOCATION_OVER: Cause.ALLOCATION,
 }
 _KILLED = (128 + 9, 128 + 15)  # exit codes of SIGKILL and SIGTERM
+_ECHO = 300.0  # seconds from the first end in a job that is being ended to Slurm's own
 _LONGEST_LINE = 2000  # characters that are searched
 
 # What Slurm writes to the log of a job that it ends.
@@ -287,8 +288,24 @@ _OF_A_LOST_NODE = (
 def _by_itself(evidence: Evidence) -> Cause | None:
     """From what the job wrote when it ended its own training."""
     stopped = next((cause for cause in Cause if cause.code == evidence.stopped), None)
+    if stopped in (Cause.SERVICE, Cause.SERVICE_START) and _ended_together(evidence):
+        stopped = _by_word(evidence.enclosing) or stopped
     by_node = stopped in (Cause.STALLED, Cause.SERVICE, Cause.SERVICE_START)
     return Cause.NODE if by_node and evidence.lost_nodes else stopped
+
+
+def _ended_together(evidence: Evidence) -> bool:
+    """Whether the end of the Ray cluster can be why a service ended: it was not long after it."""
+    around = evidence.enclosing.end if evidence.enclosing else None
+    own = evidence.attempt.end
+    return around is None or own is None or around - own < _ECHO
+
+
+def _by_word(enclosing: Observation | None) -> Cause | None:
+    """The cause of the end of a job, if Slurm has a word for it."""
+    if enclosing and enclosing.phase is Phase.CANCELLED:
+        return Cause.CANCELLED
+    return _BY_STATE.get(enclosing.state) if enclosing else None
 
 
 def _by_last_words(evidence: Evidence) -> Cause | None:
@@ -310,10 +327,7 @@ def _by_enclosing(evidence: Evidence) -> Cause | None:
         return None
     if enclosing.phase is Phase.SUCCEEDED and not evidence.lost_nodes:
         return Cause.RAY_STOPPED if cut_off else None
-    named = (
-        Cause.CANCELLED if enclosing.phase is Phase.CANCELLED else _BY_STATE.get(enclosing.state)
-    )
-    return named or (Cause.NODE if evidence.lost_nodes else Cause.RAY_LOST)
+    return _by_word(enclosing) or (Cause.NODE if evidence.lost_nodes else Cause.RAY_LOST)
 
 
 def _by_log(evidence: Evidence) -> Cause:

@@ -202,3 +202,24 @@ def test_a_service_that_was_lost_is_the_cause_unless_its_node_was(cause: Cause) 
     assert find(found._replace(attempt=ended("TIMEOUT"))) is Cause.TIME_LIMIT
     assert Cause.SERVICE.passing
     assert not Cause.SERVICE_START.passing
+
+
+@pytest.mark.parametrize("stopped", [Cause.SERVICE, Cause.SERVICE_START])
+@pytest.mark.parametrize(
+    ("enclosing", "cause"),
+    [
+        (Observation(Phase.CANCELLED, "CANCELLED"), Cause.CANCELLED),
+        (Observation(Phase.CANCELLED, "CANCELLED", end=130.0), Cause.CANCELLED),
+        (Observation(Phase.FAILED, "TIMEOUT"), Cause.TIME_LIMIT),
+        (Observation(Phase.FAILED, "PREEMPTED"), Cause.PREEMPTED),
+        (Observation(Phase.FAILED, "TIMEOUT", end=9000.0), None),
+        (Observation(Phase.FAILED, "FAILED"), None),
+        (Observation(Phase.SUCCEEDED, "COMPLETED"), None),
+        (None, None),
+    ],
+)
+def test_a_service_that_ended_with_the_cluster_is_not_blamed(
+    stopped: Cause, enclosing: Observation | None, cause: Cause | None
+) -> None:
+    found = Evidence(ended(end=100.0), enclosing, stopped=stopped.code)
+    assert find(found) is (cause or stopped)
