@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Mapping, NamedTuple, Sequence
 
 from .presence import read_text
 
 OWN_START = '$(sed "s/.*) //" /proc/$$/stat | cut -d" " -f20)'
 """Shell code for when the shell itself began, in the kernel's ticks since the boot."""
+
+
+_BEGUN: list[subprocess.Popen[bytes]] = []  # Python warns of one that it forgets while it runs
+
+
+def begin(
+    command: Sequence[str], environment: Mapping[str, str], out: str, err: str, mode: int
+) -> subprocess.Popen[bytes]:
+    """Start a command as the leader of a session of its own, which is not waited for.
+
+    Its output is appended to the files `out` and `err`; new ones get `mode`. Raises OSError.
+    """
+
+    def append(path: str, flags: int) -> int:
+        return os.open(path, flags, mode)
+
+    with open(out, "ab", opener=append) as to_out, open(err, "ab", opener=append) as to_err:
+        begun = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=to_out,
+            stderr=to_err,
+            start_new_session=True,
+        )
+    _BEGUN.append(begun)
+    return begun
 
 
 class Stat(NamedTuple):

@@ -18,7 +18,7 @@ from ..base.clock import Clock
 from ..base.errors import Rejected, Unknown
 from ..base.presence import read_text, seen
 from ..base.process import clean_environment, find_tool
-from ..base.sessions import OWN_START, processes, stat_of
+from ..base.sessions import OWN_START, begin, processes, stat_of
 from ..record.contract import GONE, Attempt, Found, JobRef, Observation, Phase, Stray
 from ..record.job_report import read_end, read_start
 from ..record.recorder import with_end_recorder
@@ -89,26 +89,16 @@ class ProcessBackend:
         where = Path(find_tool("squeue")).parent
         self._name_logs(attempt)
         try:
-            pid = self._spawn(folder / "script.sh", clean_environment(str(where)))
+            pid = self._begin(folder / "script.sh", clean_environment(str(where)))
         except OSError as error:
             raise Rejected(f"The process could not be started: {error}.") from error
         about = stat_of(pid)
         return Name(_host(), pid, about.start if about else 0, _boot()).job
 
-    def _spawn(self, script: Path, environment: dict[str, str]) -> int:
-        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        begin = ["bash", "-c", 'cd "$1" && exec bash "$2"', "bash", str(self._program.run_dir)]
-        return os.posix_spawn(
-            "/bin/bash",
-            [*begin, str(script)],
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, self._program.output, append, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
+    def _begin(self, script: Path, environment: dict[str, str]) -> int:
+        begins = ["/bin/bash", "-c", 'cd "$1" && exec bash "$2"', "bash"]
+        command = [*begins, str(self._program.run_dir), str(script)]
+        return begin(command, environment, self._program.output, self._program.output, 0o600).pid
 
     def find(self, folder: Path, attempt: Attempt) -> Found:
         """It claims its attempt first of all; one that has not yet cannot any more later on."""

@@ -20,6 +20,7 @@ from .allocation import Allocation
 from .client import SUBMIT_LIMIT, Answer, SlurmClient, lost, own_words
 from .directives import with_directives
 from .inside import OWN_ID, Inside, started_as
+from .last_words import told_by_log
 from .live import live_jobs
 from .nodelist import names_in
 from .nodes import lost_nodes, spare_nodes
@@ -170,7 +171,8 @@ class SlurmBackend:
         if row and row.phase.ended:
             return _observation(row)
         ended = read_end(folder, attempt)
-        return ended or self._without_trace(folder, attempt, shown, past, row or remembered)
+        ended = ended or self._without_trace(folder, attempt, shown, past, row or remembered)
+        return told_by_log(ended, attempt.log_paths, attempt.job_id)
 
     def _with_start(self, folder: Path, attempt: Attempt, seen: Observation) -> Observation:
         """What was observed; but a success is one only if the job's script began. A job that its

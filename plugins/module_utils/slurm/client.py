@@ -25,6 +25,7 @@ from .parse import (
 )
 
 QUERY_LIMIT = 30.0  # seconds for one question
+STEP_LIMIT = 90.0  # for a command in a job, which may wait for the end of others there
 SUBMIT_LIMIT = 180.0  # sbatch retries by itself for 120 s; ended earlier, it leaves a riddle
 # A step beside others, that takes nothing of the job's.
 _BESIDE = ("--overlap", "--exact", "--nodes=1", "--ntasks=1", "--cpus-per-task=1", "--gres=none",
@@ -188,8 +189,8 @@ class SlurmClient:
         """Run a command on a node of a job, for an empty `node` on this host. Returns what went
         wrong, or nothing."""
         step = ["srun", f"--jobid={job_id}", f"--nodelist={node}", *_BESIDE] if node else []
-        result = self._query([*step, *command])
-        return "" if result.code == 0 else _why((*step, *command)[0], result)
+        result = self._run([*step, *command], STEP_LIMIT, "")
+        return "" if result.code == 0 else _why((*step, *command)[0], result, STEP_LIMIT)
 
     def info(self, output: str) -> list[list[str]] | None:
         """Lines of `sinfo -o`, cells split at `|`; None if there was no answer."""
@@ -274,8 +275,8 @@ def _is_own(tool: str, line: str) -> bool:
     return re.match(rf"{tool}: |slurm_\w+( error)?: ", line) is not None
 
 
-def _why(tool: str, result: Result) -> str:
+def _why(tool: str, result: Result, limit: float = QUERY_LIMIT) -> str:
     if result.code is None:
-        return f"{tool} did not answer within {QUERY_LIMIT:.0f} s"
+        return f"{tool} did not answer within {limit:.0f} s"
     words = " ".join(own_words(tool, result).split())[:300]
     return f"{tool}: {words or 'an unusable answer'} (exit code {result.code})"

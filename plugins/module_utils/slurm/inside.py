@@ -10,6 +10,7 @@ over only once no step is left in the allocation that it may have started.
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from ..base.clock import Deadline
 from ..base.errors import Rejected, Uncertain, Unknown
 from ..base.files import make_directory
 from ..base.presence import read_text
-from ..base.sessions import OWN_START, processes
+from ..base.sessions import OWN_START, begin, processes
 from ..record.contract import ALLOCATION_OVER, GONE, Attempt, JobRef, Observation, Phase
 from ..record.inside import new_id, slurm_job
 from ..record.job_report import claims, read_end
@@ -26,6 +27,7 @@ from ..record.mark import MARK, names_run
 from ..record.witness import other_slurm, still_writing, unseen
 from .allocation import Allocation
 from .client import SlurmClient
+from .last_words import told_by_log
 from .nodelist import names_in
 from .nodes import lost_nodes
 from .parse import Row
@@ -33,7 +35,9 @@ from .parse import Row
 OWN_ID = '"$MNRUN_JOB"'  # shell code
 _SLACK = 300.0  # seconds that two hosts' clocks may differ
 _BEGIN = 20.0  # seconds for a process to write down who it is
-_CLEAR = 90.0  # seconds for steps to end
+_CLEAR = 90.0  # seconds for steps to end, and for nodes to respond
+_AGAIN = 2.0
+_GRACE = 35.0  # seconds for a stage to end by itself: its services alone take up to 20
 _PAUSE = 0.2
 _TOGETHER = 90.0  # seconds before the allocation's end in which its processes are ended
 _LIMITS = ("TIMEOUT", "DEADLINE")
@@ -45,14 +49,35 @@ _START = (
     'cd "$1" && printf "%s %s %s %s\\n" "${SLURMD_NODENAME:-$(uname -n)}" "$(uname -n)" "$$" '
     f'"{OWN_START}" > "$2.part" && mv "$2.part" "$2" && exec bash "$3"'
 )
-# Arguments: the process and its start; the signal, or nothing to end all of its group.
-_STOP = """
+# Arguments: the process and its start; the signal, or nothing to end all of its session; for how
+# many half seconds it may end by itself.
+_STOP = r"""
 begun=$(sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20)
 if [ "${begun:-$2}" != "$2" ]; then exit 0; fi
 if [ -n "$3" ]; then kill -s "$3" "$1" 2> /dev/null; exit 0; fi
-kill -s TERM -- "-$1" 2> /dev/null || exit 0
-for i in $(seq 40); do kill -s 0 -- "-$1" 2> /dev/null || exit 0; sleep 0.25; done
-kill -s KILL -- "-$1" 2> /dev/null || true
+leader=$1
+left() { # the session's processes
+  for one in /proc/[0-9]*; do
+    line=
+    { IFS= read -r -d '' line < "$one/stat"; } 2> /dev/null
+    set -- ${line##*) }
+    if [ "${4:-}" = "$leader" ] && [ "$1" != Z ]; then echo "${one#/proc/}"; fi
+  done
+}
+over() { # ends this when nothing is left, within this number of half seconds
+  for i in $(seq "$1"); do
+    if [ -z "$(left)" ]; then exit 0; fi
+    sleep 0.5
+  done
+}
+kill -s TERM -- "-$leader" 2> /dev/null
+over "$4"
+# The leader records how the others ended.
+for one in $(left); do
+  if [ "$one" != "$leader" ]; then kill -s KILL "$one" 2> /dev/null; fi
+done
+over 10
+kill -s KILL $(left) 2> /dev/null || true
 """
 
 
@@ -86,53 +111,44 @@ class Inside:
         """Start the script in `folder` as `job`, with its logs where `attempt` has them.
 
         Raises:
-            Rejected: it was not started; with `leaves`, because the allocation is of no use.
+            Rejected: it was not started; with `leaves`, because the allocation is of no use, with
+                `unknown`, because Slurm does not say whether it is.
             Uncertain: it may have been.
         """
         self._require_whole(held)
         for path in attempt.log_paths:
             make_directory(path.parent)
-        pid = self._spawn(held, folder, attempt, job)
+        process = self._begin(held, folder, attempt, job)
         deadline = Deadline(self.client.clock, _BEGIN)
         while _process(_path(folder, job.job_id)) is None:
-            if deadline.over() or not _waits(pid):
-                raise Uncertain(f"Process {pid} has not begun the script in {folder}.")
+            if deadline.over() or process.poll() is not None:
+                raise Uncertain(f"Process {process.pid} has not begun the script in {folder}.")
             deadline.pause(_PAUSE)
 
-    def _spawn(self, held: Allocation, folder: Path, attempt: Attempt, job: JobRef) -> int:
-        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    def _begin(
+        self, held: Allocation, folder: Path, attempt: Attempt, job: JobRef
+    ) -> subprocess.Popen[bytes]:
         arguments = (str(self.run_dir), str(_path(folder, job.job_id)), str(folder / "script.sh"))
+        command = ["/bin/bash", "-c", _START, "bash", *arguments]
+        environment = {**held.environment, "MNRUN_JOB": job.job_id}
         try:
-            return os.posix_spawn(
-                "/bin/bash",
-                ["bash", "-c", _START, "bash", *arguments],
-                {**held.environment, "MNRUN_JOB": job.job_id},
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, attempt.stdout, append, 0o644),
-                    (os.POSIX_SPAWN_OPEN, 2, attempt.stderr, append, 0o644),
-                ],
-                setsid=True,
-            )
+            return begin(command, environment, attempt.stdout, attempt.stderr, 0o644)
         except OSError as error:
             raise Rejected(f"The script could not be started: {error}.") from error
 
     def _require_whole(self, held: Allocation) -> None:
         """Raise Rejected unless all nodes are there, with nothing left on them."""
-        lost = lost_nodes(self.client, held.nodes, [])
-        where = f"the allocation (job {held.job})"
-        if lost:
-            raise Rejected(f"{', '.join(lost)} of {where} does not respond.", leaves=True)
         deadline = Deadline(self.client.clock, _CLEAR)
         while True:
+            lost = lost_nodes(self.client, held.nodes, [])
             steps = self.client.steps(held.job)
-            if steps == [] or self._others(held.job):
+            shared = self._others(held.job)
+            if not lost and (steps == [] or shared):
                 return  # beside another stage, whose steps they are, its own wait for their end
             if deadline.over():
-                what = "are left" if steps else "may be left, as Slurm does not list them,"
-                raise Rejected(f"Steps {what} in {where}.", leaves=True)
-            self._end_steps(steps or [])
-            deadline.pause(1.0)
+                raise _of_no_use(held, lost, steps)
+            self._end_steps([] if shared else steps or [])
+            deadline.pause(_AGAIN)
 
     def observe(self, folder: Path, attempt: Attempt) -> Observation:
         """What is known of a stage that was started in an allocation."""
@@ -150,17 +166,16 @@ class Inside:
         process = _process(_path(folder, attempt.job_id))
         if process and around.nodes and process.node not in names_in(around.nodes):
             return _over(attempt, "was started again on other nodes")
-        here = process is not None and process.here
-        # Of a stage that wrote down its end, the process is about to end, if it has not yet.
-        alive = process.alive if process and here else read_end(folder, attempt) is None
-        if alive:
+        if process is None or not process.here:  # the steps may be those of the next stage by now
+            return _own_end(folder, attempt) or Observation(Phase.RUNNING, "RUNNING")
+        if process.alive:
             ending = read_end(folder, attempt) is not None
             return _ENDING if ending else Observation(Phase.RUNNING, "RUNNING")
         steps = self.client.steps(slurm_job(attempt.job_id))
         if steps is None:
             return Observation(Phase.UNKNOWN, detail="Slurm does not list the allocation's steps")
-        if steps and not (here and self._others(slurm_job(attempt.job_id), attempt.job_id)):
-            self._end_steps(steps if here else [])
+        if steps and not self._others(slurm_job(attempt.job_id), attempt.job_id):
+            self._end_steps(steps)
             return _ENDING
         return _own_end(folder, attempt) or self._killed(folder, attempt, around)
 
@@ -191,7 +206,8 @@ class Inside:
         if found is None or process is None:
             what = f"Which process {attempt.job_id} is, is not known."
             raise Unknown(f"{what} To end its allocation: scancel {job}")
-        words = ["bash", "-c", _STOP, "bash", str(process.pid), str(process.start), signal]
+        who, patience = (str(process.pid), str(process.start)), str(round(2 * _GRACE))
+        words = ["bash", "-c", _STOP, "bash", *who, signal, patience]
         problem = self.client.do_in(job, "" if process.here else process.node, words)
         # What asks is a step, too: it may be ended with those of the stage, or with the allocation.
         if not problem or read_end(found.parent, attempt):
@@ -220,7 +236,10 @@ class Inside:
             return Observation(Phase.UNKNOWN, detail=shown.error or (past.error if past else ""))
         now = self.client.clock.now()
         doubt = unseen(folder, attempt, self.client.name) or still_writing(folder, attempt, now)
-        return doubt.observation if doubt else Observation(Phase.GONE, GONE)
+        if doubt:
+            return doubt.observation
+        log = self.run_dir / "relay" / "relay.log"  # of the allocation (roles/relay)
+        return told_by_log(Observation(Phase.GONE, GONE), [log], job)
 
     def _is_ours(self, row: Row) -> bool:
         """False where Slurm may have given the id to a job that is not of this run."""
@@ -231,12 +250,14 @@ class Inside:
 _ENDING = Observation(Phase.ENDING, "COMPLETING")
 
 
-def _waits(pid: int) -> bool:
-    """Whether a child of this process has not ended yet."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    except ChildProcessError:
-        return False
+def _of_no_use(held: Allocation, lost: list[str], steps: list[str] | None) -> Rejected:
+    """Why nothing begins in an allocation."""
+    where = f"the allocation (job {held.job})"
+    if lost:
+        return Rejected(f"{', '.join(lost)} of {where} does not respond.", leaves=True)
+    if steps is None:
+        return Rejected(f"Slurm does not list the steps in {where}.", unknown=True)
+    return Rejected(f"Steps are left in {where}.", leaves=True)
 
 
 def started_as(allocation: Allocation) -> JobRef:

@@ -103,6 +103,17 @@ def test_it_is_started_once_and_found_again(host: Host) -> None:
     assert recorded == host.started["job"]["id"]
 
 
+def test_it_begins_with_a_python_that_cannot_spawn_sessions(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spawn(*_arguments: object, **_options: object) -> int:  # as one built for an old glibc
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "posix_spawn", spawn)
+    host.begin()
+    assert os.getsid(host.name.pid) == host.name.pid
+
+
 @pytest.mark.parametrize(("code", "state"), [(0, "COMPLETED"), (1, "FAILED"), (11, "FAILED")])
 def test_its_own_word_says_how_it_ended(host: Host, code: int, state: str) -> None:
     host.begin(f"#!/bin/bash\nexit {code}\n")

@@ -112,6 +112,26 @@ def test_the_job_s_own_word_counts_where_slurm_has_none(
     assert (seen.phase, seen.exit_code, seen.end) == (phase, code, 2.0)
 
 
+@pytest.mark.parametrize(
+    ("words", "phase"),
+    [
+        ("JOB 12 ON n1 CANCELLED AT 2026-11-28T01:02:03 ***", Phase.CANCELLED),
+        ("JOB 12 ON n1 CANCELLED AT 2026-11-28T01:02:03 DUE TO TIME LIMIT ***", Phase.FAILED),
+        ("JOB 11 ON n1 CANCELLED AT 2026-11-28T01:02:03 ***", Phase.FAILED),
+    ],
+)
+def test_a_cancelled_job_that_slurm_forgot_is_in_its_log(
+    backend: SlurmBackend, slurm: FakeSlurm, tmp_path: Path, words: str, phase: Phase
+) -> None:
+    slurm.accounting = False
+    write_end(tmp_path, 143)
+    attempt = an_attempt()
+    attempt.stdout = str(tmp_path / "relay.log")
+    Path(attempt.stdout).write_text(f"slurmstepd: error: *** {words}\nThe next one begins.\n")
+    seen = backend.observe(tmp_path, attempt)
+    assert (seen.phase, seen.end) == (phase, 2.0)
+
+
 def test_slurm_s_word_counts_more_than_the_job_s(
     backend: SlurmBackend, slurm: FakeSlurm, job: FakeJob, tmp_path: Path
 ) -> None:

@@ -20,7 +20,10 @@ from ansible_collections.mnrun.train.plugins.module_utils.base.errors import (
     Unknown,
 )
 from ansible_collections.mnrun.train.plugins.module_utils.base.process import Result
-from ansible_collections.mnrun.train.plugins.module_utils.base.sessions import stat_of
+from ansible_collections.mnrun.train.plugins.module_utils.base.sessions import (
+    processes,
+    stat_of,
+)
 from ansible_collections.mnrun.train.plugins.module_utils.record.contract import (
     ALLOCATION_OVER,
     Attempt,
@@ -195,9 +198,10 @@ def test_it_is_over_only_without_a_step_of_its_own(held: Held) -> None:
     held.slurm.steps = ["7.0", "7.3"]
     assert (held.observe().phase, held.slurm.steps) == (Phase.ENDING, [])
     assert held.observe().phase is Phase.SUCCEEDED
+    # From afar its own word counts: the steps may be those of the next stage.
     held.move_away()
     held.slurm.steps = ["7.4"]
-    assert (held.observe().phase, held.slurm.steps) == (Phase.ENDING, ["7.4"])
+    assert (held.observe().phase, held.slurm.steps) == (Phase.SUCCEEDED, ["7.4"])
 
 
 def test_the_steps_of_another_stage_that_lives_are_left_alone(held: Held) -> None:
@@ -216,22 +220,54 @@ def test_the_steps_of_another_stage_that_lives_are_left_alone(held: Held) -> Non
     assert held.slurm.steps == ["7.5"]
 
 
+@pytest.mark.parametrize(("steps", "why"), [(None, {"unknown": True}), (["7.0"], {"leaves": True})])
 def test_nothing_begins_beside_what_is_left_of_another(
-    held: Held, monkeypatch: pytest.MonkeyPatch
+    held: Held, monkeypatch: pytest.MonkeyPatch, steps: list[str] | None, why: dict[str, bool]
 ) -> None:
     monkeypatch.setattr(inside, "_CLEAR", 0.0)
-    held.slurm.steps = None
+    held.slurm.steps = steps
     with pytest.raises(Rejected) as error:
         held.begin()
-    assert error.value.details == {"leaves": True}
+    assert error.value.details == why
     assert not held.attempt.job_id
 
 
-def test_an_allocation_that_lost_a_node_is_left(held: Held) -> None:
+def test_an_allocation_that_lost_a_node_is_left(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inside, "_CLEAR", 0.0)
     held.slurm.node_states["osk-gpu95"] = "down*"
     with pytest.raises(Rejected, match="osk-gpu95 of the allocation") as error:
         held.begin()
     assert error.value.details == {"leaves": True}
+
+
+def test_a_node_that_missed_one_ping_is_not_lost(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inside, "_AGAIN", 0.0)
+    states = iter(["allocated*"])
+    ask = held.run
+
+    def run(command: list[str], seconds: float, stdin: str) -> Result:
+        if command[0] == "sinfo":
+            held.slurm.node_states["osk-gpu95"] = next(states, "allocated")
+        return ask(command, seconds, stdin)
+
+    monkeypatch.setattr(held, "run", run)
+    held.begin("exit 0\n")
+    assert held.ended().phase is Phase.SUCCEEDED
+
+
+def test_it_begins_with_a_python_that_cannot_spawn_sessions(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spawn(*_arguments: object, **_options: object) -> int:  # as one built for an old glibc
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "posix_spawn", spawn)
+    held.begin()
+    assert os.getsid(held.pid) == held.pid
 
 
 @pytest.mark.parametrize(("word", "fails"), [("USR1", False), ("", True)])
@@ -252,6 +288,22 @@ def test_from_afar_a_step_asks_it_to_end(held: Held) -> None:
     (command,) = held.commands
     assert command[:3] == ["srun", "--jobid=7", "--nodelist=osk-gpu94"]
     assert "--overlap" in command
+
+
+@pytest.mark.parametrize("script_ends", [False, True])
+def test_what_ignores_that_it_should_end_is_killed_and_recorded(
+    held: Held, monkeypatch: pytest.MonkeyPatch, script_ends: bool
+) -> None:
+    monkeypatch.setattr(inside, "_GRACE", 0.5)
+    ignores = "trap '' TERM\necho up\nwhile :; do sleep 0.05; done\n"
+    held.begin(f"({ignores}) &\nwait\n" if script_ends else ignores)
+    held.claimed()
+    held.move_away()
+    held.backend(within=False).stop(held.attempt, "")
+    seen = held.observe(within=False)
+    assert seen.phase is Phase.FAILED
+    assert script_ends or seen.exit_code == 137
+    assert not processes(held.pid, 0)
 
 
 def test_the_step_that_asks_may_end_with_the_allocation(
@@ -330,6 +382,40 @@ def test_its_own_word_counts_if_it_ended_long_before(held: Held) -> None:
     held.job.end = held.clock.now() + 600
     seen = held.observe()
     assert (seen.state, seen.exit_code) == ("FAILED", 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "phase"),
+    [
+        ("CANCELLED AT {} ***", Phase.CANCELLED),
+        ("CANCELLED AT {} DUE TO TIME LIMIT ***", Phase.FAILED),
+    ],
+)
+def test_a_cancelled_allocation_that_slurm_forgot_is_in_its_log(
+    held: Held, words: str, phase: Phase
+) -> None:
+    held.begin()
+    held.claimed()
+    os.killpg(held.pid, signal.SIGTERM)
+    held.until((held.folder / "end-1.json").exists)
+    held.slurm.jobs.clear()
+    log = held.run_dir / "relay" / "relay.log"
+    log.parent.mkdir()
+    moment = words.format(time.strftime("%Y-%m-%dT%H:%M:%S"))
+    log.write_text(f"slurmstepd: error: *** JOB 7 ON osk-gpu94 {moment}\n")
+    assert held.observe(within=False).phase is phase
+
+
+def test_a_stage_that_failed_long_before_its_allocation_was_cancelled_was_not(held: Held) -> None:
+    held.begin("exit 4\n")
+    held.until((held.folder / "end-1.json").exists)
+    held.slurm.jobs.clear()
+    log = held.run_dir / "relay" / "relay.log"
+    log.parent.mkdir()
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 600))
+    log.write_text(f"slurmstepd: error: *** JOB 7 ON osk-gpu94 CANCELLED AT {moment} ***\n")
+    seen = held.observe(within=False)
+    assert (seen.phase, seen.exit_code) == (Phase.FAILED, 4)
 
 
 def test_what_slurm_does_not_say_is_unknown(held: Held) -> None:
