@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,12 +79,22 @@ class Job:
         self.program("srun", SRUN)
         self.program("scontrol", "#!/bin/sh\necho n1\n")
         self.program("python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        self.bound("services.py", _ECHO=0.3, _LATER=0.2)
+        self.bound("services_node.py", _STOP_COMES=0.2)
         self.started: list[subprocess.Popen[str]] = []
         self.environment: dict[str, str] = {}
 
     def program(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
         (self.folder / name).chmod(0o755)
+
+    def bound(self, program: str, **seconds: float) -> None:
+        """Let a program wait for less, or more, than in a job."""
+        text = (self.folder / program).read_text()
+        for name, value in seconds.items():
+            text, count = re.subn(rf"(?m)^{name} = [0-9.]+", f"{name} = {value}", text)
+            assert count == 1, name
+        (self.folder / program).write_text(text)
 
     def service(self, name: str = "tool", **given: Any) -> dict[str, Any]:
         own = [sys.executable, str(self.folder / "tool.py"), "{port}"]
@@ -281,6 +292,7 @@ def test_one_that_dies_ends_the_training_and_is_named(job: Job) -> None:
 
 
 def test_a_training_that_fails_as_its_service_died_is_no_failure_of_its_own(job: Job) -> None:
+    job.bound("services.py", _ECHO=30)  # it ends with the news
     code, _ = job.run([job.service()], "bash", "-c", DIE)
     assert code == 1
     assert job.stopped()["cause"] == "service"
@@ -308,8 +320,9 @@ def test_one_that_does_not_come_up_is_named(job: Job, given: dict[str, Any], say
 
 
 def test_one_that_stops_answering_is_lost(job: Job) -> None:
+    job.bound("services_node.py", _ASK=0.5, _GRACE=0.5)
     stop = f"kill -STOP $(pgrep -f '^[^ ]*python[^ ]* {job.folder}/tool.py'); sleep 600"
-    code, out = job.run([job.service(timeout=1)], "bash", "-c", stop)
+    code, out = job.run([job.service(timeout=3)], "bash", "-c", stop)
     assert code == 1
     assert "The service tool on n1 has not answered for" in out
     assert job.stopped()["cause"] == "service"
