@@ -25,7 +25,7 @@ _MEMORY = re.compile(r"[1-9][0-9]{0,11}[KMGT]?")
 _HEALTH = re.compile(r"/[^\s#]*", re.ASCII)
 _PLACES = re.compile(r"[0-9]{1,6}(,[0-9]{1,6})*")
 # `--api-key=VALUE`, `HF_TOKEN=VALUE` after env, and within what a shell reads.
-_PAIR = re.compile(r"(?<![\w-])-{0,2}([A-Za-z_][\w.-]{0,100})=(\S+)")
+_PAIR = re.compile(r"(?<![\w-])-{0,2}([A-Za-z_][\w.-]{0,100})=(?=(\S{1,2000}))")
 _TAKEN = re.compile(r"[\"']?[$`]")  # of another variable, or what a program prints
 
 

@@ -76,6 +76,8 @@ def test_a_secret_of_the_environment_is_refused(name: str, value: str) -> None:
     [
         (["HF_TOKEN=hf_x", "serve"], "HF_TOKEN"),
         (["--secret-key=abc"], "secret-key"),
+        (["--env=HF_TOKEN=abc"], "HF_TOKEN"),
+        (["--export=ALL,HF_TOKEN=abc"], "HF_TOKEN"),
         (["--secret-key", "abc"], "--secret-key"),
         (["--db-passwd", "abc"], "--db-passwd"),
         (["--header=Authorization: Bearer abcdefgh"], "word 2"),
