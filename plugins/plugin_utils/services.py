@@ -173,7 +173,7 @@ def _secret_words(command: list[str]) -> Iterator[str]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    # As with a trainer's options, a key alone may be a column's; what a shell fills in is none.
+    # A key alone may be a column's, as in a trainer's options. A shell fills in what begins with $.
     return not _TAKEN.match(value) and bool(secret_fault(name, value, of_trainer=True))
 
 
