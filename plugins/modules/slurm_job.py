@@ -258,7 +258,6 @@ from ..module_utils.base.process import run
 from ..module_utils.base.safe_name import check_name
 from ..module_utils.record.contract import Backend, Request
 from ..module_utils.record.log_pattern import log_pattern
-from ..module_utils.record.names import RELAYS
 from ..module_utils.slurm.allocation import read_allocation, seconds_left
 from ..module_utils.slurm.backend import SlurmBackend, SlurmJob, job_files
 from ..module_utils.slurm.client import SlurmClient
@@ -306,8 +305,7 @@ def main() -> None:
         sbatch = sbatch_options(given["sbatch"], client.help)
         request = replace(
             request,
-            # Those of a relay are counted by the stages that run in its allocation.
-            gpus=0 if request.stage in RELAYS else gpus_of_job(sbatch),
+            gpus=gpus_of_job(sbatch),
             time_limit=seconds_left(client, allocation) if allocation else time_limit_of(sbatch),
             gpu_hours_max=given["gpu_hours_max"],
         )

@@ -13,9 +13,11 @@ from typing import Iterable, NamedTuple
 from ..base.errors import Refused
 from ..record.contract import Attempt, Record, Request
 from ..record.ledger import Ledger, stages
+from ..record.names import RELAYS
 from .context import Stage
 
 _HOUR = 3600.0
+_OPTIONS, _SHARED = "the role's sbatch options", "mnrun_allocation_sbatch"
 
 
 class Spent(NamedTuple):
@@ -64,7 +66,7 @@ def require_budget(stage: Stage, record: Record) -> str:
         raise Refused(
             f"The next job of the stage {request.stage} may take {need:.1f} GPU-hours ({basis}), "
             f"which would pass the run's bound: {taken}. Raise mnrun_gpu_hours_max, or lower the "
-            "job's time limit (`time` in the role's sbatch options)."
+            f"job's time limit (`time` in {_OPTIONS if request.stage not in RELAYS else _SHARED})."
         )
     return f"{taken[:1].upper()}{taken[1:]}; this job may take {need:.1f} ({basis})."
 

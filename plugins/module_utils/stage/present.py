@@ -16,6 +16,7 @@ from ..base.mounts import mounted_at
 from ..record.contract import NOT_SUBMITTED, Attempt, Phase, Record
 from ..record.intent import declare, withdraw
 from ..record.job_report import give_up
+from ..record.names import RELAYS
 from ..record.stopped import read_stopped
 from ..result.folder_owner import require_owner, take_ownership
 from ..result.ownership import require_mounted, take_over
@@ -224,7 +225,8 @@ def _new_attempt(stage: Stage, facts: Facts) -> Attempt:
         name,
         intent_time=stage.clock.now(),
         exclude=",".join(_do_without(stage, last)) if last else "",
-        gpus=stage.request.gpus,
+        # Those of a relay are counted by the stages that run in its allocation.
+        gpus=0 if stage.request.stage in RELAYS else stage.request.gpus,
         time_limit=_finite(stage.request.time_limit),
     )
     return signed(stage, attempt)

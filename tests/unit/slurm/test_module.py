@@ -349,3 +349,19 @@ def test_a_host_without_slurm_is_named_and_leaves_no_riddle(
     assert call(**options(folder))["msg"] == "There is no sbatch on this host."
     record = next(folder.glob(".mnrun/sft/*/record.json"))
     assert json.loads(record.read_text())["attempts"] == []
+
+
+def test_an_allocation_that_may_pass_the_bound_is_not_handed_over_to(
+    call: Call, folder: Path, slurm: FakeSlurm
+) -> None:
+    shape = {"nodes": "2", "gpus-per-node": "8", "time": "1-00:00:00"}
+    given = options(folder, stage="relay", service=True, sbatch=shape)
+    refused = call(**given, gpu_hours_max=100)
+    assert "may take 384.0 GPU-hours (16 GPUs until its time limit)" in refused["msg"]
+    assert "`time` in mnrun_allocation_sbatch" in refused["msg"]
+    assert not slurm.jobs
+    assert call(**given, gpu_hours_max=400)["action"] == "submitted"
+    # The stages in it count, and not once more the allocation.
+    (record,) = Ledger(folder, "relay", slurm.clock).records()
+    assert record.last
+    assert record.last.gpus == 0
