@@ -67,11 +67,13 @@ if [ -z "${{MNRUN_RECORDER:-}}" ]; then
   trap 'mnrun_forward TERM' TERM
   (trap - INT QUIT && exec bash "$0" "$@") & # which a background process would ignore
   mnrun_child=$!
+  mnrun_code=1
   mnrun_caught=yes
   while [ -n "$mnrun_caught" ]; do # a signal ends `wait`, not the child
     mnrun_caught=
     wait "$mnrun_child"
-    mnrun_code=$?
+    mnrun_status=$? # bash 5.2 loses that of a child that ends as a signal comes: then the signal's
+    if [ "$mnrun_status" -ge 0 ]; then mnrun_code=$mnrun_status; fi
   done
   printf '%s, "end": %s, "exit_code": %s}}\\n' "$(mnrun_json)" "$(date +%s)" "$mnrun_code" \\
     > "$mnrun_part" && mv -f "$mnrun_part" "$MNRUN_RECORD/end-$MNRUN_ATTEMPT.json"

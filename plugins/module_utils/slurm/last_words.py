@@ -11,22 +11,33 @@ from typing import Iterable
 from ..base.logfile import clean_lines, tail
 from ..record.contract import Observation, Phase
 
-# Without a reason (`DUE TO`): somebody cancelled it.
-_CANCELLED = re.compile(r"\*\*\* JOB ([0-9]+) ON \S+ CANCELLED AT (\S+) \*\*\*")
+_ENDED = re.compile(r"\*\*\* JOB ([0-9]+) ON \S+ CANCELLED AT (\S+)(?: DUE TO ([A-Z ]+))?")
+# By the reason; without one somebody cancelled it.
+_STATES = {
+    "": "CANCELLED",
+    "TIME LIMIT": "TIMEOUT",
+    "PREEMPTION": "PREEMPTED",
+    "NODE FAILURE": "NODE_FAIL",
+}
 
 
 def told_by_log(seen: Observation, logs: Iterable[Path], job: str) -> Observation:
     """How a job ended of which Slurm knows nothing any more, so that `seen` is what else is known:
-    cancelled, with the time of that, if one of its logs says so. Raises OSError."""
+    as Slurm wrote to one of its logs, if it ended the job. Raises OSError."""
     if seen.phase not in (Phase.FAILED, Phase.GONE):
         return seen
     for path in logs:
         for line in clean_lines(tail(path)):
-            found = _CANCELLED.search(line)
-            if found and found[1] == job:
-                why, end = "as Slurm wrote to its log", seen.end or _seconds(found[2])
-                return replace(seen, phase=Phase.CANCELLED, state="CANCELLED", reason=why, end=end)
+            found = _ENDED.search(line)
+            state = _STATES.get((found[3] or "").strip(), "") if found and found[1] == job else ""
+            if found and state:
+                return _ended(seen, state, seen.end or _seconds(found[2]))
     return seen
+
+
+def _ended(seen: Observation, state: str, end: float | None) -> Observation:
+    phase = Phase.CANCELLED if state == "CANCELLED" else Phase.FAILED
+    return replace(seen, phase=phase, state=state, reason="as Slurm wrote to its log", end=end)
 
 
 def _seconds(moment: str) -> float | None:

@@ -120,7 +120,7 @@ def test_the_job_s_own_word_counts_where_slurm_has_none(
         ("JOB 11 ON n1 CANCELLED AT 2026-11-28T01:02:03 ***", Phase.FAILED),
     ],
 )
-def test_a_cancelled_job_that_slurm_forgot_is_in_its_log(
+def test_how_a_job_ended_that_slurm_forgot_is_in_its_log(
     backend: SlurmBackend, slurm: FakeSlurm, tmp_path: Path, words: str, phase: Phase
 ) -> None:
     slurm.accounting = False

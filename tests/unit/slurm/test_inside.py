@@ -302,7 +302,7 @@ def test_what_ignores_that_it_should_end_is_killed_and_recorded(
     held.backend(within=False).stop(held.attempt, "")
     seen = held.observe(within=False)
     assert seen.phase is Phase.FAILED
-    assert script_ends or seen.exit_code == 137
+    assert seen.exit_code == (143 if script_ends else 137)
     assert not processes(held.pid, 0)
 
 
@@ -385,14 +385,15 @@ def test_its_own_word_counts_if_it_ended_long_before(held: Held) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "phase"),
+    ("words", "phase", "state"),
     [
-        ("CANCELLED AT {} ***", Phase.CANCELLED),
-        ("CANCELLED AT {} DUE TO TIME LIMIT ***", Phase.FAILED),
+        ("CANCELLED AT {} ***", Phase.CANCELLED, "CANCELLED"),
+        ("CANCELLED AT {} DUE TO TIME LIMIT ***", Phase.FAILED, ALLOCATION_OVER),
+        ("CANCELLED AT {} DUE TO PREEMPTION ***", Phase.FAILED, "PREEMPTED"),
     ],
 )
-def test_a_cancelled_allocation_that_slurm_forgot_is_in_its_log(
-    held: Held, words: str, phase: Phase
+def test_how_an_allocation_ended_that_slurm_forgot_is_in_its_log(
+    held: Held, words: str, phase: Phase, state: str
 ) -> None:
     held.begin()
     held.claimed()
@@ -403,7 +404,8 @@ def test_a_cancelled_allocation_that_slurm_forgot_is_in_its_log(
     log.parent.mkdir()
     moment = words.format(time.strftime("%Y-%m-%dT%H:%M:%S"))
     log.write_text(f"slurmstepd: error: *** JOB 7 ON osk-gpu94 {moment}\n")
-    assert held.observe(within=False).phase is phase
+    seen = held.observe(within=False)
+    assert (seen.phase, seen.state) == (phase, state)
 
 
 def test_a_stage_that_failed_long_before_its_allocation_was_cancelled_was_not(held: Held) -> None:
