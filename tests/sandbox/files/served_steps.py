@@ -31,14 +31,18 @@ def ask_tool(url: str) -> str:
 on_ray = bool(given.nodes)
 if on_ray:
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
     ray.init()
 
-    @ray.remote(num_cpus=1, scheduling_strategy="SPREAD")
+    @ray.remote(num_cpus=1)
     def ask() -> str:
         return f"{os.environ['SLURMD_NODENAME']} knows {os.environ['MNRUN_SERVICE_TOOL']}"
 
-    for told in ray.get([ask.remote() for _ in range(given.nodes)]):
+    alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    for told in ray.get(
+        [ask.options(scheduling_strategy=On(node, soft=False)).remote() for node in alive]
+    ):
         print(told, flush=True)
 
 rank = 0 if on_ray else int(os.environ["RANK"])
