@@ -29,7 +29,7 @@ _ASK = f"""
 import os, sys, urllib.error, urllib.request
 url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
 try:
-    urllib.request.urlopen(url, timeout=10)
+    urllib.request.build_opener().open(url, timeout=10)
 except urllib.error.HTTPError:
     pass
 except OSError as error:
