@@ -62,7 +62,7 @@ def test_what_belongs_to_no_living_run_is_found_and_goes(sandbox: Cluster) -> No
     ended = mnrun("gc", "--end", mnrun_run_dir=RUN)
     assert "All of them were removed." in ended.text
     assert f"left alone: job {unseen}: the records of its run" in ended.text
-    assert sorted(sandbox.run("squeue -h --me -o %i").split()) == [own, unseen]
+    assert {*sandbox.run("squeue -h --me -o %i").split()} == {own, unseen}
     assert "No such file" in sandbox.run(f"ls {FOLDER}", NODE, check=False)
     assert "Nothing is left over." in mnrun("gc", "--end", mnrun_run_dir=RUN).text
     sandbox.run(f"scancel {own} {unseen}; rm -rf {RUN}")
